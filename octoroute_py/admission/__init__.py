@@ -1,0 +1,1 @@
+"""The porter: who is asking, and may they come in."""

@@ -1,0 +1,351 @@
+"""The configuration as frozen values (contract §2). No parsing here: `load` fills these, everyone else reads them.
+
+All durations are seconds, all sizes bytes, prices USD per million tokens. `None` means unset.
+"""
+
+import enum
+from pathlib import Path
+
+import msgspec
+
+from octoroute_py.core.words import Capability, Importance, Role, TaskType, Tier
+
+
+class Location(enum.StrEnum):
+    """Where an endpoint's answers are computed; `local-only` requests may only use LOCAL."""
+
+    LOCAL = "local"
+    CLOUD = "cloud"
+
+
+class StrategyName(enum.StrEnum):
+    """The configured strategies; `hybrid` is a composition and never a label."""
+
+    RULE = "rule"
+    LLM = "llm"
+    NEURAL = "neural"
+    HYBRID = "hybrid"
+    TOOL = "tool"
+
+
+class TierFallback(enum.StrEnum):
+    """Which other tiers may answer when the chosen one cannot."""
+
+    UP = "up"
+    NONE = "none"
+    DOWN = "down"
+    BOTH = "both"
+
+
+class BalancerName(enum.StrEnum):
+    """How one endpoint is picked inside a priority class."""
+
+    WEIGHTED = "weighted"
+    LEAST_LOADED = "least_loaded"
+    LATENCY = "latency"
+
+
+class EndpointKind(enum.StrEnum):
+    """What software answers at the endpoint."""
+
+    OPENAI = "openai"
+    LLAMA_CPP = "llama_cpp"
+
+
+class TransportName(enum.StrEnum):
+    """AUTO is the lean pool unless proxy, http2 or ca_file asks for httpx."""
+
+    AUTO = "auto"
+    HTTPX = "httpx"
+
+
+class TokenLimitField(enum.StrEnum):
+    """Under which name a configured token limit is added to a chat body that has none."""
+
+    MAX_TOKENS = "max_tokens"
+    MAX_COMPLETION_TOKENS = "max_completion_tokens"
+
+
+class AuthMode(enum.StrEnum):
+    """AUTO: open on loopback without keys, keys required otherwise. NONE: open, explicitly."""
+
+    AUTO = "auto"
+    NONE = "none"
+
+
+class LogFormat(enum.StrEnum):
+    """How log lines look."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(enum.StrEnum):
+    """The least severe level that is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Secret:
+    """A credential that shows itself only when asked by name; printing, formatting and encoding give `***`."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The credential itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+class TlsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[server.tls]`: files in PEM; `client_ca_file` makes client certificates mandatory."""
+
+    cert_file: Path
+    key_file: Path
+    client_ca_file: Path | None = None
+
+
+class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[server]`."""
+
+    host: str = "127.0.0.1"
+    port: int = 3000
+    workers: int = 1
+    request_timeout_seconds: float | None = None
+    drain_seconds: float = 60.0
+    tls: TlsConfig | None = None
+
+
+class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One `[[models.<tier>]]` entry: URL + upstream model + credential that answers for a tier.
+
+    `capabilities` None means "assume everything"; CHAT and STREAM are always included when it is set.
+    `base_url` has no trailing slash. `headers` are extra request headers (name, value).
+    """
+
+    id: str
+    tier: Tier
+    name: str
+    model: str
+    base_url: str
+    api_key: Secret | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    max_tokens: int | None = None
+    temperature: float | None = None
+    token_limit_field: TokenLimitField = TokenLimitField.MAX_TOKENS
+    include_usage: bool = True
+    weight: float = 1.0
+    priority: int = 1
+    max_in_flight: int | None = None
+    context_window: int | None = None
+    capabilities: frozenset[Capability] | None = None
+    location: Location = Location.CLOUD
+    kind: EndpointKind = EndpointKind.OPENAI
+    transport: TransportName = TransportName.AUTO
+    proxy: Secret | None = None  # a proxy URL may carry a password
+    http2: bool = False
+    ca_file: Path | None = None
+    input_cost_per_mtok: float | None = None
+    output_cost_per_mtok: float | None = None
+    cached_input_cost_per_mtok: float | None = None
+    timeout_seconds: float | None = None
+    idle_seconds: float | None = None
+    connect_seconds: float | None = None
+
+
+class TimeOfDayRange(msgspec.Struct, frozen=True):
+    """Minutes since midnight, start inclusive, end exclusive; start > end crosses midnight."""
+
+    start_minute: int
+    end_minute: int
+
+
+class RuleWhen(msgspec.Struct, frozen=True, kw_only=True):
+    """`when.*` of a rule: every condition given must hold.
+
+    `min_tokens` and `max_tokens` bound the token estimate, both inclusive. `task_type`, `importance` and `model` list
+    the values that match (`model` is the requested name, compared case-sensitively, `*` at the end matches a prefix).
+    `header` maps lower-case names to values (exact) that must all be present. `pattern` is a regular expression
+    searched in the last user message. `hours` are ranges in `timezone` (IANA name, default UTC).
+    """
+
+    min_tokens: int | None = None
+    max_tokens: int | None = None
+    task_type: tuple[TaskType, ...] = ()
+    importance: tuple[Importance, ...] = ()
+    model: tuple[str, ...] = ()
+    header: tuple[tuple[str, str], ...] = ()
+    pattern: str | None = None
+    has_tools: bool | None = None
+    has_images: bool | None = None
+    hours: tuple[TimeOfDayRange, ...] = ()
+    timezone: str = "UTC"
+
+
+class RuleConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One `[[routing.rules]]` entry; higher `priority` is looked at first, ties in file order."""
+
+    name: str
+    tier: Tier
+    priority: int = 0
+    enabled: bool = True
+    when: RuleWhen = RuleWhen()
+
+
+class RouterTimeouts(msgspec.Struct, frozen=True, kw_only=True):
+    """`[routing.router_timeouts]`: limit of one judge call by the judge's tier."""
+
+    fast: float = 10.0
+    balanced: float = 10.0
+    deep: float = 10.0
+
+
+class NeuralConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[routing.neural]`."""
+
+    artifact: Path | None = None
+    max_quality_loss: float = 0.05
+    confidence_threshold: float | None = None
+    max_uncertainty: float | None = None
+
+
+class RoutingConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[routing]`; `default_tier` None leaves the choice to the strategy (contract §4)."""
+
+    strategy: StrategyName
+    router_tier: Tier = Tier.BALANCED
+    default_tier: Tier | None = None
+    default_importance: Importance = Importance.NORMAL
+    tier_fallback: TierFallback = TierFallback.UP
+    balancer: BalancerName = BalancerName.WEIGHTED
+    router_timeouts: RouterTimeouts = RouterTimeouts()
+    rules: tuple[RuleConfig, ...] = ()
+    neural: NeuralConfig | None = None
+
+
+class TimeoutsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[timeouts]`: limit of one attempt by tier."""
+
+    fast: float | None = None
+    balanced: float | None = None
+    deep: float | None = None
+
+
+class RetryConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[retry]`: sends in one tier, sends in all, back-off on the same endpoint, share of extra tries."""
+
+    max_attempts: int = 3
+    max_total: int = 4
+    backoff_seconds: float = 0.25
+    max_backoff_seconds: float = 8.0
+    budget_ratio: float = 0.2
+
+
+class BreakerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[breaker]`: opens at `failure_threshold` failures in a row or `failure_ratio` of `min_requests` verdicts."""
+
+    enabled: bool = True
+    failure_threshold: int = 5
+    failure_ratio: float = 0.5
+    min_requests: int = 10
+    window_seconds: float = 60.0
+    open_seconds: float = 5.0
+    max_open_seconds: float = 300.0
+    half_open_successes: int = 2
+
+
+class HealthConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[health]`: active probes."""
+
+    enabled: bool = True
+    interval_seconds: float = 30.0
+    timeout_seconds: float = 5.0
+    failure_threshold: int = 3
+
+
+class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[limits]`."""
+
+    max_request_bytes: int = 10 * 1024 * 1024
+    max_header_bytes: int = 32 * 1024
+    max_in_flight: int | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+
+class KeyConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One client key: its SHA-256 as 64 lower-case hex digits; the key itself is forgotten while loading."""
+
+    name: str
+    role: Role
+    sha256: str
+
+
+class AuthConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[auth]`; TINY_DANCER_AUTH_TOKEN stands in `keys` as the admin key `tiny-dancer`."""
+
+    mode: AuthMode = AuthMode.AUTO
+    keys: tuple[KeyConfig, ...] = ()
+
+
+class AdminConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[admin]`: a second listener for /admin, /api, /dashboard and /metrics."""
+
+    host: str = "127.0.0.1"
+    port: int = 8081
+
+
+class ObservabilityConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[observability]`."""
+
+    log_level: LogLevel = LogLevel.INFO
+    log_format: LogFormat = LogFormat.TEXT
+    metrics_auth: bool = False
+    capture_content: bool = False
+
+
+class CorsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[cors]`: exact origins; empty means no CORS headers at all."""
+
+    origins: tuple[str, ...] = ()
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole, valid configuration.
+
+    `unbuilt` lists, one line each, what the file asks for that this version cannot do yet; `serve` refuses to start
+    with them, `check` shows them. `path` is the file it came from (None: built in memory).
+    """
+
+    server: ServerConfig = ServerConfig()
+    endpoints: tuple[EndpointConfig, ...]
+    routing: RoutingConfig
+    timeouts: TimeoutsConfig = TimeoutsConfig()
+    retry: RetryConfig = RetryConfig()
+    breaker: BreakerConfig = BreakerConfig()
+    health: HealthConfig = HealthConfig()
+    limits: LimitsConfig = LimitsConfig()
+    auth: AuthConfig = AuthConfig()
+    admin: AdminConfig | None = None
+    storage_url: Secret | None = None
+    redis_url: Secret | None = None
+    observability: ObservabilityConfig = ObservabilityConfig()
+    cors: CorsConfig = CorsConfig()
+    path: Path | None = None
+    unbuilt: tuple[str, ...] = ()

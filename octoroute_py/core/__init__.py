@@ -1,0 +1,1 @@
+"""Words everyone uses: tiers, decisions, errors, ids, clocks. Imports nothing of ours."""

@@ -1,0 +1,14 @@
+"""Time as an argument: policies take `now` and never look at a clock themselves."""
+
+import time
+from collections.abc import Callable
+from typing import TypeAlias
+
+Monotonic: TypeAlias = Callable[[], float]
+"""Seconds that never run backwards; every timer, breaker and deadline uses these."""
+
+Wall: TypeAlias = Callable[[], float]
+"""Seconds since the Unix epoch; only for timestamps people read, period keys and expiry dates."""
+
+monotonic: Monotonic = time.monotonic
+wall: Wall = time.time

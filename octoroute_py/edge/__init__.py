@@ -1,0 +1,1 @@
+"""The door: HTTP in and out; alone imports starlette and uvicorn."""

@@ -1,0 +1,1 @@
+"""A request as observations and numbers; pure functions, no I/O."""

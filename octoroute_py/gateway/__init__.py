@@ -1,0 +1,1 @@
+"""One request's life: dispatch, retries, the commit point, the relay."""

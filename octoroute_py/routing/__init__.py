@@ -1,0 +1,1 @@
+"""From facts to a tier: intent, the rule table, and the seam the other strategies join."""

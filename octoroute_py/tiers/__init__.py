@@ -1,0 +1,1 @@
+"""Who can answer: endpoints, their breakers and health, and how one is picked."""
