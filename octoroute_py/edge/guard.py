@@ -1,0 +1,63 @@
+"""Default deny: every route is built with the role it needs, and the key is looked at before the body is read."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from octoroute_py.admission.auth import Access, Principal
+from octoroute_py.core.clock import Monotonic
+from octoroute_py.core.errors import GatewayError
+from octoroute_py.core.words import Role
+from octoroute_py.edge.wire_io import send_error
+
+PRINCIPAL = "octoroute.principal"
+"""Where the scope holds who is asking, behind a guard."""
+
+
+class Door(Protocol):
+    """What a guard needs to know of the gateway."""
+
+    @property
+    def access(self) -> Access:
+        """The access rules in force; a reload replaces them."""
+        ...
+
+
+class Guarded:
+    """An ASGI app behind its required role; `role` None is the explicit way to be open to all."""
+
+    __slots__ = ("_app", "_door", "_monotonic", "role")
+
+    def __init__(self, app: ASGIApp, *, role: Role | None, door: Door, monotonic: Monotonic) -> None:
+        self._app = app
+        self._door = door
+        self._monotonic = monotonic
+        self.role = role
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Authorize by the headers alone, then go on."""
+        try:
+            principal = self._door.access.authorize(
+                scope["headers"], self.role, source_of(scope), self._monotonic()
+            )
+        except GatewayError as error:
+            await send_error(scope, send, error)
+            return
+        scope[PRINCIPAL] = principal
+        await self._app(scope, receive, send)
+
+
+def principal_of(scope: Scope) -> Principal:
+    """Who is asking, as the guard found out."""
+    principal: Principal = scope[PRINCIPAL]
+    return principal
+
+
+def source_of(scope: Scope) -> str:
+    """The peer's address as the socket tells it; forwarded headers are never believed."""
+    client = scope.get("client")
+    return client[0] if client else "unknown"
+
+
+Guard = Callable[[ASGIApp, Role | None], Guarded]

@@ -1,0 +1,172 @@
+"""Running the app: uvicorn with our protocol, our signals and our drain (reliability §1.6).
+
+SIGTERM or SIGINT: `/health/ready` turns 503, listeners close, idle connections close, requests under way have
+`drain_seconds` to finish, what is left then gets its error and the process ends with 0. A second signal forces the end
+within two seconds. SIGHUP reloads the configuration.
+"""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import ssl
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
+from typing import Protocol
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from octoroute_py.config.schema import Config
+from octoroute_py.core.errors import ConfigError
+from octoroute_py.edge.protocol import IDLE_S, protocol_for
+
+BACKLOG = 4096
+CUT_GRACE_S = 2.0
+"""What requests get to send their last error after the drain limit."""
+
+
+class Drainable(Protocol):
+    """What the server tells the application about its end."""
+
+    def begin_drain(self) -> None:
+        """No new work from now on; readiness turns 503."""
+        ...
+
+    def cut(self) -> None:
+        """The drain limit has come: every request still under way ends with an error now."""
+        ...
+
+
+class GatewayServer(uvicorn.Server):
+    """One or two listeners (the second for `[admin]`) around one application."""
+
+    def __init__(self, config: uvicorn.Config, *, work: Drainable, drain_s: float, on_reload: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._work = work
+        self._drain_s = drain_s
+        self._on_reload = on_reload
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Ours instead of uvicorn's, which raises the signal again at the end (exit code -15) and ignores a second TERM."""
+        loop = asyncio.get_running_loop()
+        for sig in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(sig, self.handle_exit, sig, None)
+        loop.add_signal_handler(signal.SIGHUP, self._on_reload)
+        try:
+            yield
+        finally:
+            for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                loop.remove_signal_handler(sig)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal drains, a second one forces."""
+        if self.should_exit:
+            self.force_exit = True
+        else:
+            self.should_exit = True
+            self._work.begin_drain()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the listeners, wait for requests under way, cut what is left, end the application."""
+        for server in self.servers:
+            server.close()
+        for listener in sockets or []:
+            listener.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        if not await self._quiet_within(self._drain_s):
+            self._work.cut()
+            if not await self._quiet_within(CUT_GRACE_S, forced_too=True):
+                for connection in list(self.server_state.connections):
+                    if connection.transport is not None:
+                        connection.transport.abort()
+        await self.lifespan.shutdown()
+
+    async def _quiet_within(self, limit_s: float, *, forced_too: bool = False) -> bool:
+        """Wait until no connection and no request is left; a second signal ends the wait at once."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + limit_s
+        while self.server_state.connections or self.server_state.tasks:
+            if loop.time() >= until or (self.force_exit and not forced_too):
+                return False
+            await asyncio.sleep(0.02)
+        return True
+
+
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Listening sockets for a host and port (0 picks one); ConfigError with the reason when that cannot be."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise ConfigError(f"server.host: {host!r} is not an address of this machine ({error.strerror})") from None
+    sockets: list[socket.socket] = []
+    for family, kind, proto, _, address in dict.fromkeys(found):
+        listener = socket.socket(family, kind, proto)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        wanted = sockets[0].getsockname()[1] if port == 0 and sockets else port
+        try:
+            listener.bind((address[0], wanted, *address[2:]))
+            listener.listen(BACKLOG)
+        except OSError as error:
+            listener.close()
+            if sockets:  # `localhost` may name an IPv6 address on a machine without IPv6
+                continue
+            raise ConfigError(f"cannot listen on {host} port {wanted}: {error.strerror}") from None
+        listener.setblocking(False)
+        sockets.append(listener)
+    return sockets
+
+
+def _tls_options(config: Config) -> dict[str, object]:
+    tls = config.server.tls
+    if tls is None:
+        return {}
+    options: dict[str, object] = {"ssl_certfile": str(tls.cert_file), "ssl_keyfile": str(tls.key_file)}
+    if tls.client_ca_file is not None:
+        options |= {"ssl_ca_certs": str(tls.client_ca_file), "ssl_cert_reqs": ssl.CERT_REQUIRED}
+    return options
+
+
+async def run(
+    app: ASGIApp,
+    config: Config,
+    *,
+    work: Drainable,
+    sockets: Sequence[socket.socket],
+    on_reload: Callable[[], None],
+    on_ready: Callable[[], None],
+) -> None:
+    """Serve on the sockets until a signal ends it; `on_ready` is called when requests are accepted."""
+    settings = uvicorn.Config(
+        app,
+        http=protocol_for(config.limits.max_header_bytes),
+        ws="none",
+        lifespan="on",
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=int(IDLE_S),
+        access_log=False,
+        log_config=None,
+        backlog=BACKLOG,
+        **_tls_options(config),  # type: ignore[arg-type]
+    )
+    try:
+        settings.load()
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"server.tls: {error.strerror or 'the certificate or key cannot be used'}") from None
+    server = GatewayServer(settings, work=work, drain_s=config.server.drain_seconds, on_reload=on_reload)
+    ready = asyncio.get_running_loop().create_task(_announce(server, on_ready))
+    try:
+        await server.serve(sockets=list(sockets))
+    finally:
+        ready.cancel()
+
+
+async def _announce(server: GatewayServer, on_ready: Callable[[], None]) -> None:
+    while not server.started:
+        await asyncio.sleep(0.005)
+    on_ready()

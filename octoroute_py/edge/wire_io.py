@@ -1,0 +1,97 @@
+"""The few ASGI gestures every raw endpoint needs: request id, body, JSON answers, errors."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from octoroute_py.core.errors import BadRequest, GatewayError
+from octoroute_py.core.ids import new_request_id, safe_request_id
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+_REQUEST_ID_KEY = "octoroute.request_id"
+
+
+class ClientGone(Exception):
+    """The client left while its request was being read."""
+
+
+def request_id_of(scope: Scope) -> str:
+    """This request's id: the caller's own when it is safe to repeat, else a new one; the same at every call."""
+    known: str | None = scope.get(_REQUEST_ID_KEY)
+    if known is None:
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
+        known = (safe_request_id(given) if given is not None else None) or new_request_id()
+        scope[_REQUEST_ID_KEY] = known
+    return known
+
+
+async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
+    """The whole request body; BadRequest 413 as soon as it is known to be above the cap, before it is buffered."""
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit() and int(value) > max_bytes:
+            raise _too_large(max_bytes)
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False):
+        if len(body) > max_bytes:
+            raise _too_large(max_bytes)
+        return body
+    parts, size = [body], len(body)
+    while message.get("more_body", False):
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+    if size > max_bytes:
+        raise _too_large(max_bytes)
+    return b"".join(parts)
+
+
+def _too_large(max_bytes: int) -> BadRequest:
+    return BadRequest(f"The request body is larger than {max_bytes} bytes.", status=413, code="request_too_large")
+
+
+async def send_bytes(send: Send, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """A whole answer in two ASGI messages, its length told."""
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [*headers, (b"content-length", b"%d" % len(body))],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_json(scope: Scope, send: Send, value: Any, *, status: int = 200) -> None:
+    """A small JSON answer with its request id."""
+    headers = [(b"content-type", b"application/json"), (b"x-request-id", request_id_of(scope).encode())]
+    await send_bytes(send, status, msgspec.json.encode(value), headers)
+
+
+def error_headers(error: GatewayError, request_id: str) -> RawHeaders:
+    """What goes with an error: type, id, and where it applies Retry-After, the SDK's hint and the 401 challenge."""
+    headers = [(b"content-type", b"application/json"), (b"x-request-id", request_id.encode())]
+    if error.retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))))
+    if error.code in ("insufficient_quota", "upstream_quota"):
+        headers.append((b"x-should-retry", b"false"))
+    if error.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if error.status in (413, 414, 431):
+        headers.append((b"connection", b"close"))
+    return headers
+
+
+async def send_error(scope: Scope, send: Send, error: GatewayError, extra: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    """The error in OpenAI's envelope."""
+    await send_bytes(send, error.status, error.body(), [*error_headers(error, request_id_of(scope)), *extra])

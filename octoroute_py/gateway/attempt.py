@@ -1,0 +1,192 @@
+"""One send to one endpoint, up to its commit point: a whole valid answer, or a stream's first valid data event.
+
+What happened is told to the endpoint exactly once: success, failure, cooldown, or nothing at all when the client left
+(a cancelled attempt is no verdict). A stream's attempt goes on until its relay ends.
+"""
+
+import msgspec
+
+from octoroute_py.gateway.context import RequestContext
+from octoroute_py.gateway.failures import stream_error
+from octoroute_py.gateway.stream import Relay
+from octoroute_py.ledger.outcome import Attempt
+from octoroute_py.tiers.endpoint import Endpoint
+from octoroute_py.transport.base import Headers, TransportError, UpstreamAnswer, UpstreamRequest
+from octoroute_py.transport.faults import Fault, FaultKind, classify_exception, classify_response, clean_fault, secrets_of
+from octoroute_py.transport.headers import forwardable_request_headers
+from octoroute_py.transport.openai import Patched, patch, read_answer, upstream_path
+from octoroute_py.transport.stream_scan import StreamScan
+
+MAX_ERROR_BYTES = 1024 * 1024
+"""Largest body of an upstream's error that is read for its kind and message."""
+MAX_UNCOMMITTED_BYTES = 1024 * 1024
+"""Most bytes of comments before a stream's first data event."""
+_ACCEPT = {True: (b"accept", b"text/event-stream"), False: (b"accept", b"application/json")}
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """A committed answer: the `body` of a buffered one, or the `relay` of a stream."""
+
+    endpoint: Endpoint
+    headers: Headers
+    body: bytes = b""
+    relay: Relay | None = None
+
+
+class Attempting:
+    """One attempt; `run` it once. `last_chance` stretches our own default limit to the request's deadline."""
+
+    __slots__ = ("_ctx", "_endpoint", "_hold", "_limit_at", "_own_limit", "_scan", "_started_s", "_status")
+
+    def __init__(self, ctx: RequestContext, endpoint: Endpoint, *, last_chance: bool) -> None:
+        self._ctx = ctx
+        self._endpoint = endpoint
+        self._started_s = ctx.monotonic()
+        limit_s, by_operator = ctx.snapshot.timers.attempt(endpoint.id, stream=ctx.stream)
+        full_at = self._started_s + limit_s
+        self._limit_at = ctx.deadline_s if last_chance and not by_operator else min(ctx.deadline_s, full_at)
+        self._own_limit = self._limit_at >= full_at
+        """Whether a time-out says something of the upstream: it had its full limit, not what our deadline left."""
+        self._status: int | None = None
+        ctx.endpoint_id = endpoint.id
+        self._scan: StreamScan | None = None
+        self._hold = endpoint.begin(self._started_s)
+
+    async def run(self) -> Sent | Fault:
+        """Send once and wait for the commit point."""
+        relayed = False
+        fault: Fault | None = None
+        try:
+            try:
+                result = await self._exchange()
+            except TransportError as error:
+                result = classify_exception(error)
+            if isinstance(result, Fault):
+                result = fault = clean_fault(result, secrets=secrets_of(self._endpoint.config))
+            else:
+                relayed = result.relay is not None
+            return result
+        finally:
+            if not relayed:
+                self._end(fault)
+
+    async def _exchange(self) -> Sent | Fault:
+        ctx, endpoint = self._ctx, self._endpoint
+        patched = patch(ctx.envelope, endpoint=endpoint.config, surface=ctx.surface)
+        headers = (
+            _ACCEPT[ctx.stream],
+            (b"x-request-id", ctx.request_id.encode()),
+            *forwardable_request_headers(ctx.raw_headers),
+        )
+        answer = await endpoint.transport.send(
+            UpstreamRequest("POST", upstream_path(ctx.surface), headers, patched.body),
+            deadline=self._limit_at,
+            connect_s=ctx.snapshot.timers.connect_s[endpoint.id],
+        )
+        self._status = answer.status
+        relayed = False
+        try:
+            if answer.status != 200:
+                return await self._refused(answer)
+            result = await (self._stream(answer, patched) if ctx.stream else self._buffered(answer))
+            if isinstance(result, Sent):
+                relayed = result.relay is not None
+                if patched.warning is not None:
+                    ctx.warnings.append(patched.warning)
+            return result
+        finally:
+            if not relayed:
+                answer.close()
+
+    async def _refused(self, answer: UpstreamAnswer) -> Fault:
+        """An answer that is no success; its body tells which kind of trouble it is."""
+        body = b""
+        if answer.status >= 400:
+            body = await answer.read(deadline=self._limit_at, max_bytes=MAX_ERROR_BYTES)
+        return classify_response(answer.status, answer.headers, body, wall=self._ctx.wall())
+
+    async def _buffered(self, answer: UpstreamAnswer) -> Sent | Fault:
+        body = await answer.read(deadline=self._limit_at)
+        read = read_answer(body, content_type(answer.headers), self._ctx.surface)
+        if isinstance(read, Fault):
+            return read
+        self._hold.success(self._ctx.monotonic())
+        self._ctx.usage = read.usage
+        return Sent(self._endpoint, answer.headers, body)
+
+    async def _stream(self, answer: UpstreamAnswer, patched: Patched) -> Sent | Fault:
+        ctx = self._ctx
+        kind = content_type(answer.headers) or b""
+        if not kind.lower().startswith(b"text/event-stream"):
+            return await self._not_a_stream(answer, kind)
+        scan = self._scan = StreamScan(ctx.surface, choices=ctx.envelope.n, withhold_usage=patched.withhold_usage)
+        held = b""
+        while not scan.started:
+            chunk = await answer.chunk(deadline=self._limit_at)
+            held += scan.feed(chunk)
+            if not scan.started and scan.fault is not None:
+                return scan.fault
+            if not chunk:
+                return Fault(kind=FaultKind.TRUNCATED)
+            if len(held) > MAX_UNCOMMITTED_BYTES:
+                return Fault(kind=FaultKind.MALFORMED)
+        now = ctx.monotonic()
+        ctx.first_event_s = now - ctx.started_s
+        self._hold.success(now, now - self._started_s)
+        relay = Relay(
+            answer,
+            scan,
+            held,
+            now=ctx.monotonic,
+            silence_s=ctx.snapshot.timers.silence_s[self._endpoint.id],
+            deadline_s=ctx.deadline_s,
+            on_end=self._end,
+        )
+        return Sent(self._endpoint, answer.headers, relay=relay)
+
+    async def _not_a_stream(self, answer: UpstreamAnswer, kind: bytes) -> Fault:
+        """A 200 that is no event stream: an error in JSON says what it is, anything else is malformed."""
+        body = await answer.read(deadline=self._limit_at, max_bytes=MAX_ERROR_BYTES)
+        read = read_answer(body, kind, self._ctx.surface)
+        return read if isinstance(read, Fault) else Fault(kind=FaultKind.MALFORMED)
+
+    def _end(self, fault: Fault | None) -> None:
+        """The attempt is over: tell the endpoint, the metrics and the request's own record."""
+        ctx, scan = self._ctx, self._scan
+        now = ctx.monotonic()
+        if fault is not None:
+            self._tell(fault, now)
+            if scan is not None and scan.started:
+                ctx.broken_stream = True
+                ctx.error_code = stream_error(fault).code
+        if scan is not None and scan.usage is not None:
+            ctx.usage = scan.usage
+        self._hold.close()
+        ctx.attempts.append(
+            Attempt(
+                endpoint_id=self._endpoint.id,
+                tier=self._endpoint.tier,
+                status=self._status,
+                fault=None if fault is None else fault.kind.value,
+                started_s=self._started_s,
+                ended_s=now,
+            )
+        )
+
+    def _tell(self, fault: Fault, now: float) -> None:
+        endpoint, kind = self._endpoint, fault.kind
+        if kind is FaultKind.RATE_LIMITED:
+            endpoint.cool_down(now, fault.retry_after_s)
+        elif kind is FaultKind.QUOTA:
+            endpoint.quota_out(now)
+        elif kind in (FaultKind.AUTH, FaultKind.MODEL_MISSING):
+            endpoint.auth_out(now)
+        elif kind is FaultKind.TIMEOUT and not (self._own_limit and not (self._scan and self._scan.started)):
+            return
+        elif kind.counts_for_breaker:
+            self._hold.failure(now)
+
+
+def content_type(headers: Headers) -> bytes | None:
+    """The content type of an answer, or None."""
+    return next((value for name, value in headers if name == b"content-type"), None)

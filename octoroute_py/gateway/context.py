@@ -1,0 +1,133 @@
+"""What one request carries from the door to its log line, and the snapshot it was decided under."""
+
+import asyncio
+
+import msgspec
+
+from octoroute_py.admission.auth import Principal
+from octoroute_py.config.schema import Config
+from octoroute_py.core.clock import Monotonic, Wall
+from octoroute_py.core.decision import Decision
+from octoroute_py.core.errors import BadRequest, GatewayError, Refused
+from octoroute_py.core.usage import Usage
+from octoroute_py.core.words import Surface, Tier
+from octoroute_py.gateway.timers import Timers
+from octoroute_py.ledger.outcome import Attempt
+from octoroute_py.routing.default import WithDefault
+from octoroute_py.routing.intent import Catalog
+from octoroute_py.routing.policy import HEADERS, Hints, read_hints
+from octoroute_py.tiers.table import TierTable
+from octoroute_py.transport.openai import Envelope
+
+RawHeaders = list[tuple[bytes, bytes]]
+"""Request headers as ASGI gives them: lower-case names, in order."""
+
+_HINT_HEADERS = frozenset(name.lower().encode() for name in HEADERS.values())
+_NO_HINTS = Hints()
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """One configuration in force with all that was worked out from it; requests keep theirs to the end.
+
+    `generation` counts up by one with every reload. Live endpoint state inside `table` outlives a snapshot. `gated`
+    tells whether any endpoint declares capabilities or a context window, `header_rules` whether any rule looks at
+    headers: where not, that work is not done.
+    """
+
+    generation: int
+    config: Config
+    catalog: Catalog
+    router: WithDefault
+    table: TierTable
+    timers: Timers
+    gated: bool
+    header_rules: bool
+
+
+class RequestContext:
+    """One request's life, filled in as it walks through the house.
+
+    Times are monotonic seconds. `gone` is set when the client left, `cut` when the gateway itself ends the request.
+    `task` is the task that serves it, for both to be told at once.
+    """
+
+    __slots__ = ("_envelope", "attempts", "broken_stream", "cut", "deadline_s", "decided_tier", "decision", "endpoint_id")
+    __slots__ += ("error_code", "first_event_s", "gone", "hints", "monotonic", "principal", "raw_headers", "refusal", "request_id")
+    __slots__ += ("routing_s", "sends", "snapshot", "started_s", "status", "stream", "surface", "task", "usage", "wall", "warnings")
+
+    def __init__(
+        self,
+        *,
+        request_id: str,
+        surface: Surface,
+        snapshot: Snapshot,
+        principal: Principal,
+        raw_headers: RawHeaders,
+        monotonic: Monotonic,
+        wall: Wall,
+    ) -> None:
+        self.request_id = request_id
+        self.surface = surface
+        self.snapshot = snapshot
+        self.principal = principal
+        self.raw_headers = raw_headers
+        self.monotonic = monotonic
+        self.wall = wall
+        self.started_s = self.deadline_s = monotonic()
+        self.hints = _NO_HINTS
+        self.stream = False
+        self.decision: Decision | None = None
+        self.endpoint_id: str | None = None
+        self.decided_tier: Tier | None = None
+        self.routing_s: float | None = None
+        self.sends = 0
+        self.attempts: list[Attempt] = []
+        self.broken_stream = False
+        self.usage: Usage | None = None
+        self.first_event_s: float | None = None
+        self.warnings: list[str] = []
+        self.status = 500
+        self.error_code: str | None = None
+        self.refusal: Refused | None = None
+        self.task: asyncio.Task[object] | None = None
+        self.gone = False
+        self.cut = False
+        self._envelope: Envelope | None = None
+
+    @property
+    def envelope(self) -> Envelope:
+        """The parsed body."""
+        if self._envelope is None:
+            raise GatewayError("The request was not read.", code="internal_error")
+        return self._envelope
+
+    def read(self, envelope: Envelope) -> None:
+        """Take the parsed body, and the hints of headers and body; BadRequest for a wrong hint."""
+        self._envelope = envelope
+        self.stream = envelope.stream
+        given: dict[str, str] = {}
+        for name, value in self.raw_headers:
+            if name in _HINT_HEADERS:
+                text = value.decode("latin-1")
+                if given.setdefault(name.decode(), text) != text:
+                    raise BadRequest(f"{name.decode()} is given twice with different values.", param=name.decode())
+        if given or envelope.octoroute:
+            self.hints = read_hints(given, envelope.octoroute)
+
+    def rule_headers(self) -> dict[str, str]:
+        """The headers that rules may look at; none are read when no rule does."""
+        if not self.snapshot.header_rules:
+            return {}
+        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self.raw_headers}
+
+    def leave(self) -> None:
+        """The client is gone: stop whatever is being done for it."""
+        self.gone = True
+        if self.task is not None:
+            self.task.cancel()
+
+    def cut_off(self) -> None:
+        """The gateway ends this request now; its last word is an error."""
+        self.cut = True
+        if self.task is not None:
+            self.task.cancel()

@@ -1,0 +1,232 @@
+"""From a plan to a committed answer: pick, send, classify, observe, retry or fall back (contract §5, reliability §1.3).
+
+Until the commit point every failure is a reason to try elsewhere: another endpoint of the tier, then the next tier,
+and only when nothing else is left the same endpoint again after a back-off. Whatever is tried, the first real cause is
+what the client is told.
+"""
+
+import asyncio
+import random
+
+from octoroute_py.core.decision import Decision
+from octoroute_py.core.errors import GatewayError, Refused
+from octoroute_py.core.words import BreakerState, Reason, Tier
+from octoroute_py.gateway.attempt import Attempting, Sent
+from octoroute_py.gateway.context import RequestContext
+from octoroute_py.gateway.failures import client_error
+from octoroute_py.gateway.plan import Plan
+from octoroute_py.tiers.endpoint import Endpoint, Unavailability
+from octoroute_py.tiers.retry_budget import ExtraTry
+from octoroute_py.transport.faults import Fault, FaultKind
+
+SAME_AGAIN = frozenset(
+    {FaultKind.CONNECT, FaultKind.SERVER_ERROR, FaultKind.UNAVAILABLE, FaultKind.MALFORMED, FaultKind.TRUNCATED}
+)
+"""Failures after which the same endpoint may be asked again; one that used up its whole time limit is not."""
+FINAL = frozenset({FaultKind.REJECTED})
+"""Verdicts on the request itself: no other endpoint is asked."""
+FAILOVER_JITTER_S = 0.05
+SHORT_WAIT_S = 2.0
+"""A rate-limited request waits for its endpoint if that is at most this long and at most half of what is left."""
+
+
+class Job:
+    """One request on its way to an answer: what was tried and what it came to."""
+
+    __slots__ = ("_extra", "ctx", "excluded", "faults", "first", "grew", "plan", "sends_in", "window")
+
+    def __init__(self, ctx: RequestContext, plan: Plan) -> None:
+        self.ctx = ctx
+        self.plan = plan
+        self.sends_in: dict[Tier, int] = {}
+        self.excluded: set[str] = set()
+        self.faults: dict[str, Fault] = {}
+        self.first: Fault | None = None
+        self.window: int | None = None
+        self.grew = False
+        self._extra: ExtraTry | None = None
+
+    def fits(self, endpoint: Endpoint) -> bool:
+        """Whether the endpoint could serve the request; after a context overflow only a larger window can."""
+        if self.window is not None and (endpoint.config.context_window or 0) <= self.window:
+            return False
+        return self.plan.fits is None or self.plan.fits(endpoint)
+
+    def swap_extra(self, extra: ExtraTry | None) -> None:
+        """Give back the leave of the try that ended and keep that of the next."""
+        if self._extra is not None:
+            self._extra.close()
+        self._extra = extra
+
+
+class Dispatcher:
+    """Runs jobs: the mechanics around breakers, budgets and balancers, which all decide for themselves."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+
+    async def run(self, ctx: RequestContext, plan: Plan) -> Sent:
+        """The committed answer. Raises the GatewayError the client is to get."""
+        job = Job(ctx, plan)
+        home = ctx.snapshot.table.budget(plan.decision.tier)
+        home.start()
+        try:
+            while True:
+                now = ctx.monotonic()
+                if job.first is not None and now >= ctx.deadline_s:
+                    raise self._give_up(job, job.first, now)
+                endpoint = self._choose(job, now)
+                if endpoint is None:
+                    await self._wait_for_second_round(job, now)
+                    continue
+                if job.first is not None:
+                    self._ask_budget(job, endpoint, job.first, now)
+                    if endpoint.id not in job.faults:
+                        await self._pause(job, self._rng.uniform(0.0, FAILOVER_JITTER_S))
+                sent = await self._send(job, endpoint)
+                if sent is not None:
+                    return sent
+        finally:
+            job.swap_extra(None)
+            home.finish()
+
+    async def _send(self, job: Job, endpoint: Endpoint) -> Sent | None:
+        ctx = job.ctx
+        ctx.sends += 1
+        job.sends_in[endpoint.tier] = job.sends_in.get(endpoint.tier, 0) + 1
+        last_chance = not self._alternative(job, endpoint, ctx.monotonic())
+        result = await Attempting(ctx, endpoint, last_chance=last_chance).run()
+        if isinstance(result, Fault):
+            self._note(job, endpoint, result, ctx.monotonic())
+            return None
+        ctx.snapshot.table.budget(endpoint.tier).success(ctx.monotonic())
+        ctx.decision = _final_decision(job.plan.decision, endpoint.tier)
+        return result
+
+    def _choose(self, job: Job, now: float) -> Endpoint | None:
+        """The best endpoint that was not tried yet, in the first tier of the plan that has one and sends left."""
+        ctx, retry = job.ctx, job.ctx.snapshot.config.retry
+        if job.ctx.sends >= retry.max_total:
+            return None
+        table = ctx.snapshot.table
+        fits = None if job.plan.fits is None and job.window is None else job.fits
+        if job.plan.exact is not None:
+            if job.ctx.sends >= retry.max_attempts:
+                return None
+            return table.pick_among(job.plan.exact, now=now, excluded=job.excluded, fits=fits)
+        for tier in job.plan.tiers:
+            if job.sends_in.get(tier, 0) < retry.max_attempts:
+                endpoint = table.pick(tier, now=now, excluded=job.excluded, fits=fits)
+                if endpoint is not None:
+                    return endpoint
+        return None
+
+    def _alternative(self, job: Job, endpoint: Endpoint, now: float) -> bool:
+        """Whether another endpoint could still be tried after this one."""
+        retry = job.ctx.snapshot.config.retry
+        if job.ctx.sends >= retry.max_total:
+            return False
+        return any(
+            other is not endpoint
+            and other.id not in job.excluded
+            and job.fits(other)
+            and other.unavailable(now) is None
+            and job.sends_in.get(other.tier, 0) < retry.max_attempts
+            for other in self._candidates(job)
+        )
+
+    def _candidates(self, job: Job) -> list[Endpoint]:
+        if job.plan.exact is not None:
+            return list(job.plan.exact)
+        table = job.ctx.snapshot.table
+        return [endpoint for tier in job.plan.tiers for endpoint in table.of(tier)]
+
+    def _note(self, job: Job, endpoint: Endpoint, fault: Fault, now: float) -> None:
+        """Remember what this attempt came to. Raises when the fault is the request's own."""
+        job.ctx.snapshot.table.observe(now)
+        job.excluded.add(endpoint.id)
+        job.faults[endpoint.id] = fault
+        job.first = job.first or fault
+        if fault.kind in FINAL:
+            raise client_error(fault, retry_after_s=1.0)
+        if fault.kind is FaultKind.CONTEXT_LENGTH:
+            if job.grew:
+                raise client_error(fault, retry_after_s=1.0)
+            job.grew = True
+            job.window = endpoint.config.context_window or 0
+
+    def _ask_budget(self, job: Job, endpoint: Endpoint, first: Fault, now: float) -> None:
+        """Leave for one more try, or the first cause when the tier has spent its budget."""
+        elsewhere = endpoint.id not in job.faults
+        first_failover = job.ctx.sends == 1 and elsewhere and endpoint.breaker.state(now) is BreakerState.CLOSED
+        extra = job.ctx.snapshot.table.budget(endpoint.tier).ask(now, first_failover=first_failover)
+        if extra is None:
+            raise self._give_up(job, first, now)
+        job.swap_extra(extra)
+
+    async def _wait_for_second_round(self, job: Job, now: float) -> None:
+        """Nothing untried is left: wait for an endpoint that may be asked again, or raise what it came to."""
+        if job.first is None:
+            raise self._none_available(job, now)
+        retry = job.ctx.snapshot.config.retry
+        if job.window is not None or job.ctx.sends >= retry.max_total:
+            raise self._give_up(job, job.first, now)
+        again = [e for e in self._candidates(job) if self._may_repeat(job, e, now)]
+        if again:
+            ceiling = min(retry.max_backoff_seconds, retry.backoff_seconds * 2 ** (job.ctx.sends - 1))
+            await self._pause(job, self._rng.uniform(0.0, ceiling))
+            job.excluded.difference_update(endpoint.id for endpoint in again)
+            return
+        limited = [e for e in self._candidates(job) if _is_limited(job, e)]
+        if limited:
+            wait_s = min(e.eligible_at(now) for e in limited) - now
+            if wait_s <= min(SHORT_WAIT_S, (job.ctx.deadline_s - now) / 2):
+                await self._pause(job, max(0.0, wait_s))
+                for endpoint in limited:
+                    job.excluded.discard(endpoint.id)
+                    job.faults.pop(endpoint.id)
+                return
+        raise self._give_up(job, job.first, now)
+
+    def _may_repeat(self, job: Job, endpoint: Endpoint, now: float) -> bool:
+        fault = job.faults.get(endpoint.id)
+        return (
+            fault is not None
+            and fault.kind in SAME_AGAIN
+            and endpoint.unavailable(now) is None
+            and job.sends_in.get(endpoint.tier, 0) < job.ctx.snapshot.config.retry.max_attempts
+        )
+
+    async def _pause(self, job: Job, seconds: float) -> None:
+        now = job.ctx.monotonic()
+        if now + seconds >= job.ctx.deadline_s and job.first is not None:
+            raise self._give_up(job, job.first, now)
+        await asyncio.sleep(seconds)
+
+    def _give_up(self, job: Job, first: Fault, now: float) -> GatewayError:
+        return client_error(first, retry_after_s=self._retry_after(job, now))
+
+    def _retry_after(self, job: Job, now: float) -> float:
+        return max(1.0, min((e.eligible_at(now) for e in self._candidates(job)), default=now) - now)
+
+    def _none_available(self, job: Job, now: float) -> GatewayError:
+        """No send was possible at all: everything is full, or out."""
+        candidates = [e for e in self._candidates(job) if job.fits(e)]
+        if any(e.unavailable(now) is Unavailability.FULL for e in candidates):
+            return Refused("Every model that may answer is busy.", code="overloaded", retry_after_s=1.0)
+        return Refused(
+            "No model that may answer is available at the moment.",
+            code="no_endpoint_available",
+            retry_after_s=self._retry_after(job, now),
+        )
+
+
+def _is_limited(job: Job, endpoint: Endpoint) -> bool:
+    fault = job.faults.get(endpoint.id)
+    return fault is not None and fault.kind is FaultKind.RATE_LIMITED
+
+
+def _final_decision(decision: Decision, tier: Tier) -> Decision:
+    if tier is decision.tier:
+        return decision
+    return Decision(tier, decision.strategy, Reason.TIER_FALLBACK, decision.confidence, decision.rule)

@@ -1,0 +1,49 @@
+"""The X-Octoroute-* headers that tell how an answer came about (contract §3)."""
+
+from octoroute_py.core.words import Reason, Strategy, Tier
+from octoroute_py.gateway.context import RawHeaders, RequestContext
+from octoroute_py.transport.base import Headers
+from octoroute_py.transport.headers import forwardable_response_headers
+
+MAX_WARNING_CHARS = 500
+
+_TIER = {tier: (b"x-octoroute-tier", tier.value.encode()) for tier in Tier}
+_STRATEGY = {strategy: (b"x-octoroute-strategy", strategy.value.encode()) for strategy in Strategy}
+_REASON = {reason: (b"x-octoroute-reason", reason.value.encode()) for reason in Reason}
+
+
+def answer_headers(ctx: RequestContext, upstream: Headers) -> RawHeaders:
+    """All headers of a routed answer: what may pass of the upstream's, the request id and the route."""
+    headers = forwardable_response_headers(upstream)
+    headers.append((b"x-request-id", ctx.request_id.encode()))
+    headers.extend(route_headers(ctx))
+    return headers
+
+
+def route_headers(ctx: RequestContext) -> RawHeaders:
+    """Tier, strategy, reason, endpoint, attempts, and confidence and warnings where there are any."""
+    decision = ctx.decision
+    if decision is None:
+        return []
+    headers = [
+        _TIER[decision.tier],
+        _STRATEGY[decision.strategy],
+        _REASON[decision.reason],
+        (b"x-octoroute-attempts", b"%d" % ctx.sends),
+    ]
+    if ctx.endpoint_id is not None:
+        headers.append((b"x-octoroute-endpoint", header_text(ctx.endpoint_id)))
+    if decision.confidence is not None:
+        headers.append((b"x-octoroute-confidence", b"%.4f" % decision.confidence))
+    if ctx.warnings:
+        headers.append((b"x-octoroute-warning", header_text("; ".join(ctx.warnings))[:MAX_WARNING_CHARS]))
+    return headers
+
+
+def header_text(text: str) -> bytes:
+    """Text as a header value: what is not visible ASCII becomes `?`."""
+    return text.encode("ascii", "replace") if text.isprintable() else _plain(text)
+
+
+def _plain(text: str) -> bytes:
+    return "".join(char if " " <= char <= "~" else "?" for char in text).encode("ascii")

@@ -1,0 +1,140 @@
+"""The relay of a committed stream: whole events forwarded byte for byte, usage sniffed, silence and cuts noticed.
+
+It is pulled by the edge, so a slow client slows the upstream down by itself (back-pressure), and time the client takes
+never counts as the upstream's silence.
+"""
+
+from collections.abc import Callable
+
+from octoroute_py.core.clock import Monotonic
+from octoroute_py.gateway.failures import error_event, stream_error
+from octoroute_py.gateway.timers import COMMENTS_STRETCH, KEEP_ALIVE_COMMENT_S
+from octoroute_py.transport.base import TimedOut, TransportError, UpstreamAnswer
+from octoroute_py.transport.faults import Fault, FaultKind
+from octoroute_py.transport.stream_scan import StreamScan
+
+KEEP_ALIVE_COMMENT = b": keep-alive\n\n"
+
+
+class Relay:
+    """One committed stream on its way to the client.
+
+    `silence_s` bounds the pause between data events, `deadline_s` (monotonic) the whole call. `on_end(fault)` is called
+    exactly once: with the fault when the stream broke, with None when it is complete or was closed before its end.
+    """
+
+    __slots__ = ("_answer", "_deadline_s", "_events", "_last_byte_s", "_last_event_s", "_last_sent_s", "_now", "_on_end")
+    __slots__ += ("_pending", "_scan", "_silence_s", "broken", "ended")
+
+    def __init__(
+        self,
+        answer: UpstreamAnswer,
+        scan: StreamScan,
+        first: bytes,
+        *,
+        now: Monotonic,
+        silence_s: float,
+        deadline_s: float,
+        on_end: Callable[[Fault | None], None],
+    ) -> None:
+        self._now = now
+        self._answer = answer
+        self._scan = scan
+        self._pending = first
+        self._silence_s = silence_s
+        self._deadline_s = deadline_s
+        self._on_end = on_end
+        self._events = scan.events
+        self._last_byte_s = self._last_event_s = self._last_sent_s = self._now()
+        self.broken = False
+        self.ended = False
+        if scan.done and scan.fault is None:
+            self._end(None)
+
+    async def next(self) -> bytes:
+        """The next bytes for the client, whole events only; b"" when the stream is over.
+
+        `ended` may already be true when the last bytes are given. A stream that breaks gives its error event last, and
+        `broken` is then true: the connection to the client must not be used again.
+        """
+        if self._pending:
+            out, self._pending = self._pending, b""
+            return out
+        if self.ended:
+            return b""
+        scan = self._scan
+        wait_from_s = self._now()
+        while True:
+            if scan.fault is not None:
+                return self._break(scan.fault)
+            try:
+                chunk = await self._answer.chunk(deadline=self._wake_at(wait_from_s))
+            except TimedOut:
+                out = self._overdue(wait_from_s)
+            except TransportError:
+                out = self._cut()
+            else:
+                out = self._take(chunk) if chunk else self._cut()
+            if out or self.ended:
+                self._last_sent_s = self._now()
+                return out
+
+    def _take(self, chunk: bytes) -> bytes:
+        scan = self._scan
+        out = scan.feed(chunk)
+        self._last_byte_s = now = self._now()
+        if scan.events != self._events:
+            self._events = scan.events
+            self._last_event_s = now
+        if scan.done and scan.fault is None:
+            self._end(None)
+        return out
+
+    def _wake_at(self, wait_from_s: float) -> float:
+        """When waiting is no longer quiet: a comment is due, the upstream has stalled, or the deadline has come."""
+        return min(
+            max(self._last_sent_s, wait_from_s) + KEEP_ALIVE_COMMENT_S,
+            self._stalled_at(wait_from_s),
+            self._deadline_s,
+        )
+
+    def _stalled_at(self, wait_from_s: float) -> float:
+        silence_s = self._silence_s
+        by_bytes = max(self._last_byte_s, wait_from_s) + silence_s
+        by_events = max(self._last_event_s, wait_from_s) + COMMENTS_STRETCH * silence_s
+        return min(by_bytes, by_events)
+
+    def _overdue(self, wait_from_s: float) -> bytes:
+        now = self._now()
+        if now >= self._deadline_s:
+            return self._break(Fault(kind=FaultKind.TIMEOUT))
+        if now >= self._stalled_at(wait_from_s):
+            return self._break(Fault(kind=FaultKind.STALLED))
+        return KEEP_ALIVE_COMMENT
+
+    def _cut(self) -> bytes:
+        """The upstream's bytes ended: whole by its finish reasons, or truncated."""
+        if self._scan.complete:
+            return self._end(None)
+        return self._break(Fault(kind=FaultKind.TRUNCATED))
+
+    def _break(self, fault: Fault) -> bytes:
+        self.broken = True
+        self._end(fault)
+        return error_event(stream_error(fault))
+
+    def _end(self, fault: Fault | None) -> bytes:
+        self.ended = True
+        if fault is None and self._scan.done:
+            self._answer.finish()
+        else:
+            self._answer.close()
+        self._on_end(fault)
+        return b""
+
+    def close(self) -> None:
+        """Let go of the upstream; idempotent. A stream that had not ended is cut off there without a verdict."""
+        if not self.ended:
+            self.ended = True
+            self._answer.close()
+            self._on_end(None)
