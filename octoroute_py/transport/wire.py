@@ -166,16 +166,22 @@ class WireTransport:
         body = request.body
         head = self._heads.get((request.method, request.path)) or self._make_head(request.method, request.path)
         head = b"%b%bcontent-length: %d\r\n\r\n" % (head, field_lines(request.headers), len(body))
-        connection = self._take_idle()
-        if connection is not None:
-            answer = await self._exchange(connection, head, body, deadline)
-            if answer is not None:
-                return answer
-        connection = await self._connect(deadline, connect_s)
-        answer = await self._exchange(connection, head, body, deadline)
-        if answer is None:
-            raise connection.error or Disconnected("the upstream closed a new connection without an answer")
-        return answer
+        connection = self._take_idle() if self._idle else None
+        may_repeat = connection is not None
+        while True:
+            if connection is None:
+                connection = await self._connect(deadline, connect_s)
+            try:
+                await connection.start(head, body, deadline)
+            except BaseException:
+                connection.abort()
+                raise
+            if connection.status:
+                return WireAnswer(connection, self._release)
+            connection.abort()
+            if not (may_repeat and connection.untouched):
+                raise connection.error or BadFraming("the exchange ended without an answer")
+            connection, may_repeat = None, False
 
     async def aclose(self) -> None:
         """Close idle connections now and busy ones as they end."""
@@ -197,20 +203,6 @@ class WireTransport:
             except TimeoutError:
                 for connection in leaving:
                     connection.abort()
-
-    async def _exchange(self, connection: Connection, head: bytes, body: bytes, deadline: float) -> WireAnswer | None:
-        """One try; None when the connection died before the upstream said a byte."""
-        try:
-            await connection.start(head, body, deadline)
-        except BaseException:
-            connection.abort()
-            raise
-        if connection.status:
-            return WireAnswer(connection, self._release)
-        connection.abort()
-        if connection.untouched:
-            return None
-        raise connection.error or BadFraming("the exchange ended without an answer")
 
     async def _connect(self, deadline: float, connect_s: float) -> Connection:
         if self._closed:
