@@ -1,0 +1,97 @@
+"""The OpenAI operations as bytes: read a client's body once, fit it to an endpoint, judge the answer.
+
+Everything the client spelled goes upstream as it was spelled; `patch` lists the few exceptions.
+"""
+
+import msgspec
+
+from octoroute_py.config.schema import EndpointConfig
+from octoroute_py.core.words import Surface
+from octoroute_py.transport.answers import BufferedFacts, is_json_type, read_answer
+from octoroute_py.transport.envelope import Envelope, parse_body, raw_is_null
+
+__all__ = [
+    "BufferedFacts",
+    "Envelope",
+    "Patched",
+    "is_json_type",
+    "parse_body",
+    "patch",
+    "read_answer",
+    "upstream_path",
+]
+
+_PATHS = {
+    Surface.CHAT: "/chat/completions",
+    Surface.COMPLETIONS: "/completions",
+    Surface.EMBEDDINGS: "/embeddings",
+    Surface.RESPONSES: "/responses",
+}
+_decode_options = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Patched(msgspec.Struct, frozen=True, gc=False):
+    """A body ready for one endpoint.
+
+    `withhold_usage`: the stream's usage event was asked for by us and is not for the client. `warning` is ASCII, for
+    `X-Octoroute-Warning`.
+    """
+
+    body: bytes
+    withhold_usage: bool = False
+    warning: str | None = None
+
+
+def upstream_path(surface: Surface) -> str:
+    """The path below an endpoint's base URL."""
+    return _PATHS[surface]
+
+
+def patch(envelope: Envelope, *, endpoint: EndpointConfig, surface: Surface) -> Patched:
+    """The client's body for `endpoint`: its model, no routing hints, its token limit, its defaults (contract §3).
+
+    Names keep their order, untouched values their spelling. A field given as null counts as given: nothing is added
+    in its place.
+    """
+    fields: dict[str, object] = {**envelope.fields, "model": endpoint.model}
+    fields.pop("octoroute", None)
+    if surface is Surface.EMBEDDINGS:
+        return Patched(_encode(fields))
+    warning = _lower_token_limits(fields, envelope, endpoint.max_tokens) if endpoint.max_tokens is not None else None
+    _add_defaults(fields, endpoint, surface)
+    withhold = (
+        envelope.stream
+        and endpoint.include_usage
+        and not envelope.include_usage_asked
+        and surface is not Surface.RESPONSES
+    )
+    if withhold:
+        options = envelope.fields.get("stream_options")
+        kept = _decode_options(options) if options is not None and not raw_is_null(options) else {}
+        fields["stream_options"] = {**kept, "include_usage": True}
+    return Patched(_encode(fields), withhold, warning)
+
+
+def _lower_token_limits(fields: dict[str, object], envelope: Envelope, most: int) -> str | None:
+    lowered = [(name, value) for name, value in envelope.token_limits if value > most]
+    if not lowered:
+        return None
+    for name, _ in lowered:
+        fields[name] = most
+    return "; ".join(f"{name} lowered from {value} to {most}" for name, value in lowered)
+
+
+def _add_defaults(fields: dict[str, object], endpoint: EndpointConfig, surface: Surface) -> None:
+    if endpoint.temperature is not None and "temperature" not in fields:
+        fields["temperature"] = endpoint.temperature
+    if endpoint.max_tokens is None or any(
+        name in fields for name in ("max_tokens", "max_completion_tokens", "max_output_tokens")
+    ):
+        return
+    if surface is Surface.RESPONSES:
+        fields["max_output_tokens"] = endpoint.max_tokens
+    elif surface is Surface.COMPLETIONS:
+        fields["max_tokens"] = endpoint.max_tokens
+    else:
+        fields[endpoint.token_limit_field.value] = endpoint.max_tokens

@@ -1,0 +1,224 @@
+"""Watches one answer stream as it passes: where it commits, what it used, whether it is whole, when it goes wrong.
+
+The relay feeds what it reads and sends on what it gets back. Nothing comes back before the first valid data event, so
+whatever is sent can never be the start of an answer that has to be given up for another endpoint.
+"""
+
+import msgspec
+
+from octoroute_py.core.usage import Usage
+from octoroute_py.core.words import Surface
+from octoroute_py.transport.faults import Fault, fault_from_error_event, malformed
+from octoroute_py.transport.sse import MAX_EVENT_BYTES, Block, SseSplitter
+from octoroute_py.transport.usage import ChatUsage, ResponsesUsage, read_usage
+
+_ABSENT = msgspec.Raw(b"")
+_NOTHING = (b"", b"null", b"{}", b'""', b"false")
+
+
+class _Choice(msgspec.Struct, gc=False):
+    finish_reason: str | None = None
+    index: int = 0
+
+
+class _Chunk(msgspec.Struct, gc=False):
+    choices: list[_Choice] | None = None
+    usage: ChatUsage | None = None
+    error: msgspec.Raw = _ABSENT
+    object: str | None = None
+
+
+class _Response(msgspec.Struct, gc=False):
+    usage: ResponsesUsage | None = None
+
+
+class _ResponseEvent(msgspec.Struct, gc=False):
+    type: str | None = None
+    response: _Response | None = None
+    error: msgspec.Raw = _ABSENT
+
+
+_decode_chunk = msgspec.json.Decoder(_Chunk).decode
+_decode_response_event = msgspec.json.Decoder(_ResponseEvent).decode
+_TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_BROKEN = (msgspec.MsgspecError, RecursionError, ValueError)
+
+
+class StreamScan:
+    """State of one stream.
+
+    `started`: a valid data event was seen (the commit point; a withheld usage event counts). `done`: `[DONE]` or a
+    terminal responses event was seen, nothing after it is passed on. `complete`: done, or every one of `choices`
+    has its finish_reason. `usage`: the last one told. `events`: data events so far. `fault`: why the stream is given
+    up; `feed` returns b"" from then on.
+    """
+
+    __slots__ = (
+        "_finished",
+        "_partial",
+        "_responses",
+        "_splitter",
+        "_waiting",
+        "_withhold",
+        "choices",
+        "complete",
+        "done",
+        "events",
+        "fault",
+        "started",
+        "usage",
+    )
+
+    def __init__(self, surface: Surface, *, choices: int = 1, withhold_usage: bool) -> None:
+        self.choices = choices
+        self.started = False
+        self.done = False
+        self.complete = False
+        self.usage: Usage | None = None
+        self.events = 0
+        self.fault: Fault | None = None
+        self._responses = surface is Surface.RESPONSES
+        self._withhold = withhold_usage
+        self._finished: set[int] = set()
+        self._waiting = bytearray()
+        self._splitter = SseSplitter()
+        self._partial = self._splitter.held
+
+    @property
+    def held(self) -> int:
+        """Bytes taken in and not yet given out: a partial event, and comments before the commit point."""
+        return len(self._partial) + len(self._waiting)
+
+    def feed(self, data: bytes) -> bytes:
+        """The raw bytes of the whole events to send on now; b"" when there are none."""
+        if self.done or self.fault is not None:
+            return b""
+        if (
+            self.started
+            and not self._partial
+            and data.startswith(b"data: {")
+            and data.endswith(b"}\n\n")
+            and data.find(b"\n") == len(data) - 2
+            and b"\r" not in data
+        ):
+            return data if self._passes(data[6:-2], None) else b""
+        blocks = self._splitter.feed(data)
+        out = [block.raw for block in blocks if self._takes(block)]
+        if self._splitter.too_large and self.fault is None and not self.done:
+            self.fault = malformed("An event of the stream is too large.")
+        if not self.started:
+            return self._wait(out)
+        if self._waiting:
+            out.insert(0, bytes(self._waiting))
+            self._waiting.clear()
+        return b"".join(out)
+
+    def _takes(self, block: Block) -> bool:
+        """Whether the block is sent on."""
+        if self.done or self.fault is not None:
+            return False
+        return block.data is None or self._passes(block.data, block.event)
+
+    def _wait(self, out: list[bytes]) -> bytes:
+        """Keep comments until there is an answer they belong to."""
+        for raw in out:
+            self._waiting += raw
+        if len(self._waiting) > MAX_EVENT_BYTES and self.fault is None:
+            self.fault = malformed("The stream holds nothing but comments.")
+        if self.fault is not None:
+            self._waiting.clear()
+        return b""
+
+    def _passes(self, payload: bytes, event: bytes | None) -> bool:
+        """Take one data event into account; whether it is sent on."""
+        if event == b"error":
+            self.fault = fault_from_error_event(payload)
+            return False
+        if payload[:1] != b"{" and payload.strip() == b"[DONE]":
+            self.events += 1
+            self.started = self.done = self.complete = True
+            return True
+        try:
+            if not payload.isascii():
+                payload.decode()
+            return self._takes_response_event(payload) if self._responses else self._takes_chunk(payload)
+        except msgspec.ValidationError:
+            return self._takes_odd(payload)
+        except _BROKEN:
+            self.fault = malformed("An event of the stream is not valid JSON.")
+            return False
+
+    def _takes_chunk(self, payload: bytes) -> bool:
+        chunk = _decode_chunk(payload)
+        if (chunk.error is not _ABSENT and bytes(chunk.error) not in _NOTHING) or chunk.object == "error":
+            self.fault = fault_from_error_event(payload)
+            return False
+        self.events += 1
+        self.started = True
+        if chunk.usage is not None:
+            self.usage = chunk.usage.counted()
+            if self._withhold and chunk.choices is not None and not chunk.choices:
+                self._withhold = False
+                return False
+        if chunk.choices:
+            for choice in chunk.choices:
+                if choice.finish_reason:
+                    self._finish(choice.index)
+        return True
+
+    def _takes_response_event(self, payload: bytes) -> bool:
+        event = _decode_response_event(payload)
+        if event.type == "error" or (event.type is None and bytes(event.error) not in _NOTHING):
+            self.fault = fault_from_error_event(payload)
+            return False
+        self.events += 1
+        self.started = True
+        if event.response is not None and event.response.usage is not None:
+            self.usage = event.response.usage.counted()
+        if event.type in _TERMINAL:
+            self.done = self.complete = True
+        return True
+
+    def _takes_odd(self, payload: bytes) -> bool:
+        """An event whose fields have types we do not expect: read what can be read, pass it on all the same."""
+        try:
+            value = msgspec.json.decode(payload, type=dict[str, object])
+        except _BROKEN:
+            self.fault = malformed("An event of the stream is no JSON object.")
+            return False
+        kind = value.get("type") if self._responses else value.get("object")
+        if kind == "error" or (value.get("error") and not (self._responses and kind)):
+            self.fault = fault_from_error_event(payload)
+            return False
+        self.events += 1
+        self.started = True
+        return self._takes_odd_response(value) if self._responses else self._takes_odd_chunk(value)
+
+    def _takes_odd_chunk(self, value: dict[str, object]) -> bool:
+        usage = read_usage(value.get("usage"))
+        choices = value.get("choices")
+        if usage is not None:
+            self.usage = usage
+            if self._withhold and choices == []:
+                self._withhold = False
+                return False
+        for choice in choices if isinstance(choices, list) else ():
+            if isinstance(choice, dict) and choice.get("finish_reason"):
+                index = choice.get("index")
+                self._finish(index if isinstance(index, int) else 0)
+        return True
+
+    def _takes_odd_response(self, value: dict[str, object]) -> bool:
+        response = value.get("response")
+        if isinstance(response, dict):
+            self.usage = read_usage(response.get("usage")) or self.usage
+        if value.get("type") in _TERMINAL:
+            self.done = self.complete = True
+        return True
+
+    def _finish(self, index: int) -> None:
+        if self.choices == 1:
+            self.complete = True
+        elif 0 <= index < self.choices:
+            self._finished.add(index)
+            self.complete = len(self._finished) == self.choices
