@@ -1,0 +1,202 @@
+"""Every endpoint of a snapshot, by tier, name and id, and the question all requests ask: who takes this one?"""
+
+import random
+from collections.abc import Callable, Container, Hashable, Iterable, Sequence
+
+from octoroute_py.config.schema import Config, EndpointConfig, TierFallback
+from octoroute_py.core.words import TIERS, BreakerState, Tier
+from octoroute_py.tiers.balancer import Balancer, make_balancer
+from octoroute_py.tiers.endpoint import Endpoint, Live, identity
+from octoroute_py.tiers.retry_budget import RetryBudget
+from octoroute_py.transport.base import Transport
+
+MakeTransport = Callable[[EndpointConfig], Transport]
+_NOTHING: frozenset[str] = frozenset()
+
+
+class TierWatch:
+    """What outlasts reloads of one tier: its retry budget and the count of its breaker's trips."""
+
+    __slots__ = ("_back_at", "_was_open", "budget", "trips")
+
+    def __init__(self, *, ratio: float, now: float) -> None:
+        self.budget = RetryBudget(ratio=ratio, now=now)
+        self.trips = 0
+        self._was_open = False
+        self._back_at = now
+
+    def saw(self, state: BreakerState, *, now: float, back_at: float) -> None:
+        """Count a trip when the tier opened since the last look, also when it had come back in between by time."""
+        is_open = state is BreakerState.OPEN
+        if is_open and not (self._was_open and now < self._back_at):
+            self.trips += 1
+        self._was_open = is_open
+        self._back_at = back_at
+
+
+class TierTable:
+    """The endpoints of one snapshot. Make the first with `build`, the next of a reload with `rebuild`.
+
+    `endpoints` are in the order of the configuration; `by_name` holds the replicas of a name, of whatever tier.
+    """
+
+    __slots__ = ("_balancer", "_by_tier", "_rng", "_watches", "by_id", "by_name", "endpoints")
+
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        *,
+        balancer: Balancer,
+        watches: dict[Tier, TierWatch],
+        rng: random.Random,
+    ) -> None:
+        self.endpoints = tuple(endpoints)
+        self.by_id = {endpoint.id: endpoint for endpoint in endpoints}
+        self.by_name: dict[str, tuple[Endpoint, ...]] = {}
+        for endpoint in endpoints:
+            self.by_name[endpoint.name] = (*self.by_name.get(endpoint.name, ()), endpoint)
+        self._by_tier = {tier: tuple(endpoint for endpoint in endpoints if endpoint.tier is tier) for tier in TIERS}
+        self._balancer = balancer
+        self._watches = watches
+        self._rng = rng
+
+    @classmethod
+    def build(cls, config: Config, make_transport: MakeTransport, *, rng: random.Random, now: float) -> "TierTable":
+        """The table of a gateway that starts; every endpoint starts available."""
+        endpoints = [
+            Endpoint(each, transport=make_transport(each), live=Live(config.breaker, rng=rng))
+            for each in config.endpoints
+        ]
+        watches = {tier: TierWatch(ratio=config.retry.budget_ratio, now=now) for tier in TIERS}
+        return cls(endpoints, balancer=make_balancer(config.routing.balancer, rng), watches=watches, rng=rng)
+
+    def rebuild(self, config: Config, make_transport: MakeTransport) -> tuple["TierTable", tuple[Endpoint, ...]]:
+        """The table of a new config, and the endpoints it no longer has, whose transports the caller closes.
+
+        Endpoints of unchanged identity keep live state and transport; requests of the old snapshot see the same state.
+        Call it last in a reload: if `make_transport` raises, nothing has changed; once it returns, kept breakers and
+        budgets follow the new policy.
+        """
+        known: dict[Hashable, Endpoint] = {identity(each.config): each for each in self.endpoints}
+        endpoints: list[Endpoint] = []
+        kept: list[Endpoint] = []
+        for each in config.endpoints:
+            old = known.pop(identity(each), None)
+            if old is None:
+                live = Live(config.breaker, rng=self._rng)
+                endpoints.append(Endpoint(each, transport=make_transport(each), live=live))
+            else:
+                kept.append(Endpoint(each, transport=old.transport, live=old.live))
+                endpoints.append(kept[-1])
+        for endpoint in kept:
+            endpoint.breaker.follow(config.breaker)
+            if not config.health.enabled:
+                endpoint.forget_probes()
+        for watch in self._watches.values():
+            watch.budget.ratio = config.retry.budget_ratio
+        balancer = make_balancer(config.routing.balancer, self._rng)
+        table = TierTable(endpoints, balancer=balancer, watches=self._watches, rng=self._rng)
+        return table, tuple(known.values())
+
+    def of(self, tier: Tier) -> tuple[Endpoint, ...]:
+        """The endpoints of a tier, in the order of the configuration."""
+        return self._by_tier[tier]
+
+    def named(self, model: str) -> tuple[Endpoint, ...]:
+        """The endpoints a client may mean by that exact name (all replicas) or id (that one); empty if none."""
+        replicas = self.by_name.get(model)
+        if replicas is not None:
+            return replicas
+        endpoint = self.by_id.get(model)
+        return () if endpoint is None else (endpoint,)
+
+    def budget(self, tier: Tier) -> RetryBudget:
+        """The tier's retry budget."""
+        return self._watches[tier].budget
+
+    def pick(
+        self,
+        tier: Tier,
+        *,
+        now: float,
+        excluded: Container[str] = _NOTHING,
+        fits: Callable[[Endpoint], bool] | None = None,
+    ) -> Endpoint | None:
+        """Who of the tier takes this attempt; None when nobody available is left.
+
+        `excluded` holds the ids this request has tried, `fits` tells who could serve it at all.
+        """
+        return self.pick_among(self._by_tier[tier], now=now, excluded=excluded, fits=fits)
+
+    def pick_among(
+        self,
+        endpoints: Iterable[Endpoint],
+        *,
+        now: float,
+        excluded: Container[str] = _NOTHING,
+        fits: Callable[[Endpoint], bool] | None = None,
+    ) -> Endpoint | None:
+        """As `pick`, among the endpoints a client asked for by name or id."""
+        best: list[Endpoint] = []
+        highest = -1
+        for endpoint in endpoints:
+            if endpoint.priority < highest or endpoint.id in excluded or endpoint.unavailable(now) is not None:
+                continue
+            if fits is not None and not fits(endpoint):
+                continue
+            if endpoint.priority > highest:
+                highest = endpoint.priority
+                best = [endpoint]
+            else:
+                best.append(endpoint)
+        if len(best) > 1:
+            return self._balancer.pick(best, now)
+        return best[0] if best else None
+
+    def tier_state(self, tier: Tier, now: float) -> BreakerState:
+        """The tier's breaker: open when all its endpoints are out, half open when the best of the others is.
+
+        An endpoint is out by breaker, cooldown, quota, auth or probes, not by being full. Asking changes nothing.
+        """
+        state = BreakerState.OPEN
+        for endpoint in self._by_tier[tier]:
+            if endpoint.out(now) is not None:
+                continue
+            if endpoint.breaker.state(now) is BreakerState.CLOSED:
+                return BreakerState.CLOSED
+            state = BreakerState.HALF_OPEN
+        return state
+
+    def tier_trips(self, tier: Tier) -> int:
+        """How often the tier's breaker opened, as far as `observe` was called."""
+        return self._watches[tier].trips
+
+    def observe(self, now: float) -> None:
+        """Look at all tiers and count those that opened; call it after whatever may have taken an endpoint out."""
+        for tier, endpoints in self._by_tier.items():
+            back_at = min((endpoint.back_at(now) for endpoint in endpoints), default=now)
+            self._watches[tier].saw(self.tier_state(tier, now), now=now, back_at=back_at)
+
+    def available_count(self, tier: Tier, now: float) -> int:
+        """How many endpoints of the tier are not out; zero exactly when the tier's breaker is open."""
+        return sum(endpoint.out(now) is None for endpoint in self._by_tier[tier])
+
+    def next_eligible_at(self, where: Tier | Iterable[Endpoint], now: float) -> float:
+        """The first time one of a tier, or of those given, may be tried; `now` if one may already, or none exists."""
+        endpoints = self._by_tier[where] if isinstance(where, Tier) else where
+        return min((endpoint.eligible_at(now) for endpoint in endpoints), default=now)
+
+
+def plan(tier: Tier, fallback: TierFallback) -> tuple[Tier, ...]:
+    """The tiers to try in order: the chosen one, then dearer ones upward, cheaper ones downward, or up before down."""
+    at = TIERS.index(tier)
+    up, down = TIERS[at + 1 :], TIERS[:at][::-1]
+    match fallback:
+        case TierFallback.NONE:
+            return (tier,)
+        case TierFallback.UP:
+            return (tier, *up)
+        case TierFallback.DOWN:
+            return (tier, *down)
+        case TierFallback.BOTH:
+            return (tier, *up, *down)
