@@ -11,12 +11,14 @@ from pathlib import Path
 
 import tomli
 
-from octoroute_py.config.environment import Overrides, layered, read_env_file
+from octoroute_py.config.environment import Overrides, layered, process_env, read_env_file
 from octoroute_py.config.lines import locate
 from octoroute_py.config.problems import InvalidConfig, Problem, Problems
 from octoroute_py.config.schema import Config
 from octoroute_py.config.validate import build
 from octoroute_py.core.errors import ConfigError
+
+__all__ = ["MOST_BYTES", "Overrides", "find_config", "load_config", "parse_config", "process_env"]
 
 MOST_BYTES = 1024 * 1024
 """Largest configuration file."""
