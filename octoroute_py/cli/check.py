@@ -1,0 +1,40 @@
+"""`octoroute check`: is the configuration valid, and do its endpoints answer?"""
+
+import asyncio
+import os
+from pathlib import Path
+
+import click
+
+from octoroute_py.cli.options import config_option, read_config
+from octoroute_py.config.schema import Config
+
+
+@click.command()
+@config_option
+@click.option("--probe", is_flag=True, help="Also ask every endpoint for its models.")
+def command(config_path: Path | None, probe: bool) -> None:
+    """Validate everything and list all problems, each with its place."""
+    config = read_config(config_path)
+    click.echo(summary(config))
+    for line in config.unbuilt:
+        click.echo(f"note: {line}; `serve` refuses to start with it")
+    if probe and not asyncio.run(_probe(config)):
+        raise click.exceptions.Exit(1)
+
+
+def summary(config: Config) -> str:
+    """The one line that says what was found to be valid."""
+    name = "config" if config.path is None else os.path.relpath(config.path)
+    count = len(config.endpoints)
+    return f"{name}: ok: {count} endpoint{'' if count == 1 else 's'}, strategy {config.routing.strategy}"
+
+
+async def _probe(config: Config) -> bool:
+    from octoroute_py.cli.probe import probe_all
+    from octoroute_py.transport.connect import make_transport
+
+    results = await probe_all(config.endpoints, make_transport=make_transport)
+    for result in results:
+        click.echo(f"{result.endpoint_id}: {result.said}")
+    return all(result.ok for result in results)

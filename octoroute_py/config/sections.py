@@ -1,0 +1,242 @@
+"""The plain tables of the document, one function each: defaults and bounds of contract §2."""
+
+import ssl
+from pathlib import Path
+
+import msgspec
+
+from octoroute_py.config.addresses import Wrong, bind_host, has_password, origin
+from octoroute_py.config.fields import LONGEST_TIMEOUT_S, Table
+from octoroute_py.config.rules import read_rules
+from octoroute_py.config.schema import (
+    AdminConfig,
+    BalancerName,
+    BreakerConfig,
+    CorsConfig,
+    HealthConfig,
+    LimitsConfig,
+    LogFormat,
+    LogLevel,
+    NeuralConfig,
+    ObservabilityConfig,
+    RetryConfig,
+    RouterTimeouts,
+    RoutingConfig,
+    Secret,
+    ServerConfig,
+    StrategyName,
+    TierFallback,
+    TimeoutsConfig,
+    TlsConfig,
+)
+from octoroute_py.core.words import Importance, Tier
+
+ONE_PROCESS = (
+    "one process already fills a core; breakers, budgets and limits live in its memory; "
+    "run several replicas behind a balancer"
+)
+"""Why `workers` above 1 is refused."""
+
+LOG_LEVELS: dict[str, LogLevel] = {
+    **{level.value: level for level in LogLevel},
+    "trace": LogLevel.DEBUG,
+    "warn": LogLevel.WARNING,
+}
+"""Level names as written in files and LOG_LEVEL, octoroute 1.0.0's among them."""
+
+
+def read_server(table: Table, base_dir: Path) -> ServerConfig:
+    """`[server]` and `[server.tls]`."""
+    workers = table.integer("workers", 1, low=1)
+    if workers > 1:
+        table.problem("workers", "must be 1", hint=ONE_PROCESS)
+    return ServerConfig(
+        host=_host(table, "127.0.0.1"),
+        port=table.integer("port", 3000, low=0, high=65535),
+        workers=1,
+        request_timeout_seconds=table.seconds("request_timeout_seconds", None),
+        drain_seconds=table.number("drain_seconds", 60.0, low=0, high=LONGEST_TIMEOUT_S),
+        tls=_tls(table.table("tls"), base_dir) if table.has("tls") else None,
+    )
+
+
+def _tls(table: Table, base_dir: Path) -> TlsConfig | None:
+    table.require("cert_file")
+    table.require("key_file")
+    cert, key, client_ca = (table.string(name) for name in ("cert_file", "key_file", "client_ca_file"))
+    if cert is None or key is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # the empty password keeps OpenSSL from asking on the terminal
+        context.load_cert_chain(base_dir / cert, base_dir / key, password="")
+    except (OSError, ValueError):
+        table.problem("cert_file", "with key_file: no readable PEM certificate and its unencrypted key")
+    if client_ca is not None:
+        try:
+            context.load_verify_locations(base_dir / client_ca)
+        except (OSError, ValueError):
+            table.problem("client_ca_file", "the file named here cannot be read as PEM certificates")
+    return TlsConfig(
+        cert_file=base_dir / cert,
+        key_file=base_dir / key,
+        client_ca_file=None if client_ca is None else base_dir / client_ca,
+    )
+
+
+def read_admin(table: Table) -> AdminConfig:
+    """`[admin]`."""
+    return AdminConfig(host=_host(table, "127.0.0.1"), port=table.integer("port", 8081, low=0, high=65535))
+
+
+def _host(table: Table, default: str) -> str:
+    text = table.string("host")
+    try:
+        return default if text is None else bind_host(text)
+    except Wrong as wrong:
+        table.problem("host", str(wrong))
+        return default
+
+
+def read_routing(table: Table, base_dir: Path) -> RoutingConfig:
+    """`[routing]` with its rules; the strategy is required."""
+    table.require("strategy")
+    return RoutingConfig(
+        strategy=table.choice("strategy", StrategyName, StrategyName.RULE),
+        router_tier=table.choice("router_tier", Tier, Tier.BALANCED),
+        default_tier=table.choice("default_tier", Tier, None),
+        default_importance=table.choice("default_importance", Importance, Importance.NORMAL),
+        tier_fallback=table.choice("tier_fallback", TierFallback, TierFallback.UP),
+        balancer=table.choice("balancer", BalancerName, BalancerName.WEIGHTED),
+        router_timeouts=_router_timeouts(table.table("router_timeouts")),
+        rules=read_rules(table),
+        neural=_neural(table.table("neural"), base_dir) if table.has("neural") else None,
+    )
+
+
+def _router_timeouts(table: Table) -> RouterTimeouts:
+    return RouterTimeouts(
+        fast=table.seconds("fast", 10.0), balanced=table.seconds("balanced", 10.0), deep=table.seconds("deep", 10.0)
+    )
+
+
+def _neural(table: Table, base_dir: Path) -> NeuralConfig:
+    artifact = table.string("artifact")
+    return NeuralConfig(
+        artifact=None if artifact is None else base_dir / artifact,
+        max_quality_loss=table.number("max_quality_loss", 0.05, low=0, high=1),
+        confidence_threshold=table.number("confidence_threshold", None, low=0, high=1),
+        max_uncertainty=table.number("max_uncertainty", None, low=0, high=1),
+    )
+
+
+def read_timeouts(table: Table) -> TimeoutsConfig:
+    """`[timeouts]`."""
+    return TimeoutsConfig(
+        fast=table.seconds("fast", None), balanced=table.seconds("balanced", None), deep=table.seconds("deep", None)
+    )
+
+
+def read_retry(table: Table) -> RetryConfig:
+    """`[retry]`."""
+    retry = RetryConfig(
+        max_attempts=table.integer("max_attempts", 3, low=1, high=100),
+        max_total=table.integer("max_total", 4, low=1, high=100),
+        backoff_seconds=table.number("backoff_seconds", 0.25, low=0, high=LONGEST_TIMEOUT_S),
+        max_backoff_seconds=table.number("max_backoff_seconds", 8.0, low=0, high=LONGEST_TIMEOUT_S),
+        budget_ratio=table.number("budget_ratio", 0.2, low=0, high=1),
+    )
+    if retry.backoff_seconds > retry.max_backoff_seconds:
+        table.problem("backoff_seconds", f"is above max_backoff_seconds ({retry.max_backoff_seconds:g})")
+    return retry
+
+
+def read_breaker(table: Table) -> BreakerConfig:
+    """`[breaker]`."""
+    breaker = BreakerConfig(
+        enabled=table.flag("enabled", True),
+        failure_threshold=table.integer("failure_threshold", 5, low=1, high=1_000_000),
+        failure_ratio=table.number("failure_ratio", 0.5, low=0, high=1, above=True),
+        min_requests=table.integer("min_requests", 10, low=1, high=1_000_000),
+        window_seconds=table.seconds("window_seconds", 60.0),
+        open_seconds=table.seconds("open_seconds", 5.0),
+        max_open_seconds=table.seconds("max_open_seconds", 300.0),
+        half_open_successes=table.integer("half_open_successes", 2, low=1, high=1_000),
+    )
+    if breaker.open_seconds > breaker.max_open_seconds:
+        table.problem("open_seconds", f"is above max_open_seconds ({breaker.max_open_seconds:g})")
+    return breaker
+
+
+def read_health(table: Table) -> HealthConfig:
+    """`[health]`."""
+    return HealthConfig(
+        enabled=table.flag("enabled", True),
+        interval_seconds=table.seconds("interval_seconds", 30.0),
+        timeout_seconds=table.seconds("timeout_seconds", 5.0),
+        failure_threshold=table.integer("failure_threshold", 3, low=1, high=1_000),
+    )
+
+
+def read_limits(table: Table) -> LimitsConfig:
+    """`[limits]`."""
+    return LimitsConfig(
+        max_request_bytes=table.integer("max_request_bytes", 10 * 1024 * 1024, low=1024, high=1024**3),
+        max_header_bytes=table.integer("max_header_bytes", 32 * 1024, low=1024, high=1024**2),
+        max_in_flight=table.integer("max_in_flight", None, low=1),
+        requests_per_minute=table.integer("requests_per_minute", None, low=1),
+        tokens_per_minute=table.integer("tokens_per_minute", None, low=1),
+    )
+
+
+def read_observability(table: Table) -> ObservabilityConfig:
+    """`[observability]`; level names in any case, as octoroute 1.0.0 took them."""
+    level = table.string("log_level")
+    found = None if level is None else table.word(level.lower(), (*table.where, "log_level"), LOG_LEVELS)
+    return ObservabilityConfig(
+        log_level=found or LogLevel.INFO,
+        log_format=table.choice("log_format", LogFormat, LogFormat.TEXT),
+        metrics_auth=table.flag("metrics_auth", False),
+        capture_content=table.flag("capture_content", False),
+    )
+
+
+def read_cors(table: Table) -> CorsConfig:
+    """`[cors]`."""
+    origins = []
+    for where, text in table.strings("origins"):
+        try:
+            origins.append(origin(text))
+        except Wrong as wrong:
+            table.problem_at(where, str(wrong))
+    return CorsConfig(origins=tuple(dict.fromkeys(origins)))
+
+
+class _UrlKind(msgspec.Struct, frozen=True):
+    prefixes: tuple[str, ...]
+    variable: str
+
+
+_STORAGE = _UrlKind(("sqlite:///", "postgresql://", "postgresql+psycopg://"), "DATABASE_URL")
+_REDIS = _UrlKind(("redis://", "rediss://", "unix://"), "REDIS_URL")
+
+
+def read_storage(table: Table) -> Secret | None:
+    """`[storage]`: a database URL without a password."""
+    return _url(table, _STORAGE)
+
+
+def read_redis(table: Table) -> Secret | None:
+    """`[redis]`: a URL without a password."""
+    return _url(table, _REDIS)
+
+
+def _url(table: Table, kind: _UrlKind) -> Secret | None:
+    url = table.string("url")
+    if url is None:
+        return None
+    if not url.startswith(kind.prefixes):
+        table.problem("url", f"must start with {' or '.join(kind.prefixes)}")
+    elif has_password(url) or "password=" in url:
+        table.problem("url", "secrets never stand in the file", hint=f"set {kind.variable} instead")
+    return Secret(url)
