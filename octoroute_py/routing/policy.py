@@ -8,7 +8,7 @@ import difflib
 import enum
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 import msgspec
@@ -17,6 +17,7 @@ from octoroute_py.core.errors import BadRequest
 from octoroute_py.core.words import Importance, TaskType
 
 _WordT = TypeVar("_WordT", bound=enum.StrEnum)
+_HintT = TypeVar("_HintT")
 
 HEADERS: Final[dict[str, str]] = {
     "importance": "X-Octoroute-Importance",
@@ -76,20 +77,30 @@ def read_hints(headers: Mapping[str, str], body_object: Mapping[str, object]) ->
 
 
 def _hints(given: Mapping[str, list[_Given]]) -> Hints:
-    def text(name: str) -> str | None:
-        return next(iter([_text(each) for each in given.get(name, ())]), None)
-
-    # Every place is read before the first is taken: a wrong value is told even where another one wins.
     return Hints(
-        importance=next(iter([_word(each, Importance) for each in given.get("importance", ())]), None),
-        task_type=next(iter([_word(each, TaskType) for each in given.get("task_type", ())]), None),
-        agent_type=text("agent_type"),
-        workspace=text("workspace"),
-        tag=text("tag"),
-        local_only=any([_local_only(each) for each in given.get("privacy", ())]),
-        session=text("session"),
-        timeout_s=next(iter([_seconds(each) for each in given.get("timeout", ())]), None),
+        importance=_first(given, "importance", _importance),
+        task_type=_first(given, "task_type", _task_type),
+        agent_type=_first(given, "agent_type", _text),
+        workspace=_first(given, "workspace", _text),
+        tag=_first(given, "tag", _text),
+        local_only=_first(given, "privacy", _local_only) or False,
+        session=_first(given, "session", _text),
+        timeout_s=_first(given, "timeout", _seconds),
     )
+
+
+def _first(given: Mapping[str, list[_Given]], name: str, read: Callable[[_Given], _HintT]) -> _HintT | None:
+    # Every place is read before the first is taken: a wrong value is told even where another one wins.
+    values = [read(each) for each in given.get(name, ())]
+    return values[0] if values else None
+
+
+def _importance(given: _Given) -> Importance:
+    return _word(given, Importance)
+
+
+def _task_type(given: _Given) -> TaskType:
+    return _word(given, TaskType)
 
 
 def _word(given: _Given, words: type[_WordT]) -> _WordT:
@@ -114,11 +125,12 @@ def _local_only(given: _Given) -> bool:
 
 def _seconds(given: _Given) -> float:
     value = given.value
-    seconds = 0.0
-    if isinstance(value, str) and _DECIMAL.fullmatch(value):
-        seconds = float(value)
-    elif isinstance(value, int | float) and not isinstance(value, bool) and value <= _MOST_SECONDS:
-        seconds = float(value)
+    if isinstance(value, str):
+        seconds = float(value) if _DECIMAL.fullmatch(value) else 0.0
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(min(value, _MOST_SECONDS))  # an integer may be too large for a float
+    else:
+        seconds = 0.0
     if not (math.isfinite(seconds) and seconds > 0):
         raise BadRequest(f"{given.where} must be a positive number of seconds.", param=given.where)
     return seconds
