@@ -1,8 +1,20 @@
 """What is known of a request when its tier is chosen (contract §4)."""
 
+import re
+from collections.abc import Mapping
+from typing import Final
+
 import msgspec
 
-from octoroute_py.core.words import Capability, Importance, TaskType
+from octoroute_py.core.words import Capability, Importance, Surface, TaskType
+from octoroute_py.features.messages import Reading, read_items, read_messages, read_prompt
+from octoroute_py.features.tasks import infer_task_type, shows_code
+from octoroute_py.features.tokens import CODE_POINTS_PER_TOKEN
+
+_CREDENTIALS: Final = frozenset({"authorization", "proxy-authorization", "x-api-key", "cookie"})
+_FILLED_ARRAY: Final = re.compile(rb"\s*\[\s*[^\s\]]")
+_NO_TOOL: Final = re.compile(rb'\s*(?:null|"none")\s*')
+_NO_REASONING: Final = re.compile(rb'\s*(?:null|false|"none")\s*')
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -10,7 +22,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     `tokens` is the estimate code points / 4, floored, over all message text. `model` is the name the client asked
     for. `headers` are the request's headers (lower-case names, last value wins) as far as rules may look at them:
-    credentials are never in it. `last_user_text` is the last user message's text, for rules; never logged.
+    credentials are never in it. `last_user_text` is the last user message's text, cut to its first 16,384 characters,
+    for rules; never logged.
     """
 
     tokens: int
@@ -24,3 +37,98 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     model: str = "auto"
     headers: dict[str, str] = {}
     last_user_text: str = ""
+
+
+class _Format(msgspec.Struct):
+    type: str | None = None
+
+
+class _TextOptions(msgspec.Struct):
+    format: _Format | None = None
+
+
+_FORMAT: Final = msgspec.json.Decoder(_Format | None)
+_TEXT_OPTIONS: Final = msgspec.json.Decoder(_TextOptions | None)
+
+
+def read_facts(
+    surface: Surface,
+    fields: Mapping[str, msgspec.Raw],
+    *,
+    importance: Importance,
+    task_type: TaskType | None,
+    model: str,
+    headers: Mapping[str, str],
+    stream: bool,
+) -> Facts:
+    """Looks at a request once, for everything that decides about its tier and endpoint.
+
+    `fields` are the raw top-level values of the body; `headers` have lower-case names. A shape that is not understood
+    counts as no text and never raises. `task_type` None means: tell it from the last user message.
+    """
+    reading = _read(surface, fields)
+    needs = reading.needs | _needs(surface, fields, stream=stream)
+    return Facts(
+        tokens=reading.code_points // CODE_POINTS_PER_TOKEN,
+        importance=importance,
+        task_type=infer_task_type(reading.last_user_text) if task_type is None else task_type,
+        turns=reading.turns,
+        has_tools=Capability.TOOLS in needs,
+        has_images=Capability.IMAGE_INPUT in needs,
+        has_code=shows_code(reading.last_user_text),
+        needs=needs,
+        model=model,
+        headers={name: value for name, value in headers.items() if name not in _CREDENTIALS},
+        last_user_text=reading.last_user_text,
+    )
+
+
+def _read(surface: Surface, fields: Mapping[str, msgspec.Raw]) -> Reading:
+    match surface:
+        case Surface.CHAT:
+            messages = fields.get("messages")
+            return read_messages(messages) if messages is not None else Reading()
+        case Surface.RESPONSES:
+            return read_items(fields.get("input"), fields.get("instructions"))
+        case Surface.COMPLETIONS:
+            return read_prompt(fields.get("prompt"))
+        case Surface.EMBEDDINGS:
+            return read_prompt(fields.get("input"))
+
+
+def _needs(surface: Surface, fields: Mapping[str, msgspec.Raw], *, stream: bool) -> set[Capability]:
+    needs: set[Capability] = set()
+    if stream:
+        needs.add(Capability.STREAM)
+    if _asks_for_tools(fields):
+        needs.add(Capability.TOOLS)
+    if _asks_for_structure(surface, fields):
+        needs.add(Capability.STRUCTURED_OUTPUT)
+    if any(
+        name in fields and _NO_REASONING.fullmatch(fields[name]) is None
+        for name in ("reasoning", "reasoning_effort", "include_reasoning")
+    ):
+        needs.add(Capability.REASONING)
+    return needs
+
+
+def _asks_for_tools(fields: Mapping[str, msgspec.Raw]) -> bool:
+    if any(name in fields and _FILLED_ARRAY.match(fields[name]) is not None for name in ("tools", "functions")):
+        return True
+    choice = fields.get("tool_choice")
+    return choice is not None and _NO_TOOL.fullmatch(choice) is None
+
+
+def _asks_for_structure(surface: Surface, fields: Mapping[str, msgspec.Raw]) -> bool:
+    raw = fields.get("text" if surface is Surface.RESPONSES else "response_format")
+    if raw is None:
+        return False
+    try:
+        if surface is Surface.RESPONSES:
+            options = _TEXT_OPTIONS.decode(raw)
+            wanted = options.format if options is not None else None
+        else:
+            wanted = _FORMAT.decode(raw)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return False
+    return wanted is not None and wanted.type is not None and wanted.type != "text"
