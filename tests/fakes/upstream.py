@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
+from typing import cast
 
 import httptools
 
@@ -227,10 +228,10 @@ class _Wire(asyncio.Protocol):
     # asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        # uvloop's transport is no subclass of asyncio's.
+        self.transport = cast(asyncio.Transport, transport)
         # With the mark at 0, a write counts as done only when the kernel has taken all of it.
-        transport.set_write_buffer_limits(high=0)
+        self.transport.set_write_buffer_limits(high=0)
         self.connection = self._upstream.opened(self)
         self.worker = asyncio.get_running_loop().create_task(self._work())
 
