@@ -16,7 +16,8 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.fakes.deployment import ROOT, Dockerfile, Service, read_dockerfile, read_services, with_defaults
+from tests.fakes.deployment import Dockerfile, Service, read_dockerfile, read_services, with_defaults
+from tests.fakes.repository import ROOT
 
 STATE = "/var/lib/octoroute"
 

@@ -3,10 +3,10 @@
 import json
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.fakes.repository import ROOT
+
 OUR_IMAGE = "octoroute-py"
 
 
