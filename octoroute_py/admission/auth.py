@@ -1,0 +1,205 @@
+"""Who is asking, and may they: keys, roles and what stays open (contract §7)."""
+
+import hashlib
+import hmac
+import ipaddress
+from collections.abc import Sequence
+
+import msgspec
+
+from octoroute_py.admission.throttle import WrongKeys
+from octoroute_py.config.schema import AuthConfig, AuthMode, KeyConfig
+from octoroute_py.core.errors import BadRequest, ConfigError, Denied, GatewayError, Refused
+from octoroute_py.core.words import Role
+
+_EMPTY_SHA256 = hashlib.sha256(b"").digest()
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Whoever sends a request: the name of the key, and its role.
+
+    `role` None is a stranger at a closed gateway, who may use nothing but the open routes.
+    """
+
+    name: str
+    role: Role | None
+
+    def may(self, needed: Role) -> bool:
+        """Whether this principal holds a role that includes `needed`."""
+        return self.role is not None and self.role.includes(needed)
+
+
+ANONYMOUS = "anonymous"
+"""Name of a principal without a key."""
+
+
+class KeyRing:
+    """The known keys, kept as SHA-256 only.
+
+    Raises ConfigError for a hash that is no SHA-256, for the hash of an empty key and for one key under two names.
+    """
+
+    __slots__ = ("_entries",)
+
+    def __init__(self, keys: Sequence[KeyConfig]) -> None:
+        seen: dict[bytes, str] = {}
+        entries: list[tuple[bytes, Principal]] = []
+        for key in keys:
+            digest = _digest(key)
+            if digest in seen:
+                raise ConfigError(f"auth.keys: {seen[digest]!r} and {key.name!r} are the same key; give each its own")
+            seen[digest] = key.name
+            entries.append((digest, Principal(key.name, key.role)))
+        self._entries = tuple(entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def find(self, presented: bytes) -> Principal | None:
+        """The owner of this key, or None; looks at every entry in constant time, so timing tells nothing."""
+        digest = hashlib.sha256(presented).digest()
+        found: Principal | None = None
+        for known, principal in self._entries:
+            if hmac.compare_digest(known, digest):
+                found = principal
+        return found
+
+
+def _digest(key: KeyConfig) -> bytes:
+    try:
+        digest = bytes.fromhex(key.sha256)
+    except ValueError:
+        digest = b""
+    if len(digest) != hashlib.sha256().digest_size:
+        raise ConfigError(f"auth.keys: the sha256 of {key.name!r} must be 64 hexadecimal digits")
+    if digest == _EMPTY_SHA256:
+        raise ConfigError(f"auth.keys: {key.name!r} is an empty key")
+    return digest
+
+
+def presented_key(headers: list[tuple[bytes, bytes]]) -> bytes | None:
+    """The key that a request carries in `Authorization: Bearer` or `X-API-Key`, or None.
+
+    `headers` have lower-case names. Raises BadRequest for a malformed header and for two different keys, Denied (401)
+    for another scheme than Bearer. The same key given twice is fine.
+    """
+    key: bytes | None = None
+    for name, value in headers:
+        if name == b"authorization":
+            parts = value.split()
+            if len(parts) == 2 and parts[0].lower() == b"bearer":
+                found = parts[1]
+            elif parts and parts[0].lower() != b"bearer":
+                raise _denied("The only scheme accepted in Authorization is 'Bearer'.")
+            else:
+                raise BadRequest("The Authorization header must be 'Bearer' and one key.")
+        elif name == b"x-api-key":
+            found = value.strip()
+            if not found:
+                raise BadRequest("The X-API-Key header is empty.")
+        else:
+            continue
+        if key is None:
+            key = found
+        elif not hmac.compare_digest(key, found):
+            raise BadRequest("The request carries two different keys; send one.")
+    return key
+
+
+class Access:
+    """Decides for every route whether a request may pass; one object for one listener and one configuration.
+
+    `loopback` says whether the listener is only reachable from this machine. `generated` is the admin key that the
+    first start made. Without any key a listener that is not loopback refuses everything but open routes.
+    """
+
+    __slots__ = ("_anonymous", "_keys", "_wrong_keys")
+
+    def __init__(
+        self,
+        auth: AuthConfig,
+        *,
+        loopback: bool,
+        generated: KeyConfig | None,
+        wrong_keys: WrongKeys | None = None,
+    ) -> None:
+        keys = auth.keys if generated is None else (*auth.keys, generated)
+        self._keys = KeyRing(keys)
+        self._anonymous = Principal(ANONYMOUS, _anonymous_role(auth.mode, keys, loopback=loopback))
+        self._wrong_keys = WrongKeys() if wrong_keys is None else wrong_keys
+
+    def authorize(
+        self, headers: list[tuple[bytes, bytes]], *, needed: Role | None, source: str, now: float
+    ) -> Principal:
+        """Who this is, if they may; `needed` None is an open route, which a stranger may use too.
+
+        `source` is the peer's address, `now` monotonic seconds. Raises Denied 401 `invalid_api_key` or 403
+        `permission_denied`, Refused 429 after too many wrong keys from one source, BadRequest for two different keys.
+        A key that nobody knows is ignored wherever no key is needed: OpenAI's clients always send one.
+        """
+        anonymous = self._anonymous
+        if needed is None or anonymous.may(needed):
+            return self._known(headers) or anonymous
+        key = presented_key(headers)
+        if key is None:
+            raise _denied("This route needs a key: send 'Authorization: Bearer <key>' or 'X-API-Key: <key>'.")
+        principal = self._keys.find(key)
+        if principal is None:
+            raise self._wrong_key(source, now)
+        if not principal.may(needed):
+            raise Denied(f"This key lacks the role '{needed.value}'.", code="permission_denied", status=403)
+        return principal
+
+    def authorize_optional(self, headers: list[tuple[bytes, bytes]], *, needed: Role) -> Principal | None:
+        """Who this is if they hold `needed`, else None: for open answers that tell more to whoever may see it."""
+        principal = self._known(headers) or self._anonymous
+        if principal.may(needed):
+            return principal
+        return self._anonymous if self._anonymous.may(needed) else None
+
+    def _known(self, headers: list[tuple[bytes, bytes]]) -> Principal | None:
+        try:
+            key = presented_key(headers)
+        except Denied:
+            return None  # another scheme is no key of ours, and none is needed
+        return None if key is None or not self._keys else self._keys.find(key)
+
+    def _wrong_key(self, source: str, now: float) -> GatewayError:
+        wait_s = self._wrong_keys.strike(source, now)
+        if wait_s is None:
+            return _denied("Incorrect API key provided.")
+        return Refused(
+            "Too many wrong keys from this address; try again later.",
+            code="rate_limit_exceeded",
+            status=429,
+            retry_after_s=wait_s,
+            error_type="rate_limit_error",
+        )
+
+
+def _anonymous_role(mode: AuthMode, keys: Sequence[KeyConfig], *, loopback: bool) -> Role | None:
+    if mode is AuthMode.NONE:
+        return Role.ADMIN
+    if not loopback:
+        return None
+    if not keys:
+        return Role.ADMIN
+    if all(key.role is Role.ADMIN for key in keys):
+        return Role.INFERENCE
+    return None
+
+
+def _denied(message: str) -> Denied:
+    return Denied(message, code="invalid_api_key", status=401)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a listener on this host can only be reached from this machine: 127.0.0.0/8, ::1 or localhost."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
