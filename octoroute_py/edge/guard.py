@@ -39,7 +39,7 @@ class Guarded:
         """Authorize by the headers alone, then go on."""
         try:
             principal = self._door.access.authorize(
-                scope["headers"], self.role, source_of(scope), self._monotonic()
+                scope["headers"], needed=self.role, source=source_of(scope), now=self._monotonic()
             )
         except GatewayError as error:
             await send_error(scope, send, error)

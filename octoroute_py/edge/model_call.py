@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import structlog
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from octoroute_py.core.errors import GatewayError, Refused
 from octoroute_py.core.words import Surface
@@ -115,7 +115,7 @@ class Exchange:
             if self._relay is not None:
                 self._relay.close()
 
-    async def _sending(self, message: dict[str, object]) -> None:
+    async def _sending(self, message: Message) -> None:
         self._started = True
         await self._send(message)
 
@@ -181,8 +181,9 @@ async def _write_answer(ctx: RequestContext, scope: Scope, send: Send, sent: Sen
     """Put the answer out as it came: the body in one piece, or the stream event by event."""
     headers = answer_headers(ctx, sent.headers)
     relay = sent.relay
+    if sent.whole is not None:
+        await send_bytes(send, 200, sent.whole.body, headers)
     if relay is None:
-        await send_bytes(send, 200, sent.body, headers)
         return
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     while True:

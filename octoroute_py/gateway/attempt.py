@@ -14,7 +14,7 @@ from octoroute_py.tiers.endpoint import Endpoint
 from octoroute_py.transport.base import Headers, TransportError, UpstreamAnswer, UpstreamRequest
 from octoroute_py.transport.faults import Fault, FaultKind, classify_exception, classify_response, clean_fault, secrets_of
 from octoroute_py.transport.headers import forwardable_request_headers
-from octoroute_py.transport.openai import Patched, patch, read_answer, upstream_path
+from octoroute_py.transport.openai import BufferedFacts, Patched, patch, read_answer, upstream_path
 from octoroute_py.transport.stream_scan import StreamScan
 
 MAX_ERROR_BYTES = 1024 * 1024
@@ -25,11 +25,11 @@ _ACCEPT = {True: (b"accept", b"text/event-stream"), False: (b"accept", b"applica
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """A committed answer: the `body` of a buffered one, or the `relay` of a stream."""
+    """A committed answer: `whole`, or a `relay` that is pulled."""
 
     endpoint: Endpoint
     headers: Headers
-    body: bytes = b""
+    whole: BufferedFacts | None = None
     relay: Relay | None = None
 
 
@@ -112,14 +112,14 @@ class Attempting:
             return read
         self._hold.success(self._ctx.monotonic())
         self._ctx.usage = read.usage
-        return Sent(self._endpoint, answer.headers, body)
+        return Sent(self._endpoint, answer.headers, read)
 
     async def _stream(self, answer: UpstreamAnswer, patched: Patched) -> Sent | Fault:
         ctx = self._ctx
         kind = content_type(answer.headers) or b""
         if not kind.lower().startswith(b"text/event-stream"):
             return await self._not_a_stream(answer, kind)
-        scan = self._scan = StreamScan(ctx.surface, choices=ctx.envelope.n, withhold_usage=patched.withhold_usage)
+        scan = self._scan = StreamScan(ctx.surface, choices=ctx.envelope.choices, withhold_usage=patched.withhold_usage)
         held = b""
         while not scan.started:
             chunk = await answer.chunk(deadline=self._limit_at)

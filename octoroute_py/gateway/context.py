@@ -51,9 +51,36 @@ class RequestContext:
     `task` is the task that serves it, for both to be told at once.
     """
 
-    __slots__ = ("_envelope", "attempts", "broken_stream", "cut", "deadline_s", "decided_tier", "decision", "endpoint_id")
-    __slots__ += ("error_code", "first_event_s", "gone", "hints", "monotonic", "principal", "raw_headers", "refusal", "request_id")
-    __slots__ += ("routing_s", "sends", "snapshot", "started_s", "status", "stream", "surface", "task", "usage", "wall", "warnings")
+    __slots__ = (
+        "_envelope",
+        "attempts",
+        "broken_stream",
+        "cut",
+        "deadline_s",
+        "decided_tier",
+        "decision",
+        "endpoint_id",
+        "error_code",
+        "first_event_s",
+        "gone",
+        "hints",
+        "monotonic",
+        "principal",
+        "raw_headers",
+        "refusal",
+        "request_id",
+        "routing_s",
+        "sends",
+        "snapshot",
+        "started_s",
+        "status",
+        "stream",
+        "surface",
+        "task",
+        "usage",
+        "wall",
+        "warnings",
+    )
 
     def __init__(
         self,

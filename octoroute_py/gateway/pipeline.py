@@ -124,8 +124,8 @@ class Gateway:
             plan = plan_exact(tuple(snapshot.table.by_id[each] for each in intent.ids), needs)
         else:
             decision = explicit_decision(intent, snapshot.catalog)
-            if decision is None and facts is not None:
-                decision = await snapshot.router.route(facts)
+            if decision is None:
+                decision = await snapshot.router.route(facts or self._facts(ctx))
             plan = plan_tiers(decision, needs, snapshot.table, snapshot.config.routing.tier_fallback)
         ctx.routing_s = self.monotonic() - started_s
         return plan

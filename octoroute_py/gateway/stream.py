@@ -23,8 +23,21 @@ class Relay:
     exactly once: with the fault when the stream broke, with None when it is complete or was closed before its end.
     """
 
-    __slots__ = ("_answer", "_deadline_s", "_events", "_last_byte_s", "_last_event_s", "_last_sent_s", "_now", "_on_end")
-    __slots__ += ("_pending", "_scan", "_silence_s", "broken", "ended")
+    __slots__ = (
+        "_answer",
+        "_deadline_s",
+        "_events",
+        "_last_byte_s",
+        "_last_event_s",
+        "_last_sent_s",
+        "_now",
+        "_on_end",
+        "_pending",
+        "_scan",
+        "_silence_s",
+        "broken",
+        "ended",
+    )
 
     def __init__(
         self,

@@ -1,0 +1,27 @@
+"""POST /admin/reload: the same whole-or-nothing swap that SIGHUP asks for."""
+
+from collections.abc import Callable
+
+from starlette.types import Receive, Scope, Send
+
+from octoroute_py.core.errors import ConfigError
+from octoroute_py.edge.wire_io import send_json
+
+ReloadConfig = Callable[[], int]
+"""Reads the configuration again and puts it in force; the new generation. Raises ConfigError and changes nothing."""
+
+
+class Reload:
+    """Puts the configuration file in force, whole or not at all."""
+
+    def __init__(self, reload: ReloadConfig) -> None:
+        self._reload = reload
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """200 with the new generation, 400 with every problem of the file."""
+        try:
+            generation = self._reload()
+        except ConfigError as error:
+            await send_json(scope, send, {"success": False, "message": str(error)}, status=400)
+            return
+        await send_json(scope, send, {"success": True, "generation": generation})

@@ -1,0 +1,133 @@
+"""The application: one Starlette whose every route is guarded, behind a gate for odd paths.
+
+The chat routes are raw ASGI endpoints. With `[admin]` set, the management routes exist on its listener only.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from octoroute_py.core.errors import BadRequest, GatewayError, NotFound
+from octoroute_py.core.words import Role, Surface
+from octoroute_py.edge.admin import Reload
+from octoroute_py.edge.guard import Guarded
+from octoroute_py.edge.model_call import ModelCall
+from octoroute_py.edge.models import EndpointList, ListModels, OneModel
+from octoroute_py.edge.native import NativeChat
+from octoroute_py.edge.ops import Operations
+from octoroute_py.edge.protocol import path_is_plain
+from octoroute_py.edge.wire_io import error_headers, request_id_of, send_error
+from octoroute_py.gateway.pipeline import Gateway
+
+Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
+
+MANAGEMENT_PREFIXES = ("/admin", "/api", "/dashboard", "/metrics")
+"""What `[admin]` moves to its own listener (contract §2)."""
+
+
+class Table:
+    """Collects routes; there is no way to add one without saying who may use it."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self.routes: list[Route] = []
+
+    def add(self, method: str, path: str, app: ASGIApp, *, role: Role | None) -> None:
+        """A route for one method; `role` None leaves it open to all."""
+        guarded = Guarded(app, role=role, door=self._gateway, monotonic=self._gateway.monotonic)
+        self.routes.append(Route(path, guarded, methods=[method]))
+
+
+def routes(gateway: Gateway, operations: Operations, reload: Reload) -> list[Route]:
+    """Every route of the gateway with the role it needs (contract §3, §6, §7)."""
+    table = Table(gateway)
+    table.add("POST", "/v1/chat/completions", ModelCall(gateway, Surface.CHAT), role=Role.INFERENCE)
+    table.add("POST", "/v1/completions", ModelCall(gateway, Surface.COMPLETIONS), role=Role.INFERENCE)
+    table.add("POST", "/v1/embeddings", ModelCall(gateway, Surface.EMBEDDINGS), role=Role.INFERENCE)
+    table.add("POST", "/v1/responses", ModelCall(gateway, Surface.RESPONSES), role=Role.INFERENCE)
+    table.add("GET", "/v1/models", ListModels(gateway), role=Role.INFERENCE)
+    table.add("GET", "/v1/models/{id:path}", OneModel(gateway), role=Role.INFERENCE)
+    table.add("POST", "/chat", NativeChat(gateway), role=Role.INFERENCE)
+    table.add("GET", "/models", EndpointList(gateway), role=Role.INFERENCE)
+    table.add("GET", "/health", operations.live, role=None)
+    table.add("GET", "/health/live", operations.live, role=None)
+    table.add("GET", "/health/ready", operations.ready, role=None)
+    table.add("GET", "/health/detailed", operations.detailed, role=Role.VIEWER)
+    metrics_role = Role.VIEWER if gateway.config.observability.metrics_auth else None
+    table.add("GET", "/metrics", operations.metrics, role=metrics_role)
+    table.add("GET", "/info", operations.info, role=None)
+    table.add("POST", "/admin/reload", reload, role=Role.ADMIN)
+    return table.routes
+
+
+def build_app(table: Sequence[Route], *, cors_origins: Sequence[str], lifespan: Lifespan) -> ASGIApp:
+    """The ASGI application of one listener."""
+    middleware = []
+    if cors_origins:
+        middleware.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=list(cors_origins),
+                allow_methods=["GET", "POST"],
+                allow_headers=["*"],
+                expose_headers=["*"],
+                allow_credentials=False,
+            )
+        )
+    starlette = Starlette(
+        routes=list(table),
+        middleware=middleware,
+        lifespan=lifespan,
+        exception_handlers={HTTPException: _http_exception, Exception: _unexpected},
+    )
+    starlette.router.redirect_slashes = False
+    return Gate(starlette)
+
+
+class Gate:
+    """Refuses paths that mean one thing to a router and another to whatever stands before it (reliability F9)."""
+
+    __slots__ = ("_app",)
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let plain paths pass."""
+        if scope["type"] == "http" and not path_is_plain(scope.get("raw_path") or scope["path"].encode()):
+            await send_error(scope, send, BadRequest("The request path is not a plain path."))
+            return
+        await self._app(scope, receive, send)
+
+
+def _http_exception(request: Request, error: Exception) -> Response:
+    """404 and 405 of the router, in OpenAI's envelope like every other error."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    if status == 405:
+        shown: GatewayError = BadRequest(
+            f"{request.method} is not allowed here.", status=405, code="method_not_allowed"
+        )
+    else:
+        shown = NotFound("There is nothing at this path.", code="not_found")
+    response = _response(request, shown)
+    if isinstance(error, HTTPException) and error.headers:
+        response.headers.update(error.headers)
+    return response
+
+
+def _unexpected(request: Request, error: Exception) -> Response:
+    return _response(request, GatewayError("The gateway failed.", code="internal_error"))
+
+
+def _response(request: Request, error: GatewayError) -> Response:
+    response = Response(error.body(), status_code=error.status)
+    response.raw_headers.extend(error_headers(error, request_id_of(request.scope)))
+    return response

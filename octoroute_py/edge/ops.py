@@ -1,0 +1,151 @@
+"""What operators and orchestrators ask: health, readiness, metrics, info (contract §6)."""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from octoroute_py import __version__
+from octoroute_py.config.schema import Config, Secret
+from octoroute_py.core.errors import BadRequest
+from octoroute_py.core.words import TIERS, BreakerState, Role
+from octoroute_py.edge.models import endpoint_rows
+from octoroute_py.edge.wire_io import request_id_of, send_bytes, send_error, send_json
+from octoroute_py.gateway.pipeline import Gateway
+from octoroute_py.telemetry.metrics import CONTENT_TYPE
+from octoroute_py.tiers.health import HealthProber
+
+API_VERSION = "v1"
+STALE_AFTER_INTERVALS = 3.0
+
+
+class Operations:
+    """The answers, from what is known right now; reading them changes nothing."""
+
+    def __init__(self, gateway: Gateway, prober: HealthProber) -> None:
+        self._gateway = gateway
+        self._prober = prober
+        self._started_s = gateway.monotonic()
+
+    @property
+    def _uptime_s(self) -> float:
+        return round(self._gateway.monotonic() - self._started_s, 3)
+
+    async def live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /health and /health/live: always 200 while the process can answer."""
+        await send_json(scope, send, self._liveness())
+
+    async def ready(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /health/ready: 200, or 503 with the reasons."""
+        body = self._readiness()
+        await send_json(scope, send, body, status=200 if body["ready"] else 503)
+
+    async def detailed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /health/detailed: liveness, readiness and every endpoint."""
+        await send_json(
+            scope,
+            send,
+            {
+                **self._liveness(),
+                **self._readiness(),
+                "in_flight": self._gateway.in_flight,
+                "generation": self._gateway.snapshot.generation,
+                "endpoints": endpoint_rows(self._gateway),
+            },
+        )
+
+    async def metrics(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /metrics, rendered off the event loop; `?family=` serves one family alone."""
+        asked = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True).get("family")
+        try:
+            page = await asyncio.to_thread(self._gateway.metrics.render, asked[0] if asked else None)
+        except ValueError:
+            known = "octoroute, tiny_dancer, model_router"
+            await send_error(scope, send, BadRequest(f"'family' must be one of {known}.", param="family"))
+            return
+        headers = [(b"content-type", CONTENT_TYPE.encode()), (b"x-request-id", request_id_of(scope).encode())]
+        await send_bytes(send, 200, page, headers)
+
+    async def info(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GET /info: open basics; config and endpoints for whoever may view them."""
+        metrics = self._gateway.metrics
+        durations = metrics.percentiles()
+        body: dict[str, object] = {
+            "status": "draining" if self._gateway.draining else "running",
+            "version": __version__,
+            "api_version": API_VERSION,
+            "uptime_seconds": self._uptime_s,
+            "counters": metrics.counters(),
+            "request_duration_seconds": durations,
+        }
+        if self._gateway.access.authorize_optional(scope["headers"], needed=Role.VIEWER) is not None:
+            body["config"] = shown_config(self._gateway.config)
+            body["endpoints"] = endpoint_rows(self._gateway)
+        await send_json(scope, send, body)
+
+    def _liveness(self) -> dict[str, object]:
+        counters = self._gateway.metrics.counters()
+        return {
+            "status": "healthy",
+            "service": "octoroute",
+            "version": __version__,
+            "timestamp": datetime.fromtimestamp(self._gateway.wall(), UTC).isoformat(timespec="milliseconds"),
+            "uptime_seconds": self._uptime_s,
+            "health_tracking_status": _word(counters.health_tracking_failures == 0),
+            "metrics_recording_status": _word(counters.recording_failures == 0),
+            "background_task_status": _word(self._prober.running),
+            "background_task_failures": counters.background_task_failures,
+        }
+
+    def _readiness(self) -> dict[str, object]:
+        now = self._gateway.monotonic()
+        table = self._gateway.snapshot.table
+        tiers = {
+            tier.value: {"available": table.available_count(tier, now), "total": len(table.of(tier))} for tier in TIERS
+        }
+        reasons = []
+        if self._gateway.draining:
+            reasons.append("draining")
+        if not any(row["available"] for row in tiers.values()):
+            reasons.append("no tier is available")
+        return {
+            "ready": not reasons,
+            "circuit_breaker": self._best_breaker(now),
+            "model_loaded": True,
+            "version": __version__,
+            "uptime_seconds": self._uptime_s,
+            "tiers": tiers,
+            "reasons": reasons,
+        }
+
+    def _best_breaker(self, now: float) -> str:
+        if not self._gateway.config.breaker.enabled:
+            return "disabled"
+        states = {self._gateway.snapshot.table.tier_state(tier, now) for tier in TIERS}
+        best = (BreakerState.CLOSED, BreakerState.HALF_OPEN, BreakerState.OPEN)
+        return next(state.value for state in best if state in states)
+
+
+def _word(well: bool) -> str:
+    return "operational" if well else "degraded"
+
+
+def shown_config(config: Config) -> object:
+    """The configuration as plain data, without any secret: credentials read `***`, key hashes are left out."""
+    shown = msgspec.to_builtins(config, enc_hook=_plain)
+    for key in shown["auth"]["keys"]:
+        del key["sha256"]
+    for endpoint in shown["endpoints"]:
+        endpoint["headers"] = [[name, "***"] for name, _ in endpoint["headers"]]
+    return shown
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Secret):
+        return "***"
+    if isinstance(value, Path):
+        return value.name
+    raise TypeError(f"{type(value).__name__} is not configuration")
