@@ -4,8 +4,6 @@ Whatever the bytes are, the outcome is an `Envelope` or a 400 that names the fie
 """
 
 import re
-from typing import TypeVar
-
 import msgspec
 
 from octoroute_py.core.errors import BadRequest
@@ -20,16 +18,21 @@ MAX_TOKEN_LIMIT = 2**32 - 1
 MAX_CHOICES = 128
 TOKEN_LIMIT_FIELDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
-_T = TypeVar("_T")
 _ABSENT = msgspec.Raw(b"")
 _NULL = b"null"
+_BOOL_OR_NULL = (b"true", b"false", _NULL)
 _EMPTY: dict[str, object] = {}
 _BROKEN = (msgspec.MsgspecError, RecursionError, ValueError)
 _OPEN = re.compile(rb"[ \t\r\n]*\{[ \t\r\n]*")
 _KEY = re.compile(rb'("(?:[^"\\]|\\.)*")[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
 _NEXT = re.compile(rb"[ \t\r\n]*([,}])[ \t\r\n]*")
 _NUMBER_START = frozenset(b"-0123456789")
+_FLAT_BYTES = 2 * (MAX_DEPTH - 4)  # too few for the levels left inside a message
 _QUOTE, _BRACE, _BRACKET = b'"{['
+
+
+class _Options(msgspec.Struct, gc=False):
+    include_usage: bool | None = None
 
 
 class _Message(msgspec.Struct, gc=False):
@@ -39,6 +42,7 @@ class _Message(msgspec.Struct, gc=False):
 
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_messages = msgspec.json.Decoder(list[_Message]).decode
+_decode_options = msgspec.json.Decoder(_Options).decode
 _decode_text = msgspec.json.Decoder(str).decode
 
 
@@ -69,13 +73,10 @@ def parse_body(body: bytes, surface: Surface) -> Envelope:
     _check_members(body, fields)
     model = _model(fields)
     _check_depth(fields, _check_content(fields, surface))
-    stream = _optional(fields, "stream", bool, "must be true or false") or False
-    n = 1
-    limits: tuple[tuple[str, int], ...] = ()
-    if surface in {Surface.CHAT, Surface.COMPLETIONS}:
-        n = _whole_number(fields, "n", 1, MAX_CHOICES) or 1
-    if surface is not Surface.EMBEDDINGS:
-        limits = _token_limits(fields, surface)
+    stream = _stream(fields)
+    has_n = "n" in fields and (surface is Surface.CHAT or surface is Surface.COMPLETIONS)
+    n = (_whole_number(fields, "n", 1, MAX_CHOICES) or 1) if has_n else 1
+    limits = _token_limits(fields, surface) if surface is not Surface.EMBEDDINGS else ()
     return Envelope(
         body,
         fields,
@@ -122,7 +123,7 @@ def _check_members(body: bytes, fields: dict[str, msgspec.Raw]) -> None:
     for name, raw in fields.items():
         length = len(raw)
         size += len(name) + length
-        if 4 < length and name not in _READ_ELSEWHERE:
+        if length > 4 and name not in _READ_ELSEWHERE:
             _check_number(name, raw)
         if "\0" in name:
             raise BadRequest("A field name holds a NUL character.")
@@ -201,13 +202,23 @@ def _check_messages(fields: dict[str, msgspec.Raw]) -> bool:
         raise BadRequest("'messages' must not be empty.", param="messages")
     if len(messages) > MAX_MESSAGES:
         raise BadRequest(f"'messages' has more than {MAX_MESSAGES} elements.", param="messages")
-    # Deep nesting takes two bytes a level; texts, roles and the brackets around them are no place for it.
-    loose = len(raw)
+    return _are_shallow(messages, len(raw))
+
+
+def _are_shallow(messages: list[_Message], size: int) -> bool:
+    """Whether the messages are too small for deep nesting once their texts are left out.
+
+    A level takes two bytes. What is subtracted is certainly there (braces, commas, names) and certainly flat: content
+    that is a string, and a role too short to go deep.
+    """
+    size -= 3 * len(messages)
     for message in messages:
-        loose -= 24 + len(message.role)
-        if len(message.content) and memoryview(message.content)[0] == _QUOTE:
-            loose -= len(message.content)
-    return loose < 2 * (MAX_DEPTH - 2)
+        role, content = len(message.role), len(message.content)
+        if 0 < role <= _FLAT_BYTES:
+            size -= role + 7
+        if content and memoryview(message.content)[0] == _QUOTE:
+            size -= content + 10
+    return size <= _FLAT_BYTES
 
 
 def _check_depth(fields: dict[str, msgspec.Raw], messages_are_shallow: bool) -> None:
@@ -228,14 +239,14 @@ def raw_is_null(raw: msgspec.Raw) -> bool:
     return len(raw) == 4 and bytes(raw) == _NULL
 
 
-def _optional(fields: dict[str, msgspec.Raw], name: str, kind: type[_T], rule: str) -> _T | None:
-    raw = fields.get(name)
+def _stream(fields: dict[str, msgspec.Raw]) -> bool:
+    raw = fields.get("stream")
     if raw is None:
-        return None
-    try:
-        return msgspec.json.decode(raw, type=kind | None)
-    except _BROKEN as error:
-        raise BadRequest(f"{name!r} {rule}.", param=name) from error
+        return False
+    text = bytes(raw) if len(raw) <= 5 else b""
+    if text not in _BOOL_OR_NULL:
+        raise BadRequest("'stream' must be true or false.", param="stream")
+    return text == b"true"
 
 
 def _whole_number(fields: dict[str, msgspec.Raw], name: str, least: int, most: int) -> int | None:
@@ -254,11 +265,13 @@ def _whole_number(fields: dict[str, msgspec.Raw], name: str, least: int, most: i
 
 def _token_limits(fields: dict[str, msgspec.Raw], surface: Surface) -> tuple[tuple[str, int], ...]:
     least = 0 if surface is Surface.COMPLETIONS else 1
-    found: list[tuple[str, int]] = []
-    for name in TOKEN_LIMIT_FIELDS:
-        if name in fields and (value := _whole_number(fields, name, least, MAX_TOKEN_LIMIT)) is not None:
-            found.append((name, value))
-    return tuple(found)
+    return tuple(
+        [
+            (name, value)
+            for name in TOKEN_LIMIT_FIELDS
+            if name in fields and (value := _whole_number(fields, name, least, MAX_TOKEN_LIMIT)) is not None
+        ]
+    )
 
 
 def _count_prompts(raw: msgspec.Raw) -> int:
@@ -279,8 +292,7 @@ def _include_usage(fields: dict[str, msgspec.Raw]) -> bool:
     if raw is None or raw_is_null(raw):
         return False
     try:
-        asked = _decode_fields(raw).get("include_usage")
-        return asked is not None and msgspec.json.decode(asked, type=bool | None) is True
+        return _decode_options(raw).include_usage is True
     except _BROKEN as error:
         raise BadRequest(
             "'stream_options' must be an object and its 'include_usage' true or false.", param="stream_options"

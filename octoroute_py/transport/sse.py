@@ -93,9 +93,9 @@ class SseSplitter:
         if self._bom_possible:
             self._bom_possible = False
             body = raw.removeprefix(_BOM)
-        if body.startswith(b"data:") and body.endswith(b"\n\n") and body.find(b"\n") == len(body) - 2:
-            if b"\r" not in body:
-                return Block(raw, body[6:-2] if body.startswith(b"data: ") else body[5:-2], None)
+        is_one_line = body.endswith(b"\n\n") and body.find(b"\n") == len(body) - 2 and b"\r" not in body
+        if is_one_line and body.startswith(b"data:"):
+            return Block(raw, body[6:-2] if body.startswith(b"data: ") else body[5:-2], None)
         return _parse(raw, body)
 
 

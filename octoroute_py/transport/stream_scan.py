@@ -98,10 +98,14 @@ class StreamScan:
             and not self._partial
             and data.startswith(b"data: {")
             and data.endswith(b"}\n\n")
-            and data.find(b"\n") == len(data) - 2
             and b"\r" not in data
+            and len(data) <= MAX_EVENT_BYTES
         ):
-            return data if self._passes(data[6:-2], None) else b""
+            if data.find(b"\n") == len(data) - 2:
+                return data if self._passes(data[6:-2], None) else b""
+            payloads = data[6:-2].split(b"\n\ndata: ")
+            if data.count(b"\n") == 2 * len(payloads):
+                return self._feed_lines(data, payloads)
         blocks = self._splitter.feed(data)
         out = [block.raw for block in blocks if self._takes(block)]
         if self._splitter.too_large and self.fault is None and not self.done:
@@ -112,6 +116,16 @@ class StreamScan:
             out.insert(0, bytes(self._waiting))
             self._waiting.clear()
         return b"".join(out)
+
+    def _feed_lines(self, data: bytes, payloads: list[bytes]) -> bytes:
+        """The usual read of several events, each one `data: ` line and nothing else."""
+        out: list[bytes] = []
+        for payload in payloads:
+            if self._passes(payload, None):
+                out.append(b"data: %b\n\n" % payload)
+            if self.done or self.fault is not None:
+                break
+        return data if len(out) == len(payloads) else b"".join(out)
 
     def _takes(self, block: Block) -> bool:
         """Whether the block is sent on."""
