@@ -132,8 +132,8 @@ class Breaker:
             if self._trial_successes >= self.policy.half_open_successes:
                 self._close(now)
 
-    def failure(self, now: float, *, trial: bool, epoch: int) -> None:
-        """An attempt begun in `epoch` failed, or broke off after its success (then `trial` is False).
+    def failure(self, now: float, *, epoch: int) -> None:
+        """An attempt begun in `epoch` failed, or broke off after its success; half open, it opens again.
 
         The share of failures is looked at here only: a success never opens a breaker.
         """
@@ -145,7 +145,7 @@ class Breaker:
             if self._too_many():
                 self._level = self._healed_level(now)
                 self._open(now)
-        elif trial or now >= self._open_until:
+        elif now >= self._open_until:
             self.consecutive_failures += 1
             self._open(now)
 

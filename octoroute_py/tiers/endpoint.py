@@ -5,15 +5,12 @@ hold how it went. The live state outlasts a reload: the endpoints of the old and
 they reach the same upstream in the same way (`identity`).
 """
 
-import enum
 import math
-import random
 from collections.abc import Hashable
 
-from octoroute_py.config.schema import BreakerConfig, EndpointConfig
+from octoroute_py.config.schema import EndpointConfig
 from octoroute_py.core.words import BreakerState
-from octoroute_py.tiers.breaker import Breaker
-from octoroute_py.tiers.latency import PeakEwma
+from octoroute_py.tiers.live import Live, Unavailability
 from octoroute_py.transport.base import Transport
 
 MAX_COOLDOWN_S = 300.0
@@ -24,103 +21,6 @@ SLOW_START_FLOOR = 0.1
 """The share of its weight it begins with."""
 ASK_AGAIN_S = 1.0
 """What `eligible_at` promises where the true time is not known: full, or out until a probe succeeds."""
-
-
-class Unavailability(enum.StrEnum):
-    """Why an endpoint may not be tried now. All but FULL mean that it is out."""
-
-    BREAKER = "breaker"
-    COOLDOWN = "cooldown"
-    QUOTA = "quota_exhausted"
-    AUTH = "auth_failed"
-    PROBE = "probe_failed"
-    FULL = "full"
-
-
-class Penalty:
-    """A time out that doubles while the same trouble goes on, from `first_s` to `most_s`."""
-
-    __slots__ = ("_first_s", "_most_s", "_steps", "until")
-
-    def __init__(self, *, first_s: float, most_s: float) -> None:
-        self._first_s = first_s
-        self._most_s = most_s
-        self._steps = 0
-        self.until = -math.inf
-
-    def impose(self, now: float) -> None:
-        """Start the next time out; while one runs nothing happens, since calls under way only tell the same again."""
-        if now < self.until:
-            return
-        length_s = min(self._first_s * 2.0**self._steps, self._most_s)
-        self.until = now + length_s
-        if length_s < self._most_s:
-            self._steps += 1
-
-    def extend(self, until: float) -> None:
-        """Stay out at least until then."""
-        self.until = max(self.until, until)
-
-    def forgive(self) -> None:
-        """The next time out is the shortest again."""
-        self._steps = 0
-
-
-class Live:
-    """What is known of an endpoint beyond its configuration; changed only by its own methods and by holds."""
-
-    __slots__ = (
-        "auth",
-        "auth_trusted",
-        "breaker",
-        "cooldown",
-        "held_until",
-        "in_flight",
-        "last_check",
-        "last_success",
-        "latency",
-        "next_probe_at",
-        "penalised",
-        "probe_down",
-        "probe_failures",
-        "quota",
-    )
-
-    def __init__(self, policy: BreakerConfig, *, rng: random.Random) -> None:
-        self.breaker = Breaker(policy, rng=rng)
-        self.latency = PeakEwma()
-        self.in_flight = 0
-        self.last_success: float | None = None
-        self.cooldown = Penalty(first_s=1.0, most_s=60.0)
-        self.quota = Penalty(first_s=60.0, most_s=300.0)
-        self.auth = Penalty(first_s=60.0, most_s=300.0)
-        self.auth_trusted = False
-        self.penalised = False
-        self.held_until = -math.inf
-        self.probe_failures = 0
-        self.probe_down = False
-        self.last_check: float | None = None
-        self.next_probe_at: float | None = None
-
-    def hold_back(self) -> None:
-        """Take a changed penalty into account."""
-        self.penalised = True
-        self.held_until = max(self.cooldown.until, self.quota.until, self.auth.until)
-
-    def held_by(self, now: float) -> Unavailability:
-        """The gravest of the penalties that run at `now`; one of them must."""
-        if now < self.auth.until:
-            return Unavailability.AUTH
-        if now < self.quota.until:
-            return Unavailability.QUOTA
-        return Unavailability.COOLDOWN
-
-    def forgive(self) -> None:
-        """An answer arrived after every penalty had run out."""
-        self.penalised = False
-        self.cooldown.forgive()
-        self.quota.forgive()
-        self.auth.forgive()
 
 
 class Hold:
@@ -164,7 +64,7 @@ class Hold:
         if not self._open or self._failed:
             return
         self._failed = True
-        self._live.breaker.failure(now, trial=self.trial and not self._succeeded, epoch=self._epoch)
+        self._live.breaker.failure(now, epoch=self._epoch)
 
     def close(self) -> None:
         """Give the place back, and the trial slot if there was no verdict. Calling it again does nothing."""

@@ -6,7 +6,8 @@ from collections.abc import Callable, Container, Hashable, Iterable, Sequence
 from octoroute_py.config.schema import Config, EndpointConfig, TierFallback
 from octoroute_py.core.words import TIERS, BreakerState, Tier
 from octoroute_py.tiers.balancer import Balancer, make_balancer
-from octoroute_py.tiers.endpoint import Endpoint, Live, identity
+from octoroute_py.tiers.endpoint import Endpoint, identity
+from octoroute_py.tiers.live import Live
 from octoroute_py.tiers.retry_budget import RetryBudget
 from octoroute_py.transport.base import Transport
 

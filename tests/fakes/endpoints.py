@@ -5,7 +5,8 @@ from typing import Any
 
 from octoroute_py.config.schema import BreakerConfig, Config, EndpointConfig, RoutingConfig, StrategyName
 from octoroute_py.core.words import Tier
-from octoroute_py.tiers.endpoint import Endpoint, Live
+from octoroute_py.tiers.endpoint import Endpoint
+from octoroute_py.tiers.live import Live
 from octoroute_py.tiers.table import TierTable
 from tests.fakes.silent_transport import SilentTransport
 
