@@ -114,6 +114,15 @@ async def test_a_pattern_is_searched_in_the_last_user_message() -> None:
     assert not await matches(when, Facts(tokens=1, importance=NORMAL, task_type=QA, last_user_text="my invoice"))
 
 
+@pytest.mark.parametrize(("pattern", "seen"), [("fox", 16_381), ("fo{1,2}x", 16_381), ("fo+x", 2_045), ("f.*x", 2_045)])
+async def test_an_open_ended_pattern_looks_at_less_text(pattern: str, seen: int) -> None:
+    def with_fox_at(start: int) -> Facts:
+        return Facts(tokens=1, importance=NORMAL, task_type=QA, last_user_text=" " * start + "fox")
+
+    assert await matches(RuleWhen(pattern=pattern), with_fox_at(seen))
+    assert not await matches(RuleWhen(pattern=pattern), with_fox_at(seen + 1))
+
+
 @pytest.mark.parametrize("wanted", [True, False])
 @pytest.mark.parametrize("given", [True, False])
 async def test_tools_and_images_may_be_asked_for_or_ruled_out(wanted: bool, given: bool) -> None:
