@@ -183,7 +183,8 @@ class RuleWhen(msgspec.Struct, frozen=True, kw_only=True):
     the values that match (`model` is the requested name, compared case-sensitively, `*` at the end matches a prefix).
     `header` maps lower-case names to values (exact) that must all be present. `pattern` is a regular expression
     searched in the first 16,384 characters of the last user message, or in the first 2,048 when it has an open-ended
-    repeat (`*`, `+`, `{n,}`), which bounds the time one message can cost. `hours` are ranges in `timezone` (IANA name, default UTC).
+    repeat (`*`, `+`, `{n,}`), which bounds the time one message can cost. `hours` are
+    ranges in `timezone` (IANA name, default UTC).
     """
 
     min_tokens: int | None = None
