@@ -182,7 +182,9 @@ class RuleWhen(msgspec.Struct, frozen=True, kw_only=True):
     `min_tokens` and `max_tokens` bound the token estimate, both inclusive. `task_type`, `importance` and `model` list
     the values that match (`model` is the requested name, compared case-sensitively, `*` at the end matches a prefix).
     `header` maps lower-case names to values (exact) that must all be present. `pattern` is a regular expression
-    searched in the last user message. `hours` are ranges in `timezone` (IANA name, default UTC).
+    searched in the first 16,384 characters of the last user message, or in the first 2,048 when it has an open-ended
+    repeat (`*`, `+`, `{n,}`), which bounds the time one message can cost. `hours` are
+    ranges in `timezone` (IANA name, default UTC).
     """
 
     min_tokens: int | None = None

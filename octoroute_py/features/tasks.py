@@ -30,19 +30,26 @@ _WORDS: Final = tuple(
 )
 _HOW_ARE: Final = re.compile(r"\s*how are(?!\w)")
 
-_CODE_LITERALS: Final = (FENCE, "Traceback (most recent call last)", "#include <", "();")
-_CODE_SHAPES: Final = (
-    ("def ", re.compile(r"def \w{1,64}+\(")),
-    ("function ", re.compile(r"function \w{1,64}+\(")),
-    ("class ", re.compile(r"class \w{1,64}+(?:\([\w., ]{0,64}+\))?\s?[:{]")),
-    ("</", re.compile(r"</\w{1,32}+>")),
+_CLASS: Final = re.compile(r"class \w{1,64}+(?:\([\w., ]{0,64}+\))?\s?[:{]")
+# A character that prose seldom has, the words beside it, and what they must look like: looking for one character first
+# costs a twentieth of looking for words.
+_CODE: Final[tuple[tuple[str, str, re.Pattern[str] | None], ...]] = (
+    ("`", FENCE, None),
+    (";", "();", None),
+    ("<", "#include <", None),
+    ("<", "</", re.compile(r"</\w{1,32}+>")),
+    ("(", "Traceback (most recent call last)", None),
+    ("(", "def ", re.compile(r"def \w{1,64}+\(")),
+    ("(", "function ", re.compile(r"function \w{1,64}+\(")),
+    (":", "class ", _CLASS),
+    ("{", "class ", _CLASS),
 )
 
 
 def infer_task_type(text: str) -> TaskType:
     """What the text asks for; the first group with a word in it wins, `question_answer` when there is none."""
     text = text[:LOOKED_AT].lower()
-    if FENCE in text:
+    if FENCE[0] in text and FENCE in text:
         return TaskType.CODE
     for word, alone, task_type in _WORDS:
         # Most words are nowhere in the text, and `in` finds that out ten times faster than the expression.
@@ -54,6 +61,7 @@ def infer_task_type(text: str) -> TaskType:
 def shows_code(text: str) -> bool:
     """Whether the text contains code itself (a fence, a definition, a traceback), not just words about it."""
     text = text[:LOOKED_AT]
-    return any(literal in text for literal in _CODE_LITERALS) or any(
-        start in text and shape.search(text) is not None for start, shape in _CODE_SHAPES
-    )
+    for rare, words, shape in _CODE:
+        if rare in text and words in text and (shape is None or shape.search(text) is not None):
+            return True
+    return False
