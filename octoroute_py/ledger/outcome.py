@@ -1,0 +1,53 @@
+"""How a request ended, as one value that metrics, the log and later the journal all read."""
+
+import msgspec
+
+from octoroute_py.core.usage import Usage
+from octoroute_py.core.words import Reason, Strategy, Surface, Tier
+
+CLIENT_GONE = 499
+"""Status of a request whose client left before its answer was whole."""
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One send to an endpoint; `status` None means no answer came, `fault` then says why in a word of ours.
+
+    `started_s` and `ended_s` are monotonic seconds.
+    """
+
+    endpoint_id: str
+    tier: Tier
+    status: int | None
+    fault: str | None = None
+    started_s: float
+    ended_s: float
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """A finished request.
+
+    `status` is what the client got, CLIENT_GONE if it left. `tier` and `endpoint_id` are those that answered, or that
+    were tried last; `decided_tier` is the router's choice where that is another one. `attempts` are in the order of
+    sending, judge calls excluded. `error_code` is set whenever the answer was not whole, also when a stream broke after
+    its commit, which `broken_stream` tells apart. `started_wall_s` is Unix time; `duration_s` and `first_event_s` count
+    from the request's arrival, `routing_s` is the time that choosing the tier took.
+    """
+
+    request_id: str
+    surface: Surface | None
+    principal: str | None = None
+    status: int
+    tier: Tier | None = None
+    decided_tier: Tier | None = None
+    strategy: Strategy | None = None
+    reason: Reason | None = None
+    endpoint_id: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+    stream: bool = False
+    broken_stream: bool = False
+    usage: Usage | None = None
+    started_wall_s: float
+    duration_s: float
+    routing_s: float | None = None
+    first_event_s: float | None = None
+    error_code: str | None = None

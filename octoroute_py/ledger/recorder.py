@@ -1,0 +1,83 @@
+"""Writes down how a request ended: once, everywhere, and without ever troubling the request."""
+
+from octoroute_py.ledger.outcome import Outcome
+from octoroute_py.telemetry.access import AccessLog
+from octoroute_py.telemetry.labels import RecordingFailure
+from octoroute_py.telemetry.metrics import Metrics
+
+
+class Recorder:
+    """Turns an outcome into metrics and an access line.
+
+    All metrics of a client's request come from here, attempts included; the pipeline itself only moves the in-flight
+    gauge, and a judge's caller reports the judge's upstream calls.
+    """
+
+    __slots__ = ("_access_log", "_metrics")
+
+    def __init__(self, metrics: Metrics, access_log: AccessLog) -> None:
+        self._metrics = metrics
+        self._access_log = access_log
+
+    def record(self, outcome: Outcome) -> None:
+        """Record a finished request; never raises, what fails is counted."""
+        try:
+            self._count(outcome)
+        except Exception:  # noqa: BLE001 - a request must not fail because it could not be counted
+            self._metrics.recording_failed(RecordingFailure.OUTCOME)
+        try:
+            self._write(outcome)
+        except Exception:  # noqa: BLE001 - nor because its line could not be written
+            self._metrics.recording_failed(RecordingFailure.ACCESS_LINE)
+
+    def _count(self, outcome: Outcome) -> None:
+        metrics = self._metrics
+        tier, strategy, reason = outcome.tier, outcome.strategy, outcome.reason
+        metrics.finished(tier, outcome.status, outcome.duration_s)
+        if tier is not None and strategy is not None and reason is not None:
+            metrics.request_routed(tier, strategy, reason)
+        if strategy is not None and outcome.routing_s is not None:
+            metrics.routing_duration(strategy, outcome.routing_s * 1000.0)
+        self._count_attempts(outcome)
+        if tier is not None:
+            if outcome.first_event_s is not None:
+                metrics.first_event(tier, outcome.first_event_s)
+            if outcome.error_code is None and 200 <= outcome.status < 300:
+                metrics.model_invoked(tier)
+        if outcome.endpoint_id is not None:
+            if outcome.usage is not None:
+                metrics.tokens(outcome.endpoint_id, outcome.usage)
+            if outcome.broken_stream:
+                metrics.mid_stream_failure(outcome.endpoint_id)
+
+    def _count_attempts(self, outcome: Outcome) -> None:
+        metrics = self._metrics
+        # The first attempt may already be in another tier than the router chose, when nobody there could be tried.
+        before, sent = outcome.decided_tier, False
+        for attempt in outcome.attempts:
+            metrics.upstream(attempt.endpoint_id, attempt.status)
+            if before is not None and before is not attempt.tier:
+                metrics.fallback(before, attempt.tier)
+            elif sent:
+                metrics.retry(attempt.tier)
+            before, sent = attempt.tier, True
+
+    def _write(self, outcome: Outcome) -> None:
+        usage = outcome.usage
+        self._access_log.write(
+            request_id=outcome.request_id,
+            surface=outcome.surface,
+            status=outcome.status,
+            duration_s=outcome.duration_s,
+            tier=outcome.tier,
+            strategy=outcome.strategy,
+            reason=outcome.reason,
+            endpoint_id=outcome.endpoint_id,
+            attempts=len(outcome.attempts),
+            stream=outcome.stream,
+            first_event_s=outcome.first_event_s,
+            prompt_tokens=None if usage is None else usage.prompt,
+            completion_tokens=None if usage is None else usage.completion,
+            principal=outcome.principal,
+            error_code=outcome.error_code,
+        )

@@ -1,0 +1,45 @@
+"""Closed sets of label values that only metrics use."""
+
+import enum
+
+STATUS_CLASSES = ("2xx", "3xx", "4xx", "5xx")
+"""Classes of the gateway's own answers; 499 (the client left) is a 4xx."""
+
+UPSTREAM_CLASSES = (*STATUS_CLASSES, "error")
+"""Classes of upstream answers; `error` stands for no answer at all."""
+
+OTHER = "other"
+"""Endpoint label for whatever is no configured endpoint."""
+
+NO_TIER = "none"
+"""Tier label for requests that ended before a tier was chosen."""
+
+
+class HealthFailure(enum.StrEnum):
+    """Why an endpoint's health could not be tracked (names of octoroute 1.0.0)."""
+
+    UNKNOWN_ENDPOINT = "unknown_endpoint"
+    HTTP_CLIENT_FAILED = "http_client_failed"
+    INVALID_URL = "invalid_url"
+
+
+class RecordingFailure(enum.StrEnum):
+    """Which recording failed (the first three are names of octoroute 1.0.0)."""
+
+    REQUEST = "record_request"
+    ROUTING_DURATION = "record_routing_duration"
+    MODEL_INVOCATION = "record_model_invocation"
+    OUTCOME = "record_outcome"
+    ACCESS_LINE = "write_access_line"
+
+
+class BackgroundFailure(enum.StrEnum):
+    """How a background health task ended (names of octoroute 1.0.0)."""
+
+    PANIC = "panic"
+    UNEXPECTED_TERMINATION = "unexpected_termination"
+
+
+def status_class(status: int) -> int:
+    """Index into STATUS_CLASSES; what is no HTTP status at all counts as the gateway's fault."""
+    return status // 100 - 2 if 200 <= status < 600 else 3

@@ -1,0 +1,75 @@
+"""Distributions of durations: buckets for Prometheus, and a window for exact percentiles."""
+
+import math
+from array import array
+from bisect import bisect_left
+from collections.abc import Sequence
+
+import msgspec
+
+
+class Histogram:
+    """Counts by upper bound, bounds inclusive; one writer, any reader."""
+
+    __slots__ = ("_bounds", "_counts", "_sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = tuple(bounds)
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> bool:
+        """Count a value; False, and not counted, if it is negative, infinite or no number."""
+        if not 0.0 <= value < math.inf:
+            return False
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+        return True
+
+    def cumulative(self) -> tuple[list[tuple[str, float]], float]:
+        """Prometheus's view: (upper bound, values up to it) pairs ending with +Inf, and the sum."""
+        total = 0
+        rows: list[tuple[str, float]] = []
+        for bound, count in zip((*self._bounds, math.inf), list(self._counts), strict=True):
+            total += count
+            rows.append(("+Inf" if bound == math.inf else f"{bound:g}", total))
+        return rows, self._sum
+
+
+class Percentiles(msgspec.Struct, frozen=True):
+    """Exact percentiles in seconds over the last `count` requests."""
+
+    count: int
+    p50_s: float
+    p95_s: float
+    p99_s: float
+
+
+class Window:
+    """The last `size` values."""
+
+    __slots__ = ("_next", "_size", "_values")
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._values = array("d")
+        self._next = 0
+
+    def add(self, value: float) -> None:
+        """Take in a value in place of the oldest one."""
+        if len(self._values) < self._size:
+            self._values.append(value)
+        else:
+            self._values[self._next] = value
+            self._next = (self._next + 1) % self._size
+
+    def percentiles(self) -> Percentiles | None:
+        """Nearest-rank percentiles of the values it holds, None while there are none."""
+        ordered = sorted(self._values)
+        if not ordered:
+            return None
+
+        def rank(share_percent: int) -> float:
+            return ordered[-(-share_percent * len(ordered) // 100) - 1]
+
+        return Percentiles(len(ordered), rank(50), rank(95), rank(99))
