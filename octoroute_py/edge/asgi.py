@@ -68,8 +68,10 @@ def routes(gateway: Gateway, operations: Operations, reload: Reload) -> list[Rou
     return table.routes
 
 
-def build_app(table: Sequence[Route], *, cors_origins: Sequence[str], lifespan: Lifespan) -> ASGIApp:
-    """The ASGI application of one listener."""
+def build_app(
+    table: Sequence[Route], *, cors_origins: Sequence[str], management_port: int | None, lifespan: Lifespan
+) -> ASGIApp:
+    """The ASGI application; with a `management_port` the management routes answer there, and nothing else does."""
     middleware = []
     if cors_origins:
         middleware.append(
@@ -89,23 +91,42 @@ def build_app(table: Sequence[Route], *, cors_origins: Sequence[str], lifespan: 
         exception_handlers={HTTPException: _http_exception, Exception: _unexpected},
     )
     starlette.router.redirect_slashes = False
-    return Gate(starlette)
+    return Gate(starlette, management_port=management_port)
 
 
 class Gate:
-    """Refuses paths that mean one thing to a router and another to whatever stands before it (reliability F9)."""
+    """Refuses paths that mean one thing to a router and another to whatever stands before it (reliability F9).
 
-    __slots__ = ("_app",)
+    It also keeps the two listeners apart: health answers on both.
+    """
 
-    def __init__(self, app: ASGIApp) -> None:
+    __slots__ = ("_app", "_management_port")
+
+    def __init__(self, app: ASGIApp, *, management_port: int | None) -> None:
         self._app = app
+        self._management_port = management_port
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let plain paths pass."""
-        if scope["type"] == "http" and not path_is_plain(scope.get("raw_path") or scope["path"].encode()):
-            await send_error(scope, send, BadRequest("The request path is not a plain path."))
-            return
+        """Let plain paths of this listener pass."""
+        if scope["type"] == "http":
+            path: str = scope["path"]
+            if not path_is_plain(scope.get("raw_path") or path.encode()):
+                await send_error(scope, send, BadRequest("The request path is not a plain path."))
+                return
+            if self._management_port is not None and not self._belongs_here(path, scope.get("server")):
+                await send_error(scope, send, _nothing_here())
+                return
         await self._app(scope, receive, send)
+
+    def _belongs_here(self, path: str, server: tuple[str, int | None] | None) -> bool:
+        if path.startswith("/health"):
+            return True
+        here = server is not None and server[1] == self._management_port
+        return path.startswith(MANAGEMENT_PREFIXES) == here
+
+
+def _nothing_here() -> NotFound:
+    return NotFound("There is nothing at this path.", code="not_found")
 
 
 def _http_exception(request: Request, error: Exception) -> Response:
@@ -116,7 +137,7 @@ def _http_exception(request: Request, error: Exception) -> Response:
             f"{request.method} is not allowed here.", status=405, code="method_not_allowed"
         )
     else:
-        shown = NotFound("There is nothing at this path.", code="not_found")
+        shown = _nothing_here()
     response = _response(request, shown)
     if isinstance(error, HTTPException) and error.headers:
         response.headers.update(error.headers)

@@ -108,7 +108,7 @@ class Exchange:
         except asyncio.CancelledError:
             if not await self._told_to_end():
                 raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - the edge answers for every bug behind it
             _log.exception("request failed", request_id=ctx.request_id)
             await self._fail(GatewayError("The gateway failed.", code="internal_error"))
         finally:

@@ -10,7 +10,7 @@ import contextlib
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Protocol
 
@@ -26,8 +26,16 @@ CUT_GRACE_S = 2.0
 """What requests get to send their last error after the drain limit."""
 
 
-class Drainable(Protocol):
-    """What the server tells the application about its end."""
+class Hooks(Protocol):
+    """What the server tells the application about its life."""
+
+    def ready(self) -> None:
+        """Requests are accepted from now on."""
+        ...
+
+    def reload(self) -> None:
+        """SIGHUP: read the configuration again."""
+        ...
 
     def begin_drain(self) -> None:
         """No new work from now on; readiness turns 503."""
@@ -41,19 +49,24 @@ class Drainable(Protocol):
 class GatewayServer(uvicorn.Server):
     """One or two listeners (the second for `[admin]`) around one application."""
 
-    def __init__(self, config: uvicorn.Config, *, work: Drainable, drain_s: float, on_reload: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, hooks: Hooks, *, drain_s: float) -> None:
         super().__init__(config)
-        self._work = work
+        self._hooks = hooks
         self._drain_s = drain_s
-        self._on_reload = on_reload
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, then the listeners, then say so."""
+        await super().startup(sockets)
+        if self.started:
+            self._hooks.ready()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Ours instead of uvicorn's, which raises the signal again at the end (exit code -15) and ignores a second TERM."""
+        """Ours instead of uvicorn's, which ends with the signal (exit code -15) and ignores a second SIGTERM."""
         loop = asyncio.get_running_loop()
         for sig in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(sig, self.handle_exit, sig, None)
-        loop.add_signal_handler(signal.SIGHUP, self._on_reload)
+        loop.add_signal_handler(signal.SIGHUP, self._hooks.reload)
         try:
             yield
         finally:
@@ -66,7 +79,7 @@ class GatewayServer(uvicorn.Server):
             self.force_exit = True
         else:
             self.should_exit = True
-            self._work.begin_drain()
+            self._hooks.begin_drain()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the listeners, wait for requests under way, cut what is left, end the application."""
@@ -77,7 +90,7 @@ class GatewayServer(uvicorn.Server):
         for connection in list(self.server_state.connections):
             connection.shutdown()
         if not await self._quiet_within(self._drain_s):
-            self._work.cut()
+            self._hooks.cut()
             if not await self._quiet_within(CUT_GRACE_S, forced_too=True):
                 for connection in list(self.server_state.connections):
                     if connection.transport is not None:
@@ -131,16 +144,8 @@ def _tls_options(config: Config) -> dict[str, object]:
     return options
 
 
-async def run(
-    app: ASGIApp,
-    config: Config,
-    *,
-    work: Drainable,
-    sockets: Sequence[socket.socket],
-    on_reload: Callable[[], None],
-    on_ready: Callable[[], None],
-) -> None:
-    """Serve on the sockets until a signal ends it; `on_ready` is called when requests are accepted."""
+async def run(app: ASGIApp, config: Config, hooks: Hooks, *, sockets: Sequence[socket.socket]) -> None:
+    """Serve on the sockets until a signal ends it. Raises ConfigError for TLS files that cannot be used."""
     settings = uvicorn.Config(
         app,
         http=protocol_for(config.limits.max_header_bytes),
@@ -158,15 +163,4 @@ async def run(
         settings.load()
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"server.tls: {error.strerror or 'the certificate or key cannot be used'}") from None
-    server = GatewayServer(settings, work=work, drain_s=config.server.drain_seconds, on_reload=on_reload)
-    ready = asyncio.get_running_loop().create_task(_announce(server, on_ready))
-    try:
-        await server.serve(sockets=list(sockets))
-    finally:
-        ready.cancel()
-
-
-async def _announce(server: GatewayServer, on_ready: Callable[[], None]) -> None:
-    while not server.started:
-        await asyncio.sleep(0.005)
-    on_ready()
+    await GatewayServer(settings, hooks, drain_s=config.server.drain_seconds).serve(sockets=list(sockets))

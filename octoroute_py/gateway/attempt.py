@@ -12,7 +12,14 @@ from octoroute_py.gateway.stream import Relay
 from octoroute_py.ledger.outcome import Attempt
 from octoroute_py.tiers.endpoint import Endpoint
 from octoroute_py.transport.base import Headers, TransportError, UpstreamAnswer, UpstreamRequest
-from octoroute_py.transport.faults import Fault, FaultKind, classify_exception, classify_response, clean_fault, secrets_of
+from octoroute_py.transport.faults import (
+    Fault,
+    FaultKind,
+    classify_exception,
+    classify_response,
+    clean_fault,
+    secrets_of,
+)
 from octoroute_py.transport.headers import forwardable_request_headers
 from octoroute_py.transport.openai import BufferedFacts, Patched, patch, read_answer, upstream_path
 from octoroute_py.transport.stream_scan import StreamScan
@@ -34,17 +41,21 @@ class Sent(msgspec.Struct, frozen=True):
 
 
 class Attempting:
-    """One attempt; `run` it once. `last_chance` stretches our own default limit to the request's deadline."""
+    """One attempt; `run` it once. `last_chance` stretches our own default limit to the request's deadline.
 
-    __slots__ = ("_ctx", "_endpoint", "_hold", "_limit_at", "_own_limit", "_scan", "_started_s", "_status")
+    `jitter` (1 to 1.25) lengthens the pause a rate-limited upstream asked for, so that not everybody is back at once.
+    """
 
-    def __init__(self, ctx: RequestContext, endpoint: Endpoint, *, last_chance: bool) -> None:
+    __slots__ = ("_ctx", "_endpoint", "_hold", "_jitter", "_limit_at", "_own_limit", "_scan", "_started_s", "_status")
+
+    def __init__(self, ctx: RequestContext, endpoint: Endpoint, *, last_chance: bool, jitter: float) -> None:
         self._ctx = ctx
         self._endpoint = endpoint
         self._started_s = ctx.monotonic()
         limit_s, by_operator = ctx.snapshot.timers.attempt(endpoint.id, stream=ctx.stream)
         full_at = self._started_s + limit_s
         self._limit_at = ctx.deadline_s if last_chance and not by_operator else min(ctx.deadline_s, full_at)
+        self._jitter = jitter
         self._own_limit = self._limit_at >= full_at
         """Whether a time-out says something of the upstream: it had its full limit, not what our deadline left."""
         self._status: int | None = None
@@ -176,7 +187,8 @@ class Attempting:
     def _tell(self, fault: Fault, now: float) -> None:
         endpoint, kind = self._endpoint, fault.kind
         if kind is FaultKind.RATE_LIMITED:
-            endpoint.cool_down(now, fault.retry_after_s)
+            asked_s = fault.retry_after_s
+            endpoint.cool_down(now, None if asked_s is None else asked_s * self._jitter)
         elif kind is FaultKind.QUOTA:
             endpoint.quota_out(now)
         elif kind in (FaultKind.AUTH, FaultKind.MODEL_MISSING):

@@ -15,7 +15,8 @@ from octoroute_py.gateway.attempt import Attempting, Sent
 from octoroute_py.gateway.context import RequestContext
 from octoroute_py.gateway.failures import client_error
 from octoroute_py.gateway.plan import Plan
-from octoroute_py.tiers.endpoint import Endpoint, Unavailability
+from octoroute_py.tiers.endpoint import Endpoint
+from octoroute_py.tiers.live import Unavailability
 from octoroute_py.tiers.retry_budget import ExtraTry
 from octoroute_py.transport.faults import Fault, FaultKind
 
@@ -95,7 +96,7 @@ class Dispatcher:
         ctx.sends += 1
         job.sends_in[endpoint.tier] = job.sends_in.get(endpoint.tier, 0) + 1
         last_chance = not self._alternative(job, endpoint, ctx.monotonic())
-        result = await Attempting(ctx, endpoint, last_chance=last_chance).run()
+        result = await Attempting(ctx, endpoint, last_chance=last_chance, jitter=self._rng.uniform(1.0, 1.25)).run()
         if isinstance(result, Fault):
             self._note(job, endpoint, result, ctx.monotonic())
             return None

@@ -100,6 +100,4 @@ def _nothing_fits(needs: Needs, endpoints: Iterable[Endpoint]) -> GatewayError:
             param="messages",
         )
     why = "is local" if _worst(found) is Misfit.LOCATION else "has what this request needs"
-    return Refused(
-        f"No model that may answer {why}.", code="no_endpoint_available", retry_after_s=_NO_FIT_RETRY_S
-    )
+    return Refused(f"No model that may answer {why}.", code="no_endpoint_available", retry_after_s=_NO_FIT_RETRY_S)

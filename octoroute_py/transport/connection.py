@@ -40,14 +40,14 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_deadline",
         "_create_future",
+        "_deadline",
         "_fed",
         "_is_11",
         "_large",
         "_limit",
         "_linger",
-                "_lost",
+        "_lost",
         "_on_lost",
         "_parser",
         "_paused",

@@ -1,0 +1,227 @@
+"""The composition root: from a Config to a running gateway. The one file that knows every room."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Callable
+
+import msgspec
+import structlog
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
+
+from octoroute_py.admission.auth import Access, is_loopback
+from octoroute_py.config.schema import Config, EndpointConfig, KeyConfig, Secret, TransportName
+from octoroute_py.core import clock
+from octoroute_py.core.errors import ConfigError
+from octoroute_py.core.words import TIERS
+from octoroute_py.edge.admin import Reload
+from octoroute_py.edge.asgi import build_app, routes
+from octoroute_py.edge.ops import Operations
+from octoroute_py.gateway.context import Snapshot
+from octoroute_py.gateway.pipeline import Gateway
+from octoroute_py.gateway.timers import Timers
+from octoroute_py.ledger.recorder import Recorder
+from octoroute_py.routing.intent import Catalog
+from octoroute_py.routing.strategies import make_router
+from octoroute_py.telemetry.access import AccessLog
+from octoroute_py.telemetry.labels import BackgroundFailure
+from octoroute_py.telemetry.metrics import BreakerRow, LiveRows, Metrics
+from octoroute_py.telemetry.scrub import Scrubber
+from octoroute_py.telemetry.sink import Sink
+from octoroute_py.tiers.endpoint import Endpoint
+from octoroute_py.tiers.health import HealthProber
+from octoroute_py.tiers.table import TierTable
+from octoroute_py.transport.base import Transport, UpstreamRequest
+from octoroute_py.transport.connect import TransportMaker
+
+_log = structlog.stdlib.get_logger("octoroute")
+
+PROBE_CONNECT_S = 3.0
+PROBE_MAX_BYTES = 4 * 1024 * 1024
+
+LoadConfig = Callable[[], Config]
+"""Reads the configuration again, as at the start; raises ConfigError."""
+
+
+class Application:
+    """Everything a running gateway consists of; `app` is what a server serves.
+
+    Build it inside a running event loop. `load` is asked at every reload; `generated` is the admin key a first start
+    made off loopback.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        load: LoadConfig,
+        sink: Sink,
+        scrubber: Scrubber,
+        generated: KeyConfig | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        refuse_unbuilt(config)
+        self._load = load
+        self._scrubber = scrubber
+        self._generated = generated
+        self._rng = rng or random.Random()
+        self._maker = TransportMaker()
+        self._probes: dict[str, Transport] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        table = TierTable.build(config, self._make_transport, rng=self._rng, now=clock.monotonic())
+        metrics = Metrics((endpoint.id for endpoint in config.endpoints), live=self._live_rows)
+        access_log = AccessLog(
+            sink, fmt=config.observability.log_format, level=config.observability.log_level, now=clock.wall
+        )
+        scrubber.learn(known_secrets(config))
+        self.gateway = Gateway(
+            make_snapshot(config, table, generation=1),
+            self._access(config),
+            metrics=metrics,
+            recorder=Recorder(metrics, access_log),
+            monotonic=clock.monotonic,
+            wall=clock.wall,
+            rng=self._rng,
+        )
+        self._prober = HealthProber(
+            lambda: self.gateway.snapshot.table,
+            config_getter=lambda: self.gateway.config.health,
+            probe=self._probe,
+            clock=clock.monotonic,
+            rng=self._rng,
+            on_failure=self._prober_failed,
+        )
+        self.app: ASGIApp = build_app(
+            routes(self.gateway, Operations(self.gateway, self._prober), Reload(self.reload)),
+            cors_origins=config.cors.origins,
+            management_port=None if config.admin is None else config.admin.port,
+            lifespan=self._lifespan,
+        )
+
+    def reload(self) -> int:
+        """Put the configuration in force as it stands now, whole or not at all; the new generation.
+
+        Raises ConfigError, and changes nothing, when it cannot be used.
+        """
+        old = self.gateway.snapshot
+        config = self._load()
+        refuse_unbuilt(config)
+        access = self._access(config)
+        table, removed = old.table.rebuild(config, self._make_transport)
+        snapshot = make_snapshot(config, table, generation=old.generation + 1)
+        self._scrubber.learn(known_secrets(config))
+        self.gateway.swap(snapshot, access)
+        for endpoint in removed:
+            self._close_later(endpoint.transport)
+            probe = self._probes.pop(endpoint.id, None)
+            if probe is not None:
+                self._close_later(probe)
+        _log.info("configuration reloaded", generation=snapshot.generation, **needs_restart(old.config, config))
+        return snapshot.generation
+
+    def reload_on_signal(self) -> None:
+        """SIGHUP: reload, and say in the log when the file cannot be used."""
+        try:
+            self.reload()
+        except ConfigError as error:
+            _log.error("configuration not reloaded, the old one stays in force", problems=str(error).splitlines())
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        prober = asyncio.create_task(self._prober.run(), name="health-prober")
+        try:
+            yield
+        finally:
+            prober.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await prober
+            transports = [endpoint.transport for endpoint in self.gateway.snapshot.table.endpoints]
+            await asyncio.gather(*(transport.aclose() for transport in (*transports, *self._probes.values())))
+
+    def _access(self, config: Config) -> Access:
+        loopback = all(is_loopback(host) for host in listening_hosts(config))
+        return Access(config.auth, loopback=loopback, generated=self._generated)
+
+    def _make_transport(self, config: EndpointConfig) -> Transport:
+        try:
+            return self._maker.make_transport(config)
+        except ValueError as error:
+            raise ConfigError(f"{config.id}: {error}") from None
+
+    async def _probe(self, endpoint: Endpoint, limit_s: float) -> int:
+        """GET {base_url}/models with the endpoint's credential; the status."""
+        transport = self._probes.get(endpoint.id)
+        if transport is None:
+            by_library = msgspec.structs.replace(endpoint.config, transport=TransportName.HTTPX)
+            transport = self._probes[endpoint.id] = self._make_transport(by_library)
+        deadline = asyncio.get_running_loop().time() + limit_s
+        request = UpstreamRequest("GET", "/models", ((b"accept", b"application/json"),))
+        answer = await transport.send(request, deadline=deadline, connect_s=PROBE_CONNECT_S)
+        try:
+            await answer.read(deadline=deadline, max_bytes=PROBE_MAX_BYTES)
+        finally:
+            answer.close()
+        return answer.status
+
+    def _prober_failed(self, failure_type: str) -> None:
+        self.gateway.metrics.health_task_failure(BackgroundFailure(failure_type))
+        _log.error("health probing broke and is started again", failure_type=failure_type, exc_info=True)
+
+    def _close_later(self, transport: Transport) -> None:
+        task = asyncio.create_task(transport.aclose())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    def _live_rows(self) -> LiveRows:
+        """Breakers and availability as they are now, for a scrape."""
+        now = clock.monotonic()
+        table = self.gateway.snapshot.table
+        breakers = [BreakerRow("endpoint", e.id, e.breaker.state(now), e.breaker.trips) for e in table.endpoints]
+        breakers += [BreakerRow("tier", t.value, table.tier_state(t, now), table.tier_trips(t)) for t in TIERS]
+        return LiveRows(breakers, [(e.id, e.unavailable(now) is None) for e in table.endpoints])
+
+
+def make_snapshot(config: Config, table: TierTable, *, generation: int) -> Snapshot:
+    """All that is worked out from a configuration, once."""
+    return Snapshot(
+        generation=generation,
+        config=config,
+        catalog=Catalog(config.endpoints),
+        router=make_router(config, clock.wall),
+        table=table,
+        timers=Timers(config),
+        gated=any(e.capabilities is not None or e.context_window is not None for e in config.endpoints),
+        header_rules=any(rule.enabled and rule.when.header for rule in config.routing.rules),
+    )
+
+
+def refuse_unbuilt(config: Config) -> None:
+    """ConfigError with one line for each thing the file asks for that this version cannot do."""
+    if config.unbuilt:
+        raise ConfigError("\n".join(config.unbuilt))
+
+
+def listening_hosts(config: Config) -> tuple[str, ...]:
+    """Where the gateway listens: the server's host and, if it has one, the management listener's."""
+    return (config.server.host,) if config.admin is None else (config.server.host, config.admin.host)
+
+
+def known_secrets(config: Config) -> list[str]:
+    """Every credential the logs must never show."""
+    secrets = [secret for endpoint in config.endpoints for secret in (endpoint.api_key, endpoint.proxy)]
+    found = [secret.reveal() for secret in secrets if isinstance(secret, Secret)]
+    return found + [value for endpoint in config.endpoints for _, value in endpoint.headers]
+
+
+def needs_restart(old: Config, new: Config) -> dict[str, list[str]]:
+    """What changed in the file but is fixed while the process runs."""
+    fixed = {
+        "server": (old.server, new.server),
+        "admin": (old.admin, new.admin),
+        "cors": (old.cors, new.cors),
+        "observability": (old.observability, new.observability),
+        "limits.max_header_bytes": (old.limits.max_header_bytes, new.limits.max_header_bytes),
+    }
+    changed = [name for name, (before, after) in fixed.items() if before != after]
+    return {"needs_restart": changed} if changed else {}

@@ -1,0 +1,138 @@
+"""`octoroute serve`: run the gateway."""
+
+import asyncio
+import contextlib
+import gc
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import click
+import msgspec
+import uvloop
+
+from octoroute_py.admission.auth import is_loopback
+from octoroute_py.admission.first_key import ensure_admin_key
+from octoroute_py.app import Application, LoadConfig, listening_hosts, refuse_unbuilt
+from octoroute_py.cli.options import config_option, read_config
+from octoroute_py.config.environment import Overrides
+from octoroute_py.config.schema import AuthMode, Config, KeyConfig
+from octoroute_py.core import clock
+from octoroute_py.edge.server import bind, run
+from octoroute_py.telemetry.logs import configure_logs
+from octoroute_py.telemetry.scrub import Scrubber
+from octoroute_py.telemetry.sink import Sink
+
+
+@click.command(help="Run the gateway.")
+@config_option
+@click.option("--host", metavar="H", help="Address to listen on, over the file and the environment.")
+@click.option("--port", type=click.IntRange(0, 65535), metavar="P", help="Port to listen on; 0 picks a free one.")
+@click.option("--workers", type=int, metavar="N", help="Only 1: one process holds the state of all requests.")
+def command(config_path: Path | None, host: str | None, port: int | None, workers: int | None) -> None:
+    """Read the configuration, serve until a signal ends it."""
+    overrides = Overrides(host=host, port=port, workers=workers)
+
+    def load() -> Config:
+        return read_config(config_path, overrides=overrides)
+
+    serve_forever(load(), load)
+
+
+def serve_forever(config: Config, load: LoadConfig, *, announce: Callable[[str], None] | None = None) -> None:
+    """Serve this configuration; `announce` gets the URL once requests are accepted (default: print one line)."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(config, load, announce=announce or _say_listening))
+
+
+async def serve(
+    config: Config, load: LoadConfig, *, announce: Callable[[str], None], beside: Awaitable[None] | None = None
+) -> None:
+    """The same inside an event loop."""
+    refuse_unbuilt(config)
+    sockets, management_port = _listen(config)
+    generated = _first_key(config)
+    if config.admin is not None and management_port is not None:
+        config = _with_management_port(config, management_port)
+    scrubber = Scrubber()
+    with open(2, "wb", buffering=0, closefd=False) as stderr:  # noqa: ASYNC230 - a descriptor we already hold
+        sink = Sink(stderr)
+        configure_logs(
+            sink=sink,
+            level=config.observability.log_level,
+            fmt=config.observability.log_format,
+            scrubber=scrubber,
+            now=clock.wall,
+        )
+        try:
+            application = Application(config, load=load, sink=sink, scrubber=scrubber, generated=generated)
+            url = _url(config, sockets[0])
+            await run(application.app, config, _Hooks(application, lambda: announce(url)), sockets=sockets)
+        finally:
+            sink.close()
+
+
+class _Hooks:
+    """Passes the server's signals on to the application."""
+
+    def __init__(self, application: Application, on_ready: Callable[[], None]) -> None:
+        self._application = application
+        self._on_ready = on_ready
+
+    def ready(self) -> None:
+        """What start-up left behind is never looked at again by the collector: its pauses fall on requests."""
+        gc.collect()
+        gc.freeze()
+        self._on_ready()
+
+    def reload(self) -> None:
+        self._application.reload_on_signal()
+
+    def begin_drain(self) -> None:
+        self._application.gateway.begin_drain()
+
+    def cut(self) -> None:
+        self._application.gateway.cut()
+
+
+def _listen(config: Config) -> tuple[list[socket.socket], int | None]:
+    """The listening sockets, and the port of the management listener if there is one."""
+    sockets = bind(config.server.host, config.server.port)
+    if config.admin is None:
+        return sockets, None
+    management = bind(config.admin.host, config.admin.port)
+    return [*sockets, *management], int(management[0].getsockname()[1])
+
+
+def _with_management_port(config: Config, port: int) -> Config:
+    """The configuration with the port that `port = 0` came to."""
+    if config.admin is None:
+        return config
+    return msgspec.structs.replace(config, admin=msgspec.structs.replace(config.admin, port=port))
+
+
+def _first_key(config: Config) -> KeyConfig | None:
+    """The admin key of a gateway that others can reach and that has no key configured (contract §7)."""
+    if config.auth.mode is AuthMode.NONE or config.auth.keys or all(map(is_loopback, listening_hosts(config))):
+        return None
+    folder = config.path.parent if config.path is not None else Path()
+    key, clear = ensure_admin_key(folder)
+    if clear is not None:
+        _say(f"admin key: {clear}")
+    return key
+
+
+def _url(config: Config, listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    scheme = "http" if config.server.tls is None else "https"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _say_listening(url: str) -> None:
+    _say(f"listening on {url}")
+
+
+def _say(line: str) -> None:
+    """A line on stdout; whoever closed it does not want to read it."""
+    with contextlib.suppress(OSError, ValueError):
+        click.echo(line)
