@@ -1,0 +1,40 @@
+"""What this version cannot do yet is named, never ignored and never a reason to call the file wrong."""
+
+import pytest
+
+from octoroute_py.config.load import parse_config
+from tests.fakes.configs import MINIMAL, with_endpoint
+
+
+def test_a_file_that_asks_for_nothing_unbuilt_has_no_lines() -> None:
+    assert parse_config(MINIMAL).unbuilt == ()
+
+
+@pytest.mark.parametrize("strategy", ["llm", "neural", "hybrid", "tool"])
+def test_a_strategy_of_a_later_version_names_the_one_that_works(strategy: str) -> None:
+    (line,) = parse_config(MINIMAL.replace('"rule"', f'"{strategy}"')).unbuilt
+    assert line.startswith(f'strategy "{strategy}" comes with ')
+    assert '`strategy = "rule"` works' in line
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[storage]\n", "[storage]"),
+        ('[redis]\nurl = "redis://127.0.0.1"', "[redis]"),
+        ("[limits]\nrequests_per_minute = 1", "limits.requests_per_minute"),
+        ("[limits]\ntokens_per_minute = 1", "limits.tokens_per_minute"),
+        ("[observability]\ncapture_content = true", "observability.capture_content"),
+        ("[routing.neural]\n", "[routing.neural]"),
+    ],
+)
+def test_a_setting_of_a_later_version_is_named(text: str, named: str) -> None:
+    (line,) = parse_config(MINIMAL + text).unbuilt
+    assert line.startswith(named)
+    assert "\n" not in line
+
+
+def test_llama_cpp_endpoints_and_rate_limits_of_the_environment_are_named() -> None:
+    lines = parse_config(with_endpoint('kind = "llama_cpp"'), env={"RATE_LIMIT_MAX": "10"}).unbuilt
+    assert [line.split()[0] for line in lines] == ["RATE_LIMIT_MAX", "kind"]
+    assert "fast/small#1" in lines[1]
