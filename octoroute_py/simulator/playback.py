@@ -1,8 +1,6 @@
 """Sends an answer at the model's speed, or fails at it on purpose."""
 
 import asyncio
-from collections.abc import Mapping
-from types import MappingProxyType
 
 import msgspec
 
@@ -99,11 +97,12 @@ async def _until(due: float, loop: asyncio.AbstractEventLoop) -> None:
 
 def _refusal(fault: Fault) -> GatewayError:
     message = "This simulated model fails on purpose."
-    statuses: Mapping[Fault, GatewayError] = MappingProxyType(
-        {
-            Fault.STATUS_503: Refused(message, code="overloaded"),
-            Fault.STATUS_429: Refused(message, code="rate_limit_exceeded", status=429, retry_after_s=2.0),
-            Fault.STATUS_401: Denied(message, code="invalid_api_key"),
-        }
-    )
-    return statuses.get(fault) or GatewayError(message, code="server_error")
+    match fault:
+        case Fault.STATUS_503:
+            return Refused(message, code="overloaded")
+        case Fault.STATUS_429:
+            return Refused(message, code="rate_limit_exceeded", status=429, retry_after_s=2.0)
+        case Fault.STATUS_401:
+            return Denied(message, code="invalid_api_key")
+        case _:
+            return GatewayError(message, code="server_error")
