@@ -21,9 +21,7 @@ TOP_LEVEL = {
     ".dockerignore", ".env.example", ".gitignore",
 }  # fmt: skip
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|farm|root|home/\w+)/")
-REGISTRY = re.compile(
-    r"pypi\.(?:org|python)|pythonhosted\.|npmjs\.|crates\.io|--(?:extra-)?index-url|--find-links (?!/wheel)"
-)
+REGISTRY = re.compile(r"pypi\.(?:org|python)|pythonhosted\.|npmjs\.|crates\.io|--(?:extra-)?index-url")
 UNFINISHED = re.compile(r"\b(?:TODO|FIXME|XXX|HACK|NotImplementedError)\b|not implemented yet", re.IGNORECASE)
 
 

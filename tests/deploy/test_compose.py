@@ -182,7 +182,7 @@ def running(service: Service, *, folder: Path) -> Iterator[tuple[int, str]]:
         printed = ""
         for line in process.stdout:
             printed += line
-            if found := re.search(r"listening on http://\S+:(\d+)", line):
+            if found := re.search(r"http://[^\s/]+:(\d+)", line):
                 yield int(found[1]), printed
                 break
         else:
