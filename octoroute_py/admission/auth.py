@@ -110,7 +110,8 @@ class Access:
     """Decides for every route whether a request may pass; one object for one listener and one configuration.
 
     `loopback` says whether the listener is only reachable from this machine. `generated` is the admin key that the
-    first start made. Without any key a listener that is not loopback refuses everything but open routes.
+    first start made. `wrong_keys` lets several listeners, and the next configuration, share one memory of wrong keys.
+    Without any key a listener that is not loopback refuses everything but open routes.
     """
 
     __slots__ = ("_anonymous", "_keys", "_wrong_keys")

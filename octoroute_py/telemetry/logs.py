@@ -113,9 +113,9 @@ class _Pipeline:
                     self._clean(str(key)): self._plain(item, depth - 1)
                     for key, item in list(value.items())[:_MAX_ITEMS]
                 }
-            case Sequence() | frozenset() | set() if depth > 0 and not isinstance(
-                value, bytes | bytearray | memoryview
-            ):
+            case bytes() | bytearray() | memoryview():
+                return f"<{len(value)} bytes>"
+            case Sequence() | frozenset() | set() if depth > 0:
                 return [self._plain(item, depth - 1) for item in list(value)[:_MAX_ITEMS]]
         return f"<{type(value).__name__}>"
 

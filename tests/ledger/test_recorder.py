@@ -1,0 +1,150 @@
+import io
+import json
+import math
+from typing import cast
+
+import msgspec
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from octoroute_py.config.schema import LogFormat, LogLevel
+from octoroute_py.core.usage import Usage
+from octoroute_py.core.words import Reason, Strategy, Surface, Tier
+from octoroute_py.ledger.outcome import CLIENT_GONE, Attempt, Outcome
+from octoroute_py.ledger.recorder import Recorder
+from octoroute_py.telemetry.access import AccessLog
+from octoroute_py.telemetry.metrics import Metrics
+from octoroute_py.telemetry.sink import Sink
+
+
+def attempt(endpoint_id: str, status: int | None) -> Attempt:
+    tier = Tier(endpoint_id.partition("/")[0])
+    return Attempt(endpoint_id=endpoint_id, tier=tier, status=status, started_s=0.0, ended_s=0.1)
+
+
+GOOD = Outcome(
+    request_id="r1",
+    surface=Surface.CHAT,
+    principal="laptop",
+    status=200,
+    tier=Tier.FAST,
+    decided_tier=Tier.FAST,
+    strategy=Strategy.RULE,
+    reason=Reason.RULE_MATCHED,
+    endpoint_id="fast/a",
+    attempts=(attempt("fast/a", 200),),
+    stream=True,
+    usage=Usage(10, 20, 5),
+    started_wall_s=1_769_847_300.0,
+    duration_s=0.5,
+    routing_s=0.0004,
+    first_event_s=0.1,
+)
+
+
+class Book:
+    """A recorder and what it wrote."""
+
+    def __init__(self) -> None:
+        self.metrics = Metrics(["fast/a", "fast/b", "deep/c"])
+        self.stream = io.BytesIO()
+        self.sink = Sink(self.stream)
+        log = AccessLog(self.sink, fmt=LogFormat.JSON, level=LogLevel.INFO, now=lambda: 1_769_847_300.5)
+        self.recorder = Recorder(self.metrics, log)
+
+    def counted(self) -> dict[str, float]:
+        """Every series that is not zero, buckets aside, as `name{values}`."""
+        return {
+            f"{sample.name.removeprefix('octoroute_')}{{{','.join(sample.labels.values())}}}": sample.value
+            for family in text_string_to_metric_families(self.metrics.render().decode())
+            for sample in family.samples
+            if sample.value and not sample.name.endswith(("_bucket", "_sum"))
+        }
+
+    def lines(self) -> list[dict[str, object]]:
+        self.sink.close()
+        return [json.loads(line) for line in self.stream.getvalue().splitlines()]
+
+
+@pytest.fixture
+def book() -> Book:
+    return Book()
+
+
+def test_a_good_answer_is_counted_once_everywhere(book: Book) -> None:
+    book.recorder.record(GOOD)
+    assert book.counted() == {
+        "requests_total{rule,fast}": 1,
+        "decisions_total{rule_matched,rule}": 1,
+        "routing_duration_ms_count{rule}": 1,
+        "request_duration_seconds_count{2xx,fast}": 1,
+        "time_to_first_event_seconds_count{fast}": 1,
+        "model_invocations_total{fast}": 1,
+        "upstream_requests_total{fast/a,2xx}": 1,
+        "tokens_total{fast/a,prompt}": 10,
+        "tokens_total{fast/a,completion}": 20,
+        "tokens_total{fast/a,cached}": 5,
+    }
+    (line,) = book.lines()
+    assert (line["request_id"], line["key"], line["attempts"], line["prompt_tokens"]) == ("r1", "laptop", 1, 10)
+
+
+def test_attempts_tell_retries_and_fallbacks(book: Book) -> None:
+    attempts = (attempt("fast/a", 503), attempt("fast/b", None), attempt("deep/c", 200))
+    book.recorder.record(msgspec.structs.replace(GOOD, tier=Tier.DEEP, endpoint_id="deep/c", attempts=attempts))
+    counted = book.counted()
+    assert counted["retries_total{fast}"] == 1
+    assert counted["tier_fallbacks_total{fast,deep}"] == 1
+    assert counted["upstream_requests_total{fast/a,5xx}"] == 1
+    assert counted["upstream_requests_total{fast/b,error}"] == 1
+    assert counted["upstream_requests_total{deep/c,2xx}"] == 1
+    assert sum(number for name, number in counted.items() if name.startswith("retries")) == 1
+
+
+def test_a_first_attempt_in_another_tier_is_a_fallback_and_no_retry(book: Book) -> None:
+    book.recorder.record(
+        msgspec.structs.replace(GOOD, tier=Tier.DEEP, endpoint_id="deep/c", attempts=(attempt("deep/c", 200),))
+    )
+    counted = book.counted()
+    assert counted["tier_fallbacks_total{fast,deep}"] == 1
+    assert not any(name.startswith("retries") for name in counted)
+
+
+def test_a_broken_stream_is_no_invocation(book: Book) -> None:
+    book.recorder.record(msgspec.structs.replace(GOOD, broken_stream=True, error_code="upstream_truncated"))
+    counted = book.counted()
+    assert counted["mid_stream_failures_total{fast/a}"] == 1
+    assert "model_invocations_total{fast}" not in counted
+    assert book.lines()[0]["error"] == "upstream_truncated"
+
+
+def test_a_client_that_left_is_a_499(book: Book) -> None:
+    book.recorder.record(msgspec.structs.replace(GOOD, status=CLIENT_GONE, usage=None))
+    counted = book.counted()
+    assert counted["request_duration_seconds_count{4xx,fast}"] == 1
+    assert "model_invocations_total{fast}" not in counted
+
+
+def test_a_denied_request_has_no_tier(book: Book) -> None:
+    book.recorder.record(
+        Outcome(
+            request_id="r2",
+            surface=None,
+            status=401,
+            started_wall_s=0.0,
+            duration_s=0.001,
+            error_code="invalid_api_key",
+        )
+    )
+    assert book.counted() == {"request_duration_seconds_count{4xx,none}": 1}
+    assert book.lines()[0]["error"] == "invalid_api_key"
+
+
+def test_recording_never_raises_and_counts_what_failed(book: Book) -> None:
+    book.recorder.record(msgspec.structs.replace(GOOD, tier=cast(Tier, "unheard-of"), duration_s=math.nan))
+    book.recorder.record(msgspec.structs.replace(GOOD, duration_s=cast(float, "long")))
+    counted = book.counted()
+    assert counted["metrics_recording_failures_total{record_outcome}"] == 2
+    assert counted["metrics_recording_failures_total{write_access_line}"] == 1
+    book.recorder.record(GOOD)
+    assert book.counted()["requests_total{rule,fast}"] == 1

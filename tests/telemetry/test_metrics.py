@@ -1,0 +1,285 @@
+import math
+import re
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from octoroute_py.core.usage import Usage
+from octoroute_py.core.words import TIERS, BreakerState, Reason, Strategy, Tier
+from octoroute_py.telemetry.labels import BackgroundFailure, HealthFailure, RecordingFailure
+from octoroute_py.telemetry.metrics import MAX_ENDPOINTS, BreakerRow, LiveRows, Metrics
+
+TIER = {"fast", "balanced", "deep"}
+STRATEGY = {"rule", "llm", "neural", "tool"}
+CLASSES = {"2xx", "3xx", "4xx", "5xx"}
+ENDPOINT = {"fast/a", "deep/b"}
+
+# Name to kind and labels, and for each label the values it may have (contract §6, octoroute 1.0.0).
+EXPECTED: dict[str, tuple[str, dict[str, set[str]]]] = {
+    "octoroute_requests_total": ("counter", {"tier": TIER, "strategy": STRATEGY}),
+    "octoroute_routing_duration_ms": ("histogram", {"strategy": STRATEGY}),
+    "octoroute_model_invocations_total": ("counter", {"tier": TIER}),
+    "octoroute_health_tracking_failures_total": (
+        "counter",
+        {"endpoint": ENDPOINT, "error_type": {"unknown_endpoint", "http_client_failed", "invalid_url"}},
+    ),
+    "octoroute_metrics_recording_failures_total": (
+        "counter",
+        {
+            "operation": {
+                "record_request",
+                "record_routing_duration",
+                "record_model_invocation",
+                "record_outcome",
+                "write_access_line",
+            }
+        },
+    ),
+    "octoroute_background_health_task_failures_total": (
+        "counter",
+        {"failure_type": {"panic", "unexpected_termination"}},
+    ),
+    "octoroute_clock_errors_total": ("counter", {}),
+    "octoroute_mid_stream_failures_total": ("counter", {"endpoint": ENDPOINT}),
+    "octoroute_request_duration_seconds": ("histogram", {"tier": TIER | {"none"}, "status_class": CLASSES}),
+    "octoroute_time_to_first_event_seconds": ("histogram", {"tier": TIER}),
+    "octoroute_in_flight_requests": ("gauge", {}),
+    "octoroute_upstream_requests_total": ("counter", {"endpoint": ENDPOINT, "status_class": CLASSES | {"error"}}),
+    "octoroute_retries_total": ("counter", {"tier": TIER}),
+    "octoroute_tier_fallbacks_total": ("counter", {"from_tier": TIER, "to_tier": TIER}),
+    "octoroute_endpoint_available": ("gauge", {"endpoint": ENDPOINT}),
+    "octoroute_breaker_state": (
+        "gauge",
+        {"scope": {"endpoint", "tier"}, "id": ENDPOINT | TIER, "state": {"closed", "open", "half_open"}},
+    ),
+    "octoroute_breaker_trips_total": ("counter", {"scope": {"endpoint", "tier"}, "id": ENDPOINT | TIER}),
+    "octoroute_tokens_total": ("counter", {"endpoint": ENDPOINT, "kind": {"prompt", "completion", "cached"}}),
+    "octoroute_decisions_total": ("counter", {"strategy": STRATEGY, "reason": {reason.value for reason in Reason}}),
+}
+
+Key = tuple[str, tuple[tuple[str, str], ...]]
+
+
+def live() -> LiveRows:
+    return LiveRows(
+        breakers=(
+            *(BreakerRow("endpoint", endpoint_id, BreakerState.CLOSED, 0) for endpoint_id in sorted(ENDPOINT)),
+            *(BreakerRow("tier", tier.value, BreakerState.HALF_OPEN, 3) for tier in TIERS),
+        ),
+        available=tuple((endpoint_id, endpoint_id == "fast/a") for endpoint_id in sorted(ENDPOINT)),
+    )
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics(sorted(ENDPOINT), live=live)
+
+
+def samples(page: bytes) -> dict[Key, float]:
+    """Every series of a page; fails on one that is there twice."""
+    found: dict[Key, float] = {}
+    for family in text_string_to_metric_families(page.decode()):
+        for sample in family.samples:
+            key = (sample.name, tuple(sorted(sample.labels.items())))
+            assert key not in found
+            found[key] = sample.value
+    return found
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float:
+    return samples(metrics.render())[name, tuple(sorted(labels.items()))]
+
+
+def test_every_metric_has_its_help_its_type_and_only_these_labels(metrics: Metrics) -> None:
+    page = metrics.render().decode()
+    assert dict(re.findall(r"^# TYPE (\S+) (\S+)$", page, re.M)) == {name: kind for name, (kind, _) in EXPECTED.items()}
+    assert Counter(re.findall(r"^# HELP (\S+) \S", page, re.M)) == Counter(EXPECTED.keys())
+    for name, labels in samples(page.encode()):
+        _, allowed = EXPECTED[name if name in EXPECTED else re.sub("_(bucket|count|sum)$", "", name)]
+        own = dict(labels)
+        own.pop("le", None)
+        assert own.keys() == allowed.keys()
+        assert all(own[label] in values for label, values in allowed.items())
+
+
+def test_there_are_no_creation_times_and_no_process_metrics(metrics: Metrics) -> None:
+    names = {name for name, _ in samples(metrics.render())}
+    assert not any(name.endswith("_created") for name in names)
+    assert all(name.startswith("octoroute_") for name in names)
+
+
+def test_a_gateway_without_endpoints_has_a_page() -> None:
+    assert b"octoroute_tokens_total" in Metrics().render()
+
+
+def test_old_histogram_buckets_are_kept(metrics: Metrics) -> None:
+    bounds = [
+        dict(labels)["le"]
+        for name, labels in samples(metrics.render())
+        if name == "octoroute_routing_duration_ms_bucket" and ("strategy", "rule") in labels
+    ]
+    assert bounds == ["0.1", "0.5", "1", "5", "10", "50", "100", "500", "1000", "+Inf"]
+
+
+def test_bucket_edges_are_inclusive(metrics: Metrics) -> None:
+    metrics.routing_duration(Strategy.RULE, 0.5)
+    metrics.routing_duration(Strategy.RULE, 0.5000001)
+    bucket = "octoroute_routing_duration_ms_bucket"
+    assert value(metrics, bucket, strategy="rule", le="0.1") == 0
+    assert value(metrics, bucket, strategy="rule", le="0.5") == 1
+    assert value(metrics, bucket, strategy="rule", le="1") == 2
+    assert value(metrics, "octoroute_routing_duration_ms_count", strategy="rule") == 2
+
+
+@pytest.mark.parametrize("bad", [-1.0, math.nan, math.inf])
+def test_an_impossible_duration_is_a_recording_failure(metrics: Metrics, bad: float) -> None:
+    metrics.routing_duration(Strategy.RULE, bad)
+    metrics.finished(Tier.FAST, 200, bad)
+    failures = "octoroute_metrics_recording_failures_total"
+    assert value(metrics, failures, operation="record_routing_duration") == 1
+    assert value(metrics, failures, operation="record_request") == 1
+    assert value(metrics, "octoroute_routing_duration_ms_count", strategy="rule") == 0
+    assert metrics.percentiles() is None
+
+
+def test_what_happens_is_counted_where_it_belongs(metrics: Metrics) -> None:
+    metrics.in_flight_inc()
+    metrics.in_flight_inc()
+    metrics.in_flight_dec()
+    metrics.request_routed(Tier.FAST, Strategy.RULE, Reason.RULE_MATCHED)
+    metrics.model_invoked(Tier.FAST)
+    metrics.finished(Tier.FAST, 200, 0.2)
+    metrics.finished(None, 401, 0.001)
+    metrics.finished(Tier.DEEP, 499, 3.0)
+    metrics.first_event(Tier.DEEP, 0.02)
+    metrics.upstream("fast/a", 503)
+    metrics.upstream("fast/a", None)
+    metrics.retry(Tier.FAST)
+    metrics.fallback(Tier.FAST, Tier.BALANCED)
+    metrics.tokens("fast/a", Usage(10, 20, 5))
+    metrics.mid_stream_failure("deep/b")
+    metrics.health_tracking_failure("deep/b", HealthFailure.INVALID_URL)
+    metrics.health_task_failure(BackgroundFailure.PANIC)
+    metrics.clock_error()
+    nonzero = {key: number for key, number in samples(metrics.render()).items() if number and "_bucket" not in key[0]}
+    expected: dict[Key, float] = {
+        ("octoroute_in_flight_requests", ()): 1,
+        ("octoroute_requests_total", (("strategy", "rule"), ("tier", "fast"))): 1,
+        ("octoroute_decisions_total", (("reason", "rule_matched"), ("strategy", "rule"))): 1,
+        ("octoroute_model_invocations_total", (("tier", "fast"),)): 1,
+        ("octoroute_request_duration_seconds_count", (("status_class", "2xx"), ("tier", "fast"))): 1,
+        ("octoroute_request_duration_seconds_sum", (("status_class", "2xx"), ("tier", "fast"))): 0.2,
+        ("octoroute_request_duration_seconds_count", (("status_class", "4xx"), ("tier", "none"))): 1,
+        ("octoroute_request_duration_seconds_sum", (("status_class", "4xx"), ("tier", "none"))): 0.001,
+        ("octoroute_request_duration_seconds_count", (("status_class", "4xx"), ("tier", "deep"))): 1,
+        ("octoroute_request_duration_seconds_sum", (("status_class", "4xx"), ("tier", "deep"))): 3.0,
+        ("octoroute_time_to_first_event_seconds_count", (("tier", "deep"),)): 1,
+        ("octoroute_time_to_first_event_seconds_sum", (("tier", "deep"),)): 0.02,
+        ("octoroute_upstream_requests_total", (("endpoint", "fast/a"), ("status_class", "5xx"))): 1,
+        ("octoroute_upstream_requests_total", (("endpoint", "fast/a"), ("status_class", "error"))): 1,
+        ("octoroute_retries_total", (("tier", "fast"),)): 1,
+        ("octoroute_tier_fallbacks_total", (("from_tier", "fast"), ("to_tier", "balanced"))): 1,
+        ("octoroute_tokens_total", (("endpoint", "fast/a"), ("kind", "prompt"))): 10,
+        ("octoroute_tokens_total", (("endpoint", "fast/a"), ("kind", "completion"))): 20,
+        ("octoroute_tokens_total", (("endpoint", "fast/a"), ("kind", "cached"))): 5,
+        ("octoroute_mid_stream_failures_total", (("endpoint", "deep/b"),)): 1,
+        ("octoroute_health_tracking_failures_total", (("endpoint", "deep/b"), ("error_type", "invalid_url"))): 1,
+        ("octoroute_background_health_task_failures_total", (("failure_type", "panic"),)): 1,
+        ("octoroute_clock_errors_total", ()): 1,
+        ("octoroute_endpoint_available", (("endpoint", "fast/a"),)): 1,
+        **{
+            ("octoroute_breaker_state", (("id", name), ("scope", "endpoint"), ("state", "closed"))): 1
+            for name in ENDPOINT
+        },
+        **{("octoroute_breaker_state", (("id", name), ("scope", "tier"), ("state", "half_open"))): 1 for name in TIER},
+        **{("octoroute_breaker_trips_total", (("id", name), ("scope", "tier"))): 3 for name in TIER},
+    }
+    assert nonzero == expected
+
+
+def test_counts_for_info(metrics: Metrics) -> None:
+    metrics.finished(Tier.FAST, 200, 0.2)
+    metrics.finished(Tier.FAST, 502, 0.4)
+    metrics.finished(None, 404, 0.001)
+    metrics.tokens("fast/a", Usage(10, 20, 5))
+    metrics.tokens("gone", Usage(1, 2, 0))
+    metrics.recording_failed(RecordingFailure.OUTCOME)
+    counters = metrics.counters()
+    assert (counters.requests, counters.failed, counters.in_flight) == (3, 1, 0)
+    assert (counters.prompt_tokens, counters.completion_tokens, counters.recording_failures) == (11, 22, 1)
+    percentiles = metrics.percentiles()
+    assert percentiles is not None
+    assert (percentiles.count, percentiles.p50_s, percentiles.p99_s) == (2, 0.2, 0.4)
+
+
+def test_a_counter_never_falls_whatever_an_upstream_reports(metrics: Metrics) -> None:
+    metrics.tokens("fast/a", Usage(5, 5, 5))
+    metrics.tokens("fast/a", Usage(-100, -1, -1))
+    assert value(metrics, "octoroute_tokens_total", endpoint="fast/a", kind="prompt") == 5
+
+
+def test_ten_thousand_unknown_names_become_one() -> None:
+    metrics = Metrics(sorted(ENDPOINT), live=live)
+    before = len(samples(metrics.render()))
+    for number in range(10_000):
+        name = f"model-{number}"
+        metrics.upstream(name, 200)
+        metrics.tokens(name, Usage(1, 1))
+        metrics.mid_stream_failure(name)
+    after = samples(metrics.render())
+    assert after["octoroute_mid_stream_failures_total", (("endpoint", "other"),)] == 10_000
+    assert b"model-" not in metrics.render()
+    assert len(after) - before <= 12
+
+
+def test_the_page_stays_below_two_thousand_series_with_any_number_of_endpoints() -> None:
+    names = [f"fast/{number}" for number in range(1000)]
+    rows = LiveRows(
+        breakers=(
+            *(BreakerRow("endpoint", name, BreakerState.OPEN, 1) for name in names),
+            *(BreakerRow("tier", tier.value, BreakerState.OPEN, 1) for tier in TIERS),
+        ),
+        available=[(name, True) for name in names],
+    )
+    metrics = Metrics(names, live=lambda: rows)
+    for name in names:
+        metrics.upstream(name, 200)
+    page = metrics.render()
+    found = samples(page)
+    named = {dict(labels)["endpoint"] for name, labels in found if name == "octoroute_upstream_requests_total"}
+    assert len(named) == MAX_ENDPOINTS + 1
+    assert len(found) < 2000
+    assert len(page) < 1_000_000
+
+
+def test_a_reload_keeps_the_counts_of_what_stays_and_ends_the_rest(metrics: Metrics) -> None:
+    metrics.upstream("fast/a", 200)
+    metrics.upstream("deep/b", 200)
+    metrics.bind(["fast/a", "fast/new"])
+    assert value(metrics, "octoroute_upstream_requests_total", endpoint="fast/a", status_class="2xx") == 1
+    assert value(metrics, "octoroute_upstream_requests_total", endpoint="fast/new", status_class="2xx") == 0
+    assert b"deep/b" not in metrics.render()
+    metrics.upstream("deep/b", 200)
+    assert value(metrics, "octoroute_upstream_requests_total", endpoint="other", status_class="2xx") == 1
+
+
+def test_an_endpoint_id_is_escaped() -> None:
+    metrics = Metrics(['fast/"x"\\\n'])
+    metrics.mid_stream_failure('fast/"x"\\\n')
+    assert value(metrics, "octoroute_mid_stream_failures_total", endpoint='fast/"x"\\\n') == 1
+
+
+def test_one_family_can_be_asked_for(metrics: Metrics) -> None:
+    assert metrics.render("octoroute") == metrics.render()
+    assert metrics.render("tiny_dancer") == metrics.render("model_router") == b""
+    with pytest.raises(ValueError, match="octoroute"):
+        metrics.render("go")
+
+
+def test_concurrent_scrapes_of_an_idle_gateway_are_identical(metrics: Metrics) -> None:
+    metrics.finished(Tier.FAST, 200, 0.3)
+    with ThreadPoolExecutor(10) as pool:
+        pages = list(pool.map(lambda _: metrics.render(), range(10)))
+    assert len(set(pages)) == 1
