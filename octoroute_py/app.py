@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from octoroute_py.admission.auth import Access, is_loopback
+from octoroute_py.admission.throttle import WrongKeys
 from octoroute_py.config.schema import Config, EndpointConfig, KeyConfig, Secret, TransportName
 from octoroute_py.core import clock
 from octoroute_py.core.errors import ConfigError
@@ -22,6 +23,7 @@ from octoroute_py.gateway.context import Snapshot
 from octoroute_py.gateway.pipeline import Gateway
 from octoroute_py.gateway.timers import Timers
 from octoroute_py.ledger.recorder import Recorder
+from octoroute_py.routing.default import WithDefault
 from octoroute_py.routing.intent import Catalog
 from octoroute_py.routing.strategies import make_router
 from octoroute_py.telemetry.access import AccessLog
@@ -65,6 +67,7 @@ class Application:
         self._load = load
         self._scrubber = scrubber
         self._generated = generated
+        self._wrong_keys = WrongKeys()
         self._rng = rng or random.Random()
         self._maker = TransportMaker()
         self._probes: dict[str, Transport] = {}
@@ -76,7 +79,7 @@ class Application:
         )
         scrubber.learn(known_secrets(config))
         self.gateway = Gateway(
-            make_snapshot(config, table, generation=1),
+            make_snapshot(config, table, make_router(config, clock.wall), generation=1),
             self._access(config),
             metrics=metrics,
             recorder=Recorder(metrics, access_log),
@@ -108,8 +111,9 @@ class Application:
         config = self._load()
         refuse_unbuilt(config)
         access = self._access(config)
+        router = make_router(config, clock.wall)
         table, removed = old.table.rebuild(config, self._make_transport)
-        snapshot = make_snapshot(config, table, generation=old.generation + 1)
+        snapshot = make_snapshot(config, table, router, generation=old.generation + 1)
         self._scrubber.learn(known_secrets(config))
         self.gateway.swap(snapshot, access)
         for endpoint in removed:
@@ -141,7 +145,7 @@ class Application:
 
     def _access(self, config: Config) -> Access:
         loopback = all(is_loopback(host) for host in listening_hosts(config))
-        return Access(config.auth, loopback=loopback, generated=self._generated)
+        return Access(config.auth, loopback=loopback, generated=self._generated, wrong_keys=self._wrong_keys)
 
     def _make_transport(self, config: EndpointConfig) -> Transport:
         try:
@@ -182,13 +186,13 @@ class Application:
         return LiveRows(breakers, [(e.id, e.unavailable(now) is None) for e in table.endpoints])
 
 
-def make_snapshot(config: Config, table: TierTable, *, generation: int) -> Snapshot:
+def make_snapshot(config: Config, table: TierTable, router: WithDefault, *, generation: int) -> Snapshot:
     """All that is worked out from a configuration, once."""
     return Snapshot(
         generation=generation,
         config=config,
         catalog=Catalog(config.endpoints),
-        router=make_router(config, clock.wall),
+        router=router,
         table=table,
         timers=Timers(config),
         gated=any(e.capabilities is not None or e.context_window is not None for e in config.endpoints),
