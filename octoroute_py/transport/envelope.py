@@ -4,6 +4,7 @@ Whatever the bytes are, the outcome is an `Envelope` or a 400 that names the fie
 """
 
 import re
+
 import msgspec
 
 from octoroute_py.core.errors import BadRequest
