@@ -9,7 +9,7 @@ import msgspec
 
 from octoroute_py.core.errors import BadRequest
 from octoroute_py.core.words import Surface
-from octoroute_py.transport.nesting import MAX_DEPTH, TooComplex, is_too_deep, skeleton
+from octoroute_py.transport.nesting import MAX_CONTAINERS, MAX_DEPTH, TooComplex, is_too_deep, skeleton
 
 MAX_MESSAGES = 10_000
 MAX_FIELDS = 1_000
@@ -195,6 +195,8 @@ def _check_messages(fields: dict[str, msgspec.Raw]) -> bool:
         raise BadRequest("'messages' is required.", param="messages")
     if memoryview(raw)[0] != _BRACKET:
         raise BadRequest("'messages' must be an array.", param="messages")
+    if len(raw) > 2 * MAX_CONTAINERS and _has_too_many_objects(bytes(raw)):
+        raise BadRequest("'messages' holds too many values.", param="messages")
     try:
         messages = _decode_messages(raw)
     except _BROKEN as error:
@@ -204,6 +206,14 @@ def _check_messages(fields: dict[str, msgspec.Raw]) -> bool:
     if len(messages) > MAX_MESSAGES:
         raise BadRequest(f"'messages' has more than {MAX_MESSAGES} elements.", param="messages")
     return _are_shallow(messages, len(raw))
+
+
+def _has_too_many_objects(text: bytes) -> bool:
+    """Whether millions of objects would have to be built to count them."""
+    try:
+        return text.count(b"{") > MAX_CONTAINERS and skeleton(text).count(b"{") > MAX_CONTAINERS
+    except TooComplex:
+        return True
 
 
 def _are_shallow(messages: list[_Message], size: int) -> bool:

@@ -296,9 +296,23 @@ def test_no_secret_or_address_survives_cleaning(text: str) -> None:
         assert hidden not in cleaned
 
 
-def test_plain_words_survive_cleaning() -> None:
-    text = "Unsupported value: 'temperature' does not support 0.2 with this model, use 1.0 (é, 漢)."
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Unsupported value: 'temperature' does not support 0.2 with this model, use 1.0 (é, 漢).",
+        "messages[12].content[a] is a sketchbook; skateboarding is fine at 10:30",
+        "Bearer token missing",
+    ],
+)
+def test_plain_words_survive_cleaning(text: str) -> None:
     assert clean_message(text, secrets=secrets_of(ENDPOINT)) == text
+
+
+def test_a_one_word_host_hides_with_its_port_only() -> None:
+    local = EndpointConfig(id="i", tier=Tier.FAST, name="a", model="m", base_url="http://model:8000/v1")
+    assert clean_message("the model at model:8000 is [::1]:80", secrets=secrets_of(local)) == (
+        "the model at [hidden] is [address]"
+    )
 
 
 def test_cleaned_text_is_short_and_printable() -> None:

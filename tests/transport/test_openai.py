@@ -317,6 +317,15 @@ def test_a_body_of_too_many_values_is_refused_without_being_built(filler: bytes)
     assert "too many values" in refused(chat(b'"x":[' + many + b"]")).client_message
 
 
+def test_millions_of_messages_are_refused_without_being_built() -> None:
+    body = b'{"model":"m","messages":[' + b",".join([b"{}"] * 1_000_000) + b"]}"
+    assert refused(body).param == "messages"
+
+
+def test_a_long_text_full_of_braces_is_no_crowd_of_messages() -> None:
+    parse(b'{"model":"m","messages":[{"role":"user","content":"' + b"{}" * 400_000 + b'"}]}')
+
+
 def test_a_body_of_too_many_fields_is_refused() -> None:
     refused(chat(b",".join(b'"f%d":1' % i for i in range(2000))))
 
