@@ -22,7 +22,6 @@ TOKEN_LIMIT_FIELDS = ("max_completion_tokens", "max_tokens", "max_output_tokens"
 _ABSENT = msgspec.Raw(b"")
 _NULL = b"null"
 _BOOL_OR_NULL = (b"true", b"false", _NULL)
-_EMPTY: dict[str, object] = {}
 _BROKEN = (msgspec.MsgspecError, RecursionError, ValueError)
 _OPEN = re.compile(rb"[ \t\r\n]*\{[ \t\r\n]*")
 _KEY = re.compile(rb'("(?:[^"\\]|\\.)*")[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
@@ -65,7 +64,7 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
     token_limit: int | None = None
     token_limits: tuple[tuple[str, int], ...] = ()
     include_usage_asked: bool = False
-    octoroute: dict[str, object] = _EMPTY
+    octoroute: dict[str, object] = {}
 
 
 def parse_body(body: bytes, surface: Surface) -> Envelope:
@@ -313,7 +312,7 @@ def _include_usage(fields: dict[str, msgspec.Raw]) -> bool:
 def _hints(fields: dict[str, msgspec.Raw]) -> dict[str, object]:
     raw = fields.get("octoroute")
     if raw is None:
-        return _EMPTY
+        return {}
     if memoryview(raw)[0] != _BRACE:
         raise BadRequest("'octoroute' must be an object.", param="octoroute")
     if len(raw) > MAX_HINT_BYTES:
