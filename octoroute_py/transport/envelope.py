@@ -9,7 +9,7 @@ import msgspec
 
 from octoroute_py.core.errors import BadRequest
 from octoroute_py.core.words import Surface
-from octoroute_py.transport.nesting import MAX_DEPTH, TooComplex, is_too_deep, skeleton
+from octoroute_py.transport.nesting import MAX_CONTAINERS, MAX_DEPTH, TooComplex, is_too_deep, skeleton
 
 MAX_MESSAGES = 10_000
 MAX_FIELDS = 1_000
@@ -22,7 +22,6 @@ TOKEN_LIMIT_FIELDS = ("max_completion_tokens", "max_tokens", "max_output_tokens"
 _ABSENT = msgspec.Raw(b"")
 _NULL = b"null"
 _BOOL_OR_NULL = (b"true", b"false", _NULL)
-_EMPTY: dict[str, object] = {}
 _BROKEN = (msgspec.MsgspecError, RecursionError, ValueError)
 _OPEN = re.compile(rb"[ \t\r\n]*\{[ \t\r\n]*")
 _KEY = re.compile(rb'("(?:[^"\\]|\\.)*")[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
@@ -65,7 +64,7 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
     token_limit: int | None = None
     token_limits: tuple[tuple[str, int], ...] = ()
     include_usage_asked: bool = False
-    octoroute: dict[str, object] = _EMPTY
+    octoroute: dict[str, object] = {}
 
 
 def parse_body(body: bytes, surface: Surface) -> Envelope:
@@ -195,6 +194,8 @@ def _check_messages(fields: dict[str, msgspec.Raw]) -> bool:
         raise BadRequest("'messages' is required.", param="messages")
     if memoryview(raw)[0] != _BRACKET:
         raise BadRequest("'messages' must be an array.", param="messages")
+    if len(raw) > 2 * MAX_CONTAINERS and _has_too_many_objects(bytes(raw)):
+        raise BadRequest("'messages' holds too many values.", param="messages")
     try:
         messages = _decode_messages(raw)
     except _BROKEN as error:
@@ -204,6 +205,14 @@ def _check_messages(fields: dict[str, msgspec.Raw]) -> bool:
     if len(messages) > MAX_MESSAGES:
         raise BadRequest(f"'messages' has more than {MAX_MESSAGES} elements.", param="messages")
     return _are_shallow(messages, len(raw))
+
+
+def _has_too_many_objects(text: bytes) -> bool:
+    """Whether millions of objects would have to be built to count them."""
+    try:
+        return text.count(b"{") > MAX_CONTAINERS and skeleton(text).count(b"{") > MAX_CONTAINERS
+    except TooComplex:
+        return True
 
 
 def _are_shallow(messages: list[_Message], size: int) -> bool:
@@ -303,7 +312,7 @@ def _include_usage(fields: dict[str, msgspec.Raw]) -> bool:
 def _hints(fields: dict[str, msgspec.Raw]) -> dict[str, object]:
     raw = fields.get("octoroute")
     if raw is None:
-        return _EMPTY
+        return {}
     if memoryview(raw)[0] != _BRACE:
         raise BadRequest("'octoroute' must be an object.", param="octoroute")
     if len(raw) > MAX_HINT_BYTES:

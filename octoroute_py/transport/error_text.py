@@ -16,8 +16,12 @@ _MIN_SECRET_CHARS = 4
 _LEAK_CHARS = 12  # this many characters of a secret in a row are as bad as the whole
 
 _URL = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]{1,15}://[^\s\"'<>]*")
-_ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?\b|\[[0-9a-fA-F:.]{2,45}\](?::\d{1,5})?")
-_KEY_LIKE = re.compile(r"\b(?:sk|pk|rk|okr|gsk|xai|hf|AIza)[-_]?[A-Za-z0-9_*.-]{8,}|\bBearer\s+\S+", re.IGNORECASE)
+_ADDRESS = re.compile(
+    r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?\b|\[(?=[^\]]{0,45}:[^\]]{0,45}:)[0-9a-fA-F:.]{2,45}\](?::\d{1,5})?"
+)
+_KEY_LIKE = re.compile(
+    r"\b(?:(?:sk|pk|rk|okr|gsk|xai|hf)[-_]|AIza)[A-Za-z0-9_*.-]{8,}|\bBearer\s+\S{8,}", re.IGNORECASE
+)
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
 _HIDDEN = "[hidden]"
 
@@ -101,7 +105,9 @@ def secrets_of(endpoint: EndpointConfig) -> tuple[str, ...]:
     found: list[str] = [endpoint.base_url]
     authority = endpoint.base_url.partition("://")[2].partition("/")[0].rpartition("@")[2]
     host = authority if authority.endswith("]") else re.sub(r":\d*$", "", authority)
-    found += [authority, host]
+    found.append(authority)
+    if "." in host or ":" in host:  # a single label such as "model" is also a word that explanations need
+        found.append(host)
     if endpoint.api_key is not None:
         found.append(endpoint.api_key.reveal())
     if endpoint.proxy is not None:
