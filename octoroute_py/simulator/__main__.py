@@ -38,7 +38,7 @@ async def _run(tier: Tier, host: str, port: int, *, speed: float, control: bool,
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     simulator = await serve(FLEET[tier], host, port, speed=speed, control=control, plan=plan)
-    click.echo(f"simulated {tier} model on {simulator.base_url}")
+    click.echo(f"simulated {tier} model listening on {simulator.base_url}")
     await stop.wait()
     await simulator.aclose(grace_s=_GRACE_S)
 

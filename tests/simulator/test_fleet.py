@@ -46,7 +46,7 @@ async def test_one_model_runs_as_a_program_until_sigterm() -> None:
     assert process.stdout is not None
     async with asyncio.timeout(20):
         line = (await process.stdout.readline()).decode()
-        assert line.startswith("simulated fast model on http://127.0.0.1:")
+        assert line.startswith("simulated fast model listening on http://127.0.0.1:")
         async with httpx.AsyncClient(trust_env=False) as client:
             listing = await client.get(line.split()[-1] + "/models")
             assert listing.json()["data"][0]["id"] == "sim-fast"
