@@ -32,9 +32,9 @@ def summary(config: Config) -> str:
 
 async def _probe(config: Config) -> bool:
     from octoroute_py.cli.probe import probe_all
-    from octoroute_py.transport.connect import make_transport
+    from octoroute_py.transport.connect import TransportMaker
 
-    results = await probe_all(config.endpoints, make_transport=make_transport)
+    results = await probe_all(config.endpoints, make_transport=TransportMaker().make_transport)
     for result in results:
         click.echo(f"{result.endpoint_id}: {result.said}")
     return all(result.ok for result in results)

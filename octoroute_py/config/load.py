@@ -102,7 +102,7 @@ def _document(text: str, name: str) -> Mapping[str, object]:
         problem = Problem(path="", line=error.lineno, message=_syntax_message(error))
     except (ValueError, RecursionError):
         # numbers of thousands of digits, arrays in arrays in arrays
-        problem = Problem(path="", message="is no TOML that a configuration would hold")
+        problem = Problem(path="", message="holds nesting or numbers beyond what any configuration needs")
     raise InvalidConfig([problem], config_name=name)
 
 

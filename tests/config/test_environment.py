@@ -58,7 +58,7 @@ def test_the_admin_listener_can_come_from_the_environment_alone() -> None:
         ("LOG_LEVEL", "hunter22"),
         ("TINY_DANCER_PORT", "x"),
         ("TINY_DANCER_BIND_ADDRESS", "1.2.3"),
-        ("RATE_LIMIT_MAX", "0"),
+        ("RATE_LIMIT_MAX", "none"),
         ("RATE_LIMIT_WINDOW_MS", "soon"),
     ],
 )
@@ -91,7 +91,9 @@ def test_env_lines_are_read_with_export_quotes_and_comments() -> None:
     }
 
 
-@pytest.mark.parametrize("line", ["hunter22", "1A=hunter22", 'A="hunter22', "A='hunter22' x", "A-B=hunter22", "=hunter22"])
+@pytest.mark.parametrize(
+    "line", ["hunter22", "1A=hunter22", 'A="hunter22', "A='hunter22' x", "A-B=hunter22", "=hunter22"]
+)
 def test_a_line_that_is_no_assignment_is_told_without_its_content(line: str) -> None:
     problems = Problems({})
     parse_env("# one\n" + line, problems)

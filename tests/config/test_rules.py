@@ -87,7 +87,7 @@ timezone = "UTC"
 def test_a_condition_that_cannot_be_is_told(when: str, said: str) -> None:
     line = problem(RULE + "when." + when)
     assert said in line
-    assert line.startswith("config.toml:17: routing.rules[0].when")
+    assert line.startswith("config.toml:16: routing.rules[0].when")
 
 
 def test_a_rule_needs_a_tier_and_a_name_of_its_own() -> None:

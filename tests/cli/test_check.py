@@ -1,0 +1,52 @@
+"""`octoroute check` without the network."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from octoroute_py.cli.main import cli
+from tests.fakes.configs import MINIMAL, with_endpoint
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for variable in ("OCTOROUTE_CONFIG", "OCTOROUTE_PORT", "OCTOROUTE_HOST", "PORT", "LOG_LEVEL"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_valid_file_is_told_in_one_line(folder: Path) -> None:
+    (folder / "config.toml").write_text(MINIMAL)
+    result = CliRunner().invoke(cli, ["check"])
+    assert (result.exit_code, result.output) == (0, "config.toml: ok: 3 endpoints, strategy rule\n")
+
+
+def test_what_is_not_built_yet_is_a_note_and_no_failure(folder: Path) -> None:
+    (folder / "own.toml").write_text(MINIMAL.replace('"rule"', '"hybrid"'))
+    result = CliRunner().invoke(cli, ["check", "-c", "own.toml"])
+    assert result.exit_code == 0
+    first, second = result.output.splitlines()
+    assert first == "own.toml: ok: 3 endpoints, strategy hybrid"
+    assert second.startswith('note: strategy "hybrid" comes with')
+
+
+def test_every_problem_is_listed_and_the_exit_code_is_78(folder: Path) -> None:
+    (folder / "config.toml").write_text(
+        with_endpoint('wieght = 2\napi_key_env = "UNSET_FOR_THIS_TEST"\npriority = 999')
+    )
+    result = CliRunner().invoke(cli, ["check"])
+    assert result.exit_code == 78
+    assert result.stdout == ""
+    assert result.stderr.splitlines() == [
+        'config.toml:5: models.fast[0].wieght: unknown key; did you mean "weight"?',
+        "config.toml:6: models.fast[0].api_key_env: environment variable UNSET_FOR_THIS_TEST is not set",
+        "config.toml:7: models.fast[0].priority: must be from 0 to 255",
+    ]
+
+
+def test_the_file_is_found_through_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "other.toml").write_text(MINIMAL)
+    monkeypatch.setenv("OCTOROUTE_CONFIG", "other.toml")
+    assert CliRunner().invoke(cli, ["check"]).output.startswith("other.toml: ok")
