@@ -17,7 +17,6 @@ from octoroute_py.transport.base import (
     Headers,
     TimedOut,
     TooLarge,
-    TransportError,
     UpstreamRequest,
 )
 from octoroute_py.transport.connection import BODY, DONE, TIMER_SLACK_S, Connection
