@@ -8,6 +8,7 @@ import asyncio
 import operator
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from typing import Protocol, runtime_checkable
 
 import httpx
 
@@ -42,20 +43,32 @@ class _Slot:
         self.idle_since = now
 
 
-class _Watch:
-    """Learns from httpcore how far a call has come: connecting falls under another limit than answering."""
+@runtime_checkable
+class _Socket(Protocol):
+    async def aclose(self) -> None: ...
 
-    __slots__ = ("connected", "deadline", "fresh", "limit")
+
+class _Watch:
+    """Learns from httpcore how far a call has come: connecting falls under another limit than answering.
+
+    `socket` is the one being connected: httpcore forgets it when a TLS handshake is cancelled, so it is closed here.
+    """
+
+    __slots__ = ("connected", "deadline", "fresh", "limit", "socket")
 
     def __init__(self, deadline: float, *, connected: bool) -> None:
         self.deadline = deadline
         self.limit: asyncio.Timeout | None = None
         self.connected = connected
         self.fresh = False
+        self.socket: _Socket | None = None
 
     async def __call__(self, event: str, info: Mapping[str, object]) -> None:
         if event == "connection.connect_tcp.started":
             self.fresh = True
+        elif event == "connection.connect_tcp.complete":
+            socket = info.get("return_value")
+            self.socket = socket if isinstance(socket, _Socket) else None
         elif event.endswith(".send_request_headers.started") and not self.connected:
             self.connected = True
             if self.limit is not None:
@@ -128,7 +141,7 @@ class HttpxAnswer:
         if self._ended:
             self._owner.release(slot)
         else:
-            self._owner.drop(slot, self._pending)
+            self._owner.drop(slot, pending=self._pending)
 
     def finish(self) -> None:
         """Let the end of the body arrive in the background."""
@@ -144,9 +157,9 @@ class HttpxAnswer:
             async with asyncio.timeout(_FINISH_S):
                 await self._drain(_FINISH_BYTES)
         except (TimeoutError, TransportError):
-            self._owner.drop(slot, self._pending)
+            self._owner.drop(slot, pending=self._pending)
         except BaseException:
-            self._owner.drop(slot, self._pending)
+            self._owner.drop(slot, pending=self._pending)
             raise
         else:
             self._owner.release(slot)
@@ -237,7 +250,7 @@ class HttpxTransport:
             self._sweeper.cancel()
             self._sweeper = None
         while self._idle:
-            self.drop(self._idle.pop(), None)
+            self.drop(self._idle.pop())
         if self._background:
             await asyncio.wait(self._background, timeout=_CLOSE_S)
 
@@ -251,16 +264,16 @@ class HttpxTransport:
             or now - slot.made_at >= self._max_age_s
             or (self._transport is None and not _nothing_left_over(slot.client))
         ):
-            self.drop(slot, None)
+            self.drop(slot)
             return
         slot.idle_since = now
         self._idle.append(slot)
         if self._sweeper is None:
             self._sweeper = loop.call_at(now + self._idle_s, self._sweep, loop)
 
-    def drop(self, slot: _Slot, pending: asyncio.Task[bytes] | None) -> None:
+    def drop(self, slot: _Slot, *, pending: asyncio.Task[bytes] | None = None, socket: _Socket | None = None) -> None:
         """Close a connection in the background, where no cancellation of a request reaches it."""
-        self.in_background(self._close(slot, pending))
+        self.in_background(self._close(slot, pending, socket))
 
     def in_background(self, work: Coroutine[object, object, None]) -> None:
         """Run the end of an exchange on; `aclose` waits for it."""
@@ -277,15 +290,15 @@ class HttpxTransport:
                 response = await slot.client.send(self._request(request, watch, connect_s), stream=True)
             headers = _judged_head(response)
         except TimeoutError as exc:
-            self.drop(slot, None)
+            self.drop(slot, socket=watch.socket)
             if not watch.connected and limit < watch.deadline:
                 raise ConnectFailed("no connection within the connect limit") from exc
             raise TimedOut("the deadline passed before the upstream answered") from exc
         except (httpx.HTTPError, OSError) as exc:
-            self.drop(slot, None)
+            self.drop(slot, socket=watch.socket)
             raise _translated(exc) from exc
         except BaseException:
-            self.drop(slot, None)
+            self.drop(slot, socket=watch.socket)
             raise
         return HttpxAnswer(response, slot, self, headers)
 
@@ -322,11 +335,11 @@ class HttpxTransport:
         self._sweeper = None
         since = loop.time() - self._idle_s + 0.001
         while self._idle and self._idle[0].idle_since <= since:
-            self.drop(self._idle.pop(0), None)
+            self.drop(self._idle.pop(0))
         if self._idle:
             self._sweeper = loop.call_at(self._idle[0].idle_since + self._idle_s, self._sweep, loop)
 
-    async def _close(self, slot: _Slot, pending: asyncio.Task[bytes] | None) -> None:
+    async def _close(self, slot: _Slot, pending: asyncio.Task[bytes] | None, socket: _Socket | None) -> None:
         if pending is not None:
             pending.cancel()
             await asyncio.wait((pending,), timeout=_CLOSE_S)
@@ -335,6 +348,8 @@ class HttpxTransport:
         try:
             async with asyncio.timeout(_CLOSE_S):
                 await slot.client.aclose()
+                if socket is not None:
+                    await socket.aclose()
         except (httpx.HTTPError, OSError, RuntimeError):
             pass  # it was broken already; TimeoutError is an OSError
 

@@ -88,9 +88,15 @@ class Peer(asyncio.Protocol):
     def reset(self) -> None:
         """Close with a reset."""
         if self._transport is not None:
-            sock: socket.socket = self._transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock: socket.socket | None = self._transport.get_extra_info("socket")
+            if sock is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._transport.abort()
+
+    @property
+    def idle(self) -> bool:
+        """True when every request that came has had its whole answer."""
+        return not self._buffer and (self._playing is None or self._playing.done())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -124,7 +130,11 @@ class Peer(asyncio.Protocol):
             del self._buffer[:size]
             self.requests += 1
             self._playing = asyncio.ensure_future(self._play(self._server.take_script(request)))
-            self._playing.add_done_callback(lambda task: task.cancelled() or self._next())
+            self._playing.add_done_callback(self._played)
+
+    def _played(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            self._next()
 
     async def _play(self, steps: tuple[Step, ...]) -> None:
         for step in steps:

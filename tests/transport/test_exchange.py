@@ -12,6 +12,7 @@ from octoroute_py.transport.base import (
     TimedOut,
     TooLarge,
     TransportError,
+    UpstreamAnswer,
     UpstreamRequest,
 )
 from tests.fakes.rawserver import CLOSE, RESET, Pause, RawServer, Until, chunk, chunked, ok
@@ -36,6 +37,12 @@ async def gone(server: RawServer, count: int) -> None:
     async with asyncio.timeout(3):
         for peer in server.peers[:count]:
             await peer.closed.wait()
+
+
+async def drain(answer: UpstreamAnswer) -> None:
+    """Take chunks to the end."""
+    while await answer.chunk(deadline=soon()):
+        pass
 
 
 async def test_a_request_arrives_whole_with_the_fields_of_the_endpoint(kind: TransportKind, server: RawServer) -> None:
@@ -193,8 +200,7 @@ async def test_a_broken_chunk_ends_the_body_badly(kind: TransportKind, server: R
     answer = await send(transport)
     assert await answer.chunk(deadline=soon()) == b"good"
     with pytest.raises(BadFraming):
-        while await answer.chunk(deadline=soon()):
-            pass
+        await drain(answer)
     answer.close()
     await gone(server, 1)
     await transport.aclose()
@@ -229,7 +235,8 @@ async def test_httpx_refuses_heads_above_the_caps_too(server: RawServer) -> None
 
 
 async def test_endless_trailers_are_cut(server: RawServer) -> None:
-    server.enqueue(CHUNKED_HEAD + chunk(b"x") + b"0\r\n", *[b"t: " + b"y" * 30_000 + b"\r\n", Pause(0.001)] * 20)
+    trailer = (b"t: " + b"y" * 30_000 + b"\r\n", Pause(0.001))
+    server.enqueue(CHUNKED_HEAD + chunk(b"x") + b"0\r\n", *trailer * 20)
     transport = TransportKind("wire").make(server.url)
     with pytest.raises(TooLarge):
         await fetch(transport)
@@ -281,8 +288,7 @@ async def test_a_body_cut_short_is_an_error_after_the_bytes_that_came(
     answer = await send(transport)
     assert await answer.chunk(deadline=soon())
     with pytest.raises(Disconnected):
-        while await answer.chunk(deadline=soon()):
-            pass
+        await drain(answer)
     answer.close()
     await transport.aclose()
 
@@ -532,19 +538,14 @@ async def test_a_flood_nobody_reads_is_held_back(kind: TransportKind, server: Ra
 
 
 async def test_a_cancelled_call_closes_its_connection(kind: TransportKind, server: RawServer) -> None:
-    server.enqueue(Until(asyncio.Event()))
     server.enqueue(ok(b"abc")[:-1], Until(asyncio.Event()))
     server.enqueue(CHUNKED_HEAD, Until(asyncio.Event()))
+    server.enqueue(Until(asyncio.Event()))
     transport = kind.make(server.url)
+    reading = asyncio.create_task((await send(transport)).read(deadline=soon()))
+    streaming = asyncio.create_task((await send(transport)).chunk(deadline=soon()))
     waiting = asyncio.create_task(send(transport))
-    answer, stream = None, None
-    while len(server.requests) < 1:
-        await asyncio.sleep(0.001)
-    answer = await send(transport)
-    reading = asyncio.create_task(answer.read(deadline=soon()))
-    stream = await send(transport)
-    streaming = asyncio.create_task(stream.chunk(deadline=soon()))
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0.02)
     for task in (waiting, reading, streaming):
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
