@@ -274,7 +274,7 @@ class Connection(asyncio.Protocol):
                 raise BadFraming("status nobody asked for")
             return
         version = "1.1" if self._is_11 else parser.get_http_version()
-        self._until_eof = _runs_until_eof(status, version, self.headers)
+        self._until_eof = runs_until_eof(status, version, self.headers)
         self.status = status
         self.state = BODY
 
@@ -384,7 +384,7 @@ class Connection(asyncio.Protocol):
             on_end(self)
 
 
-def _runs_until_eof(status: int, version: str, headers: Headers) -> bool:
+def runs_until_eof(status: int, version: str, headers: Headers) -> bool:
     """Judge a final response head; True when the body ends with the connection. Raises BadFraming or TooLarge."""
     if status > 599:
         raise BadFraming("status out of range")
