@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Callable
 
 import msgspec
 import structlog
-from starlette.applications import Starlette
-from starlette.types import ASGIApp
 
 from octoroute_py.admission.auth import Access, is_loopback
 from octoroute_py.admission.throttle import WrongKeys
@@ -17,7 +15,7 @@ from octoroute_py.core import clock
 from octoroute_py.core.errors import ConfigError
 from octoroute_py.core.words import TIERS
 from octoroute_py.edge.admin import Reload
-from octoroute_py.edge.asgi import build_app, routes
+from octoroute_py.edge.asgi import ASGIApp, build_app, routes
 from octoroute_py.edge.ops import Operations
 from octoroute_py.gateway.context import Snapshot
 from octoroute_py.gateway.pipeline import Gateway
@@ -132,7 +130,7 @@ class Application:
             _log.error("configuration not reloaded, the old one stays in force", problems=str(error).splitlines())
 
     @contextlib.asynccontextmanager
-    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+    async def _lifespan(self) -> AsyncIterator[None]:
         prober = asyncio.create_task(self._prober.run(), name="health-prober")
         try:
             yield

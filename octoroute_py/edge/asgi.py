@@ -27,7 +27,10 @@ from octoroute_py.edge.protocol import path_is_plain
 from octoroute_py.edge.wire_io import error_headers, request_id_of, send_error
 from octoroute_py.gateway.pipeline import Gateway
 
-Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
+__all__ = ["ASGIApp", "build_app", "routes"]
+
+Lifespan = Callable[[], AbstractAsyncContextManager[None]]
+"""What runs beside the application from before its first request to after its last."""
 
 MANAGEMENT_PREFIXES = ("/admin", "/api", "/dashboard", "/metrics")
 """What `[admin]` moves to its own listener (contract §2)."""
@@ -87,7 +90,7 @@ def build_app(
     starlette = Starlette(
         routes=list(table),
         middleware=middleware,
-        lifespan=lifespan,
+        lifespan=lambda _: lifespan(),
         exception_handlers={HTTPException: _http_exception, Exception: _unexpected},
     )
     starlette.router.redirect_slashes = False
