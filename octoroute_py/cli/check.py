@@ -1,7 +1,6 @@
 """`octoroute check`: is the configuration valid, and do its endpoints answer?"""
 
 import asyncio
-import os
 from pathlib import Path
 
 import click
@@ -25,7 +24,8 @@ def command(config_path: Path | None, probe: bool) -> None:
 
 def summary(config: Config) -> str:
     """The one line that says what was found to be valid."""
-    name = "config" if config.path is None else os.path.relpath(config.path)
+    path, here = config.path, Path.cwd()
+    name = path.relative_to(here) if path is not None and path.is_relative_to(here) else path or "config"
     count = len(config.endpoints)
     return f"{name}: ok: {count} endpoint{'' if count == 1 else 's'}, strategy {config.routing.strategy}"
 
