@@ -16,6 +16,12 @@ _BAD_GATEWAY = {
     FaultKind.STALLED: "The model's server stopped in the middle of its answer.",
 }
 _TIMEOUTS = frozenset({FaultKind.TIMEOUT, FaultKind.GATEWAY_TIMEOUT, FaultKind.REQUEST_TIMEOUT})
+_LATER = {
+    FaultKind.UNAVAILABLE: ("The model's server is overloaded or down for the moment.", "upstream_error"),
+    FaultKind.QUOTA: ("The quota at the model's provider is used up.", "upstream_quota"),
+}
+_VERDICTS = frozenset({FaultKind.CONTEXT_LENGTH, FaultKind.REJECTED, FaultKind.MODEL_MISSING})
+_PASSED_THROUGH = frozenset({400, 404, 413, 415, 422})
 _STREAM_CODES = {
     FaultKind.STALLED: "upstream_stalled",
     FaultKind.TRUNCATED: "upstream_truncated",
@@ -26,15 +32,12 @@ _STREAM_CODES = {
 def client_error(fault: Fault, *, retry_after_s: float) -> GatewayError:
     """The error for a request whose first real cause was `fault`; `retry_after_s` is when it is worth another try."""
     kind = fault.kind
+    if kind in _VERDICTS:
+        return _verdict(fault)
     if kind in _TIMEOUTS:
         return UpstreamFailed("The model did not answer in time.", code="upstream_timeout", status=504)
-    if kind is FaultKind.UNAVAILABLE:
-        return UpstreamFailed(
-            "The model's server is overloaded or down for the moment.",
-            code="upstream_error",
-            status=503,
-            retry_after_s=retry_after_s,
-        )
+    if kind is FaultKind.AUTH:
+        return UpstreamFailed("The model's server refused the gateway's credential.", code="upstream_auth_failed")
     if kind is FaultKind.RATE_LIMITED:
         return Refused(
             "The model's provider limits the rate of requests.",
@@ -43,30 +46,30 @@ def client_error(fault: Fault, *, retry_after_s: float) -> GatewayError:
             error_type="rate_limit_error",
             retry_after_s=retry_after_s,
         )
-    if kind is FaultKind.QUOTA:
-        return UpstreamFailed(
-            "The quota at the model's provider is used up.",
-            code="upstream_quota",
-            status=503,
-            retry_after_s=retry_after_s,
-        )
-    if kind is FaultKind.AUTH:
-        return UpstreamFailed("The model's server refused the gateway's credential.", code="upstream_auth_failed")
-    if kind is FaultKind.CONTEXT_LENGTH:
+    if kind in _LATER:
+        message, code = _LATER[kind]
+        return UpstreamFailed(message, code=code, status=503, retry_after_s=retry_after_s)
+    return UpstreamFailed(_BAD_GATEWAY[kind], code="upstream_error")
+
+
+def _verdict(fault: Fault) -> GatewayError:
+    """The upstream found the request itself wrong: its own status and cleaned words, as far as clients know them."""
+    if fault.kind is FaultKind.CONTEXT_LENGTH:
         return BadRequest(
             fault.message or "The prompt is longer than the model's context window.",
             code="context_length_exceeded",
             param=fault.param or "messages",
         )
-    if kind in (FaultKind.REJECTED, FaultKind.MODEL_MISSING):
-        return UpstreamRejected(
-            fault.message or "The model's server refused the request.",
-            status=fault.status or 400,
-            code=fault.code or ("model_not_found" if kind is FaultKind.MODEL_MISSING else "invalid_request_error"),
-            param=fault.param,
-            error_type=fault.error_type,
-        )
-    return UpstreamFailed(_BAD_GATEWAY[kind], code="upstream_error")
+    if fault.status not in _PASSED_THROUGH:
+        return UpstreamFailed("The model's server refused the request.", code="upstream_error")
+    missing = fault.kind is FaultKind.MODEL_MISSING
+    return UpstreamRejected(
+        fault.message or "The model's server refused the request.",
+        status=fault.status,
+        code=fault.code or ("model_not_found" if missing else "invalid_request_error"),
+        param=fault.param,
+        error_type=fault.error_type,
+    )
 
 
 def stream_error(fault: Fault) -> GatewayError:
