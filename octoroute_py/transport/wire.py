@@ -266,7 +266,7 @@ class WireTransport:
                 if self._sweeper is None:
                     self._sweeper = loop.call_at(now + self._idle_s, self._sweep, loop)
                 return
-        connection.close()
+        connection.abort()  # not politely: a request the upstream never reads would keep the socket open
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         """Close what has been idle too long; the list is ordered by the time of going idle."""
