@@ -12,6 +12,7 @@ depend on anybody awaiting `receive`.
 import asyncio
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, ClassVar, cast
 from urllib.parse import unquote
 
@@ -35,6 +36,7 @@ _HOST = re.compile(rb"(?:[A-Za-z0-9_.~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _TRICKS = re.compile(rb"%2f|%5c|%00|//|[\\#]|(?:^|/)\.\.?(?:/|$)|%2e", re.IGNORECASE)
 
 
+@lru_cache(maxsize=1024)
 def path_is_plain(raw_path: bytes) -> bool:
     """Whether a raw path is free of encoded slashes, NUL, empty and dot segments (reliability F9)."""
     return raw_path.startswith(b"/") and _TRICKS.search(raw_path) is None
