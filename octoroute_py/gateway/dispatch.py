@@ -95,8 +95,9 @@ class Dispatcher:
         ctx = job.ctx
         ctx.sends += 1
         job.sends_in[endpoint.tier] = job.sends_in.get(endpoint.tier, 0) + 1
-        last_chance = not self._alternative(job, endpoint, ctx.monotonic())
-        result = await Attempting(ctx, endpoint, last_chance=last_chance, jitter=self._rng.uniform(1.0, 1.25)).run()
+        stretchable = not ctx.snapshot.timers.attempt(endpoint.id, stream=ctx.stream)[1]
+        last_chance = stretchable and not self._alternative(job, endpoint, ctx.monotonic())
+        result = await Attempting(ctx, endpoint, last_chance=last_chance, rng=self._rng).run()
         if isinstance(result, Fault):
             self._note(job, endpoint, result, ctx.monotonic())
             return None

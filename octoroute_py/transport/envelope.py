@@ -128,8 +128,17 @@ def _check_members(body: bytes, fields: dict[str, msgspec.Raw]) -> None:
         if "\0" in name:
             raise BadRequest("A field name holds a NUL character.")
     # A body of exactly the least size its fields can take has no room for a second spelling of any of them.
-    if size != len(body) and (name_twice := _first_repeated(body, fields)) is not None:
+    if size == len(body) or _is_evenly_spaced(body, fields, size):
+        return
+    if (name_twice := _first_repeated(body, fields)) is not None:
         raise BadRequest(f"The field {name_twice[:64]!r} is given more than once.", param=name_twice[:64])
+
+
+def _is_evenly_spaced(body: bytes, fields: dict[str, msgspec.Raw], least: int) -> bool:
+    """Whether the body is these fields once each, with a blank after every colon and comma, as Python's json writes."""
+    if len(body) != least + 2 * len(fields) - 1:
+        return False
+    return body == b"{%b}" % b", ".join([b'"%b": %b' % (name.encode(), raw) for name, raw in fields.items()])
 
 
 def _check_number(name: str, raw: msgspec.Raw) -> None:
