@@ -99,8 +99,6 @@ class Exchange:
             self._relay = sent.relay
             ctx.status = 200
             await write(ctx, self._scope, self._sending, sent)
-            if self._relay is not None and self._relay.broken:
-                self._hang_up()
         except ClientGone:
             ctx.status = CLIENT_GONE
         except GatewayError as error:
@@ -117,6 +115,8 @@ class Exchange:
 
     async def _sending(self, message: Message) -> None:
         self._started = True
+        if self._relay is not None and self._relay.broken:
+            self._hang_up()  # before its last bytes: after them the connection counts as free again
         await self._send(message)
 
     def _watch(self) -> None:

@@ -66,6 +66,13 @@ async def test_a_stall_ends_with_an_error_event_and_lets_go_of_the_upstream(scen
     assert scene.two.requests == []
 
 
+async def test_a_caller_of_three_choices_is_told_when_one_of_them_is_cut(scene: Scene) -> None:
+    finished = bodies.chat_chunk(finish_reason="stop")
+    scene.one.enqueue(event_stream(EVENT, finished))
+    answer = await ask(scene.running.port, post(chat(stream=True, n=3)))
+    assert answer.stream_error == "upstream_truncated"
+
+
 async def test_comments_put_a_stall_off_but_not_for_ever(scene: Scene) -> None:
     beats = [step for _ in range(40) for step in (b": still here\n\n", Pause(0.1))]
     began = time.monotonic()
@@ -145,8 +152,8 @@ async def test_an_event_that_is_no_json_object_fails_over_at_first_and_ends_the_
 @pytest.mark.parametrize("end", ["fin", "rst", "stall"])
 async def test_a_stream_whose_choices_are_all_finished_needs_no_done(framing: str, end: str, scene: Scene) -> None:
     then = {"fin": Fin(), "rst": Rst(), "stall": Hang()}[end]
-    turn = turns.stream_answer("whole", done=False, usage=None, framing=framing, then=then)  # type: ignore[arg-type]
-    scene.one.enqueue(turn)
+    finished = bodies.chat_chunk(finish_reason="stop")
+    scene.one.enqueue(event_stream(EVENT, finished, framing=framing, then=then))  # type: ignore[arg-type]
     answer = await ask(scene.running.port, STREAM)
     assert answer.whole
     assert answer.stream_error is None
