@@ -119,8 +119,6 @@ class Relay:
 
     def _overdue(self, wait_from_s: float) -> bytes:
         now = self._now()
-        if self._scan.complete and now >= min(self._deadline_s, self._stalled_at(wait_from_s)):
-            return self._end(None)  # every choice had finished: only [DONE] or the usage never came
         if now >= self._deadline_s:
             return self._break(Fault(kind=FaultKind.TIMEOUT))
         if now >= self._stalled_at(wait_from_s):
