@@ -74,7 +74,7 @@ async def test_a_caller_of_three_choices_is_told_when_one_of_them_is_cut(scene: 
 
 
 async def test_comments_put_a_stall_off_but_not_for_ever(scene: Scene) -> None:
-    beats = [step for _ in range(40) for step in (b": still here\n\n", Pause(0.1))]
+    beats = [step for _ in range(60) for step in (b": still here\n\n", Pause(0.1))]
     began = time.monotonic()
     answer = await scene.broken(event_stream(EVENT, *beats))
     assert answer.stream_error == "upstream_stalled"
