@@ -1,9 +1,11 @@
 """Streams that break after their commit point: whole events, then one error event, then the connection's end."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Literal
 
 import psutil
 import pytest
@@ -11,12 +13,18 @@ import pytest
 from tests.fakes import bodies, turns
 from tests.fakes.client import Answer, Client, ask, chat, get, post
 from tests.fakes.gateway import RunningGateway, gateway, rule_config
-from tests.fakes.script import Fin, Hang, Pause, Rst, Script, Send, Turn, event_stream, head
+from tests.fakes.script import End, Fin, Framing, Hang, Pause, Rst, Script, Send, Turn, event_stream, head
 from tests.fakes.upstream import FakeUpstream
 
 IDLE_S = 0.5
 MIB = 1024 * 1024
-CONFIG_END = 'tier_fallback = "none"\n[health]\nenabled = false\n'
+CONFIG_END = """tier_fallback = "none"
+[health]
+enabled = false
+[breaker]
+failure_threshold = 1000
+min_requests = 1000
+"""
 STREAM = post(chat(stream=True))
 EVENT = bodies.chat_chunk(text="日本語 part 0")
 
@@ -96,70 +104,78 @@ CUTS: dict[str, Turn] = {
 }
 
 
-@pytest.mark.parametrize("point", CUTS)
-async def test_a_cut_stream_gives_every_whole_event_and_no_part_of_one(point: str, scene: Scene) -> None:
-    answer = await scene.broken(CUTS[point])
-    assert answer.stream_error == "upstream_truncated"
-    *events, _ = answer.events
-    assert len(events) == 4  # the role and three words, or four words
-    assert answer.body.startswith(b"data: {")
-    assert b"part 2" in events[-1] or b"part 3" in events[-1]
-    assert all(event.startswith(b'{"id":"chatcmpl-fake"') and event.endswith(b"}") for event in events)
+async def test_a_cut_stream_gives_every_whole_event_and_no_part_of_one(scene: Scene) -> None:
+    for point, turn in CUTS.items():
+        answer = await scene.broken(turn)
+        assert (point, answer.stream_error) == (point, "upstream_truncated")
+        *events, _ = answer.events
+        assert len(events) == 4  # the role and three words, or four words
+        assert answer.body.startswith(b"data: {")
+        assert b"part 2" in events[-1] or b"part 3" in events[-1]
+        assert all(event.startswith(b'{"id":"chatcmpl-fake"') and event.endswith(b"}") for event in events)
+        assert await scene.failures() == 1  # it had begun well
     assert scene.two.requests == []
-    assert await scene.failures() == 1
 
 
-@pytest.mark.parametrize("end", ["cut", "reset"])
-async def test_a_cut_right_after_the_head_is_not_noticed(end: str, scene: Scene) -> None:
-    scene.one.enqueue(turns.cut("after_headers") if end == "cut" else turns.reset("after_headers"))
-    answer = await ask(scene.running.port, STREAM)
-    assert answer.status == 200
-    assert answer.done
-    assert answer.body.count(b"[DONE]") == 1
-    assert answer.headers["x-octoroute-attempts"] == "2"
-    assert await scene.failures() == 1
+async def test_a_cut_right_after_the_head_is_not_noticed(scene: Scene) -> None:
+    for failures, turn in enumerate((turns.cut("after_headers"), turns.reset("after_headers")), 1):
+        scene.one.enqueue(turn)
+        answer = await ask(scene.running.port, STREAM)
+        assert answer.status == 200
+        assert answer.done
+        assert answer.body.count(b"[DONE]") == 1
+        assert answer.headers["x-octoroute-attempts"] == "2"
+        assert await scene.failures() == failures
 
 
-@pytest.mark.parametrize("dialect", ["openai", "vllm", "anthropic"])
-async def test_an_error_event_fails_over_at_first_and_is_told_later(dialect: str, scene: Scene) -> None:
-    scene.one.enqueue(turns.error_event_first(dialect))  # type: ignore[arg-type]  # the parametrized literals
-    answer = await ask(scene.running.port, STREAM)
-    assert answer.done
-    assert answer.headers["x-octoroute-attempts"] == "2"
-    answer = await scene.broken(turns.error_event_after(3, dialect))  # type: ignore[arg-type]
-    assert answer.stream_error == "upstream_error"
-    assert len(answer.events) == 1 + 3 + 1
-    assert await scene.failures() in (1, 2)  # the second stream had begun well
+DIALECTS: tuple[Literal["openai", "vllm", "anthropic"], ...] = ("openai", "vllm", "anthropic")
 
 
-@pytest.mark.parametrize(
-    "bad", [b"data: {bad\n\n", b"data: <html>no</html>\n\n", b"data: 7\n\n", b"data: \xff\xfe\n\n", b"data: [1]\n\n"]
+async def test_an_error_event_fails_over_at_first_and_is_told_later(scene: Scene) -> None:
+    for dialect in DIALECTS:
+        scene.one.enqueue(turns.error_event_first(dialect))
+        answer = await ask(scene.running.port, STREAM)
+        assert answer.done
+        assert answer.headers["x-octoroute-attempts"] == "2"
+        answer = await scene.broken(turns.error_event_after(3, dialect))
+        assert answer.stream_error == "upstream_error"
+        assert len(answer.events) == 1 + 3 + 1
+        assert await scene.failures() == 1  # the second stream had begun well
+
+
+NO_OBJECTS = (
+    b"data: {bad\n\n",
+    b"data: <html>no</html>\n\n",
+    b"data: 7\n\n",
+    b"data: \xff\xfe\n\n",
+    b"data: [1]\n\n",
 )
-async def test_an_event_that_is_no_json_object_fails_over_at_first_and_ends_the_stream_later(
-    bad: bytes, scene: Scene
-) -> None:
-    scene.one.enqueue(event_stream(bad, EVENT, bodies.DONE))
-    answer = await ask(scene.running.port, STREAM)
-    assert answer.done
-    assert answer.headers["x-octoroute-attempts"] == "2"
-    answer = await scene.broken(turns.bad_event_after(3, bad))
-    assert answer.stream_error == "upstream_error"
-    assert len(answer.events) == 1 + 3 + 1
-    assert bad.strip() not in answer.body
 
 
-@pytest.mark.parametrize("framing", ["chunked", "close", "length"])
-@pytest.mark.parametrize("end", ["fin", "rst", "stall"])
-async def test_a_stream_whose_choices_are_all_finished_needs_no_done(framing: str, end: str, scene: Scene) -> None:
-    then = {"fin": Fin(), "rst": Rst(), "stall": Hang()}[end]
+async def test_an_event_that_is_no_json_object_fails_over_at_first_and_ends_the_stream_later(scene: Scene) -> None:
+    for bad in NO_OBJECTS:
+        scene.one.enqueue(event_stream(bad, EVENT, bodies.DONE))
+        answer = await ask(scene.running.port, STREAM)
+        assert answer.done
+        assert answer.headers["x-octoroute-attempts"] == "2"
+        answer = await scene.broken(turns.bad_event_after(3, bad))
+        assert answer.stream_error == "upstream_error"
+        assert len(answer.events) == 1 + 3 + 1
+        assert bad.strip() not in answer.body
+
+
+ENDS: tuple[End, ...] = (Fin(), Rst(), Hang())
+FRAMINGS: tuple[Framing, ...] = ("chunked", "close", "length")
+
+
+async def test_a_stream_whose_choices_are_all_finished_needs_no_done(scene: Scene) -> None:
     finished = bodies.chat_chunk(finish_reason="stop")
-    scene.one.enqueue(event_stream(EVENT, finished, framing=framing, then=then))  # type: ignore[arg-type]
-    answer = await ask(scene.running.port, STREAM)
-    assert answer.whole
-    assert answer.stream_error is None
-    assert b"error" not in answer.body
-    assert b"[DONE]" not in answer.body
-    assert await scene.failures() == 0
+    for framing, end in itertools.product(FRAMINGS, ENDS):
+        scene.one.enqueue(event_stream(EVENT, finished, framing=framing, then=end))
+        answer = await ask(scene.running.port, STREAM)
+        assert answer.whole
+        assert answer.body == EVENT + finished, (framing, end)
+        assert await scene.failures() == 0
 
 
 async def test_bytes_after_done_are_nobodys_business(scene: Scene) -> None:
