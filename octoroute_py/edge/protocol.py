@@ -31,10 +31,17 @@ MAX_TARGET_BYTES = 8 * 1024
 
 _HOST = re.compile(rb"(?:[A-Za-z0-9_.~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _TRICKS = re.compile(rb"%2f|%5c|%00|//|\\|(?:^|/)\.\.?(?:/|$)|%2e", re.IGNORECASE)
+_MODELS = b"/v1/models/"
 
 
 def path_is_plain(raw_path: bytes) -> bool:
-    """Whether a raw path is free of encoded slashes, NUL, empty and dot segments (reliability F9)."""
+    """Whether a raw path is free of encoded slashes, NUL, empty and dot segments (reliability F9).
+
+    Below /v1/models/ an encoded slash counts as a slash: OpenAI's clients encode the ones in a model's name, and
+    everything there is one route.
+    """
+    if raw_path.startswith(_MODELS):
+        raw_path = raw_path.replace(b"%2f", b"/").replace(b"%2F", b"/")
     return raw_path.startswith(b"/") and _TRICKS.search(raw_path) is None
 
 
