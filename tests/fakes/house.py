@@ -11,12 +11,14 @@ from tests.fakes.client import Answer
 from tests.fakes.gateway import RunningGateway, gateway
 from tests.fakes.upstream import FakeUpstream
 
+KEY_OF_SMALL = "sk-small-key-0123456789"
 KEY_OF_DEEP = "sk-deep-key-0123456789"
 
 CONFIG = """
 [[models.fast]]
 name = "small"
 base_url = "{fast}"
+api_key_env = "SMALL_KEY"
 
 [[models.fast]]
 name = "org/small"
@@ -78,7 +80,7 @@ async def house(folder: Path, config: str = CONFIG, *, more: str = "") -> AsyncI
     """Build it; `config` may name {fast}, {balanced} and {deep}, `more` is added to its end as it is."""
     async with FakeUpstream() as fast, FakeUpstream() as balanced, FakeUpstream() as deep:
         text = config.format(fast=fast.base_url, balanced=balanced.base_url, deep=deep.base_url) + more
-        async with gateway(text, folder, env={"DEEP_KEY": KEY_OF_DEEP}) as process:
+        async with gateway(text, folder, env={"SMALL_KEY": KEY_OF_SMALL, "DEEP_KEY": KEY_OF_DEEP}) as process:
             made = House(process, fast, balanced, deep)
             async with made.sdk:
                 yield made
