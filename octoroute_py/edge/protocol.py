@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from octoroute_py.core.errors import BadRequest, GatewayError
+from octoroute_py.core.ids import new_request_id
 
 MAX_FIELDS = 100
 HEAD_DEADLINE_S = 10.0
@@ -180,8 +181,15 @@ class GatewayProtocol(HttpToolsProtocol):
             error = refusal or BadRequest("This is not a valid HTTP/1.1 request.")
             body = error.body()
             self.transport.write(
-                b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
-                % (error.status, _PHRASES.get(error.status, b"Bad Request"), len(body), body)
+                b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\nx-request-id: %b\r\n"
+                b"content-length: %d\r\nconnection: close\r\n\r\n%b"
+                % (
+                    error.status,
+                    _PHRASES.get(error.status, b"Bad Request"),
+                    new_request_id().encode(),
+                    len(body),
+                    body,
+                )
             )
         self._stop_progress_timer()
         self.transport.close()
