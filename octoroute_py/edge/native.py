@@ -51,7 +51,7 @@ def openai_body(body: bytes) -> bytes:
         raise BadRequest(f"'message' is longer than {MAX_MESSAGE_CHARS} characters.", param="message")
     hints = {name: given[name] for name in ("importance", "task_type") if given.get(name) is not None}
     for name, words in (("importance", Importance), ("task_type", TaskType)):
-        if name in hints and hints[name] not in set(words):
+        if name in hints and hints[name] not in tuple(words):
             raise BadRequest(f"'{name}' must be one of {', '.join(words)}.", param=name)
     return msgspec.json.encode(
         {"model": "auto", "messages": [{"role": "user", "content": message}], "octoroute": hints}
