@@ -151,6 +151,7 @@ class Dispatcher:
             if job.grew:
                 raise client_error(fault, retry_after_s=1.0)
             job.grew = True
+            job.first = fault  # a verdict on the request says more than whatever failed before it
             job.window = endpoint.config.context_window or 0
 
     async def _before_retry(self, job: Job, endpoint: Endpoint, first: Fault, now: float) -> None:
