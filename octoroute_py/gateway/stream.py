@@ -119,6 +119,8 @@ class Relay:
     def _overdue(self) -> bytes:
         """Waiting is no longer quiet: the deadline has come, the upstream has stalled, or a comment is due."""
         now = self._now() + EARLY_WAKE_S
+        if self._scan.complete and now >= min(self._deadline_s, self._stalled_at()):
+            return self._end(None)  # every choice had finished: only [DONE] or the usage never came
         if now >= self._deadline_s:
             return self._break(Fault(kind=FaultKind.TIMEOUT))
         if now >= self._stalled_at():
