@@ -21,7 +21,7 @@ from octoroute_py.edge.admin import Reload
 from octoroute_py.edge.guard import Guarded
 from octoroute_py.edge.model_call import ModelCall
 from octoroute_py.edge.models import EndpointList, ListModels, OneModel
-from octoroute_py.edge.native import NativeChat
+from octoroute_py.edge.native import Native
 from octoroute_py.edge.ops import Operations
 from octoroute_py.edge.protocol import path_is_plain
 from octoroute_py.edge.wire_io import error_headers, request_id_of, send_error
@@ -62,7 +62,7 @@ def routes(gateway: Gateway, operations: Operations, reload: Reload) -> list[Rou
     table.add("POST", "/v1/responses", ModelCall(gateway, Surface.RESPONSES), role=Role.INFERENCE)
     table.add("GET", "/v1/models", ListModels(gateway), role=Role.INFERENCE)
     table.add("GET", "/v1/models/{id:path}", OneModel(gateway), role=Role.INFERENCE)
-    table.add("POST", "/chat", NativeChat(gateway), role=Role.INFERENCE)
+    table.add("POST", "/chat", ModelCall(gateway, Surface.CHAT, Native()), role=Role.INFERENCE)
     table.add("GET", "/models", EndpointList(gateway), role=Role.INFERENCE)
     table.add("GET", "/health", operations.live, role=None)
     table.add("GET", "/health/live", operations.live, role=None)

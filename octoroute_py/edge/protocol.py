@@ -12,12 +12,14 @@ depend on anybody awaiting `receive`.
 import asyncio
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, ClassVar, cast
 from urllib.parse import unquote
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from octoroute_py.core.errors import BadRequest, GatewayError
+from octoroute_py.core.ids import new_request_id
 from octoroute_py.edge.cycle import Cycle
 
 MAX_FIELDS = 100
@@ -33,10 +35,18 @@ MAX_TARGET_BYTES = 8 * 1024
 
 _HOST = re.compile(rb"(?:[A-Za-z0-9_.~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _TRICKS = re.compile(rb"%2f|%5c|%00|//|[\\#]|(?:^|/)\.\.?(?:/|$)|%2e", re.IGNORECASE)
+_MODELS = b"/v1/models/"
 
 
+@lru_cache(maxsize=1024)
 def path_is_plain(raw_path: bytes) -> bool:
-    """Whether a raw path is free of encoded slashes, NUL, empty and dot segments (reliability F9)."""
+    """Whether a raw path is free of encoded slashes, NUL, empty and dot segments (reliability F9).
+
+    Below /v1/models/ an encoded slash counts as a slash: OpenAI's clients encode the ones in a model's name, and
+    everything there is one route.
+    """
+    if raw_path.startswith(_MODELS):
+        raw_path = raw_path.replace(b"%2f", b"/").replace(b"%2F", b"/")
     return raw_path.startswith(b"/") and _TRICKS.search(raw_path) is None
 
 
@@ -192,8 +202,15 @@ class GatewayProtocol(HttpToolsProtocol):
             error = refusal or BadRequest("This is not a valid HTTP/1.1 request.")
             body = error.body()
             self.transport.write(
-                b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
-                % (error.status, _PHRASES.get(error.status, b"Bad Request"), len(body), body)
+                b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\nx-request-id: %b\r\n"
+                b"content-length: %d\r\nconnection: close\r\n\r\n%b"
+                % (
+                    error.status,
+                    _PHRASES.get(error.status, b"Bad Request"),
+                    new_request_id().encode(),
+                    len(body),
+                    body,
+                )
             )
         self._stop_progress_timer()
         self.transport.close()

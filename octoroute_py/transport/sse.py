@@ -86,7 +86,12 @@ class SseSplitter:
         if first == 13:
             return start + 2 if held[start + 1 : start + 2] == b"\n" else start + 1
         found = _BLANK_LINE.search(held, scan)
-        return found.end() if found else 0
+        if found is None:
+            return 0
+        end = found.end()
+        # Where lines end with LF or CRLF, a CR as the last byte so far is half of a line end: its LF belongs to it.
+        is_half = end == len(held) and held[end - 1] == 13 and held[end - 2] != 13
+        return 0 if is_half else end
 
     def _block(self, raw: bytes) -> Block:
         body = raw

@@ -35,6 +35,16 @@ class RunningGateway:
         """Send it a signal."""
         self.process.send_signal(sig)
 
+    async def read_until(self, last: str, timeout_s: float = STOP_S) -> str:
+        """All that it wrote to stdout, once a line holds `last`."""
+        assert self.process.stdout is not None
+        async with asyncio.timeout(timeout_s):
+            while last not in self.stdout[-1]:
+                line = await self.process.stdout.readline()
+                assert line, f"stdout ended without {last!r}: {self.stdout}"
+                self.stdout.append(line.decode().rstrip("\n"))
+        return "\n".join(self.stdout)
+
     async def wait(self, timeout_s: float = STOP_S) -> int:
         """Its exit code, once it has ended."""
         return await asyncio.wait_for(self.process.wait(), timeout_s)
@@ -47,9 +57,16 @@ async def gateway(
     """Run `octoroute serve` on a free port with this configuration; ended by SIGTERM if it still runs afterwards."""
     path = folder / "config.toml"
     path.write_text(config, encoding="utf-8")
+    async with octoroute("serve", "-c", str(path), "--port", "0", *args, folder=folder, env=env) as running:
+        yield running
+
+
+@contextlib.asynccontextmanager
+async def octoroute(*args: str, folder: Path, env: Mapping[str, str] | None = None) -> AsyncIterator[RunningGateway]:
+    """Run a command that serves, once it listens; its stderr goes to a file in `folder`."""
     with (folder / "stderr.log").open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "octoroute_py", "serve", "-c", str(path), "--port", "0", *args),
+            *(sys.executable, "-m", "octoroute_py", *args),
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,
             env={**os.environ, **(env or {})},

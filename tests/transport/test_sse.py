@@ -106,9 +106,16 @@ def test_a_crlf_cut_between_its_bytes_is_one_line_end() -> None:
     splitter = SseSplitter()
     assert splitter.feed(b"data: a\r") == []
     assert splitter.feed(b"\ndata: b\r") == []
-    blocks = splitter.feed(b"\n\r")
-    assert [block.data for block in blocks] == [b"a\nb"]
-    assert with_data(splitter.feed(b"\ndata: c\r\n\r\n")) == [(b"c", None)]
+    assert splitter.feed(b"\n\r") == []
+    (first, second) = splitter.feed(b"\ndata: c\r\n\r\n")
+    assert (first.raw, first.data) == (b"data: a\r\ndata: b\r\n\r\n", b"a\nb")
+    assert second.data == b"c"
+
+
+def test_an_event_whose_blank_line_is_a_lone_cr_comes_with_the_next_byte() -> None:
+    splitter = SseSplitter()
+    assert splitter.feed(b"data: a\n\r") == []
+    assert [block.raw for block in splitter.feed(b"d")] == [b"data: a\n\r"]
 
 
 def test_an_event_is_delivered_as_soon_as_its_blank_line_is_known() -> None:

@@ -1,0 +1,104 @@
+"""What the README and `octoroute demo` tell people to try works when it is pasted."""
+
+import asyncio
+import re
+import shlex
+import sys
+import textwrap
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from tests.fakes.gateway import RunningGateway, octoroute
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+README_URL = "http://127.0.0.1:3000"
+SNIPPET_S = 60.0
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def demo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningGateway]:
+    async with octoroute("demo", "--port", "0", folder=tmp_path_factory.mktemp("demo")) as running:
+        await running.read_until("Ctrl+C")
+        yield running
+
+
+def fenced(language: str, holding: str) -> str:
+    """The README's code block in this language that holds these words."""
+    [block] = [each for each in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) if holding in each]
+    return str(block)
+
+
+def paragraph(text: str, start: str) -> str:
+    """The indented block of the welcome that begins with these words."""
+    [block] = [each for each in re.split(r"\n\n", text) if each.strip().startswith(start)]
+    return textwrap.dedent(block)
+
+
+async def run_python(code: str) -> str:
+    """What a script prints; it must end well and say nothing on stderr."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", code), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await asyncio.wait_for(process.communicate(), SNIPPET_S)
+    assert (process.returncode, err.decode()) == (0, "")
+    return out.decode()
+
+
+async def run_curl(line: str) -> httpx.Response:
+    """Send what a curl line would send, without needing curl."""
+    words = shlex.split(line.replace("\\\n", " "))
+    assert words[0] == "curl"
+    options = {"-H": "", "-d": "", "-D": ""}
+    url = ""
+    at = 1
+    while at < len(words):
+        if words[at] in options:
+            options[words[at]] = words[at + 1]
+            at += 1
+        elif not words[at].startswith("-"):
+            url = words[at]
+        at += 1
+    name, _, value = options["-H"].partition(":")
+    async with httpx.AsyncClient(trust_env=False, timeout=SNIPPET_S) as client:
+        return await client.post(url, content=options["-d"], headers={name: value.strip()})
+
+
+def check_stream(answer: httpx.Response) -> None:
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.headers["x-octoroute-tier"] == "fast"
+    assert answer.text.startswith("data: {")
+    assert answer.text.endswith("data: [DONE]\n\n")
+
+
+async def test_the_demos_python_snippet_runs(demo: RunningGateway) -> None:
+    printed = await run_python(paragraph("\n".join(demo.stdout), "from openai import OpenAI"))
+    assert len(printed) > 100
+
+
+async def test_the_demos_curl_line_works(demo: RunningGateway) -> None:
+    check_stream(await run_curl(paragraph("\n".join(demo.stdout), "curl")))
+
+
+async def test_the_readmes_python_snippet_runs(demo: RunningGateway) -> None:
+    printed = await run_python(fenced("python", "OpenAI(").replace(README_URL, demo.url))
+    tier, _, text = printed.partition(" ")
+    assert tier == "deep"
+    assert len(text) > 100
+
+
+async def test_the_readmes_curl_line_works(demo: RunningGateway) -> None:
+    check_stream(await run_curl(fenced("sh", "curl http").replace(README_URL, demo.url)))
+
+
+async def test_the_pages_that_the_demo_names_exist(demo: RunningGateway) -> None:
+    pages = re.findall(r"http://[\d.]+:\d+/[a-z]+", (paragraph("\n".join(demo.stdout), "Ask for a tier")))
+    assert len(pages) == 2
+    async with httpx.AsyncClient(trust_env=False) as client:
+        assert [(await client.get(page)).status_code for page in pages] == [200, 200]

@@ -1,0 +1,180 @@
+"""`/metrics` as a Prometheus server finds it."""
+
+import asyncio
+import random
+import re
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.fakes.client import Answer, ask, chat, get, post
+from tests.fakes.house import House
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+# Types and labels of the eight families of octoroute 1.0.0, by the name the parser gives them.
+OLD = {
+    "octoroute_requests": ("counter", {"tier", "strategy"}),
+    "octoroute_routing_duration_ms": ("histogram", {"strategy"}),
+    "octoroute_model_invocations": ("counter", {"tier"}),
+    "octoroute_health_tracking_failures": ("counter", {"endpoint", "error_type"}),
+    "octoroute_metrics_recording_failures": ("counter", {"operation"}),
+    "octoroute_background_health_task_failures": ("counter", {"failure_type"}),
+    "octoroute_clock_errors": ("counter", set()),
+    "octoroute_mid_stream_failures": ("counter", {"endpoint"}),
+}
+NEW = {
+    "octoroute_request_duration_seconds": ("histogram", {"tier", "status_class"}),
+    "octoroute_time_to_first_event_seconds": ("histogram", {"tier"}),
+    "octoroute_in_flight_requests": ("gauge", set()),
+    "octoroute_upstream_requests": ("counter", {"endpoint", "status_class"}),
+    "octoroute_retries": ("counter", {"tier"}),
+    "octoroute_tier_fallbacks": ("counter", {"from_tier", "to_tier"}),
+    "octoroute_endpoint_available": ("gauge", {"endpoint"}),
+    "octoroute_breaker_state": ("gauge", {"scope", "id", "state"}),
+    "octoroute_breaker_trips": ("counter", {"scope", "id"}),
+    "octoroute_tokens": ("counter", {"endpoint", "kind"}),
+    "octoroute_decisions": ("counter", {"strategy", "reason"}),
+}
+BUCKETS_MS = ["0.1", "0.5", "1", "5", "10", "50", "100", "500", "1000", "+Inf"]
+SAMPLE_LINE = re.compile(r'octoroute_[a-z_]+(\{[a-z_]+="[^"\\]*"(,[a-z_]+="[^"\\]*")*\})? (\d|\+Inf|-Inf|NaN)\S*')
+
+ENDPOINTS = {"fast/small#1", "fast/org#1", "balanced/middle#1", "balanced/middle#2", "deep/large#1"}
+TIERS = {"fast", "balanced", "deep"}
+LABELS = {
+    "tier": TIERS | {"none"},
+    "from_tier": TIERS,
+    "to_tier": TIERS,
+    "endpoint": ENDPOINTS,
+    "id": ENDPOINTS | TIERS,
+    "scope": {"endpoint", "tier"},
+    "state": {"closed", "open", "half_open"},
+    "strategy": {"rule", "llm", "neural", "tool"},
+    "status_class": {"2xx", "3xx", "4xx", "5xx", "error"},
+    "kind": {"prompt", "completion", "cached"},
+}
+
+
+async def scrape(house: House, query: str = "") -> Answer:
+    answer = await house.ask(get(f"/metrics{query}"))
+    assert answer.status == 200, answer
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    return answer
+
+
+def families(page: bytes) -> dict[str, Metric]:
+    """The page as prometheus-client reads it."""
+    found = list(text_string_to_metric_families(page.decode()))
+    assert len({family.name for family in found}) == len(found)
+    return {family.name: family for family in found}
+
+
+def series(page: bytes) -> Iterator[str]:
+    """Every sample line."""
+    return (line for line in page.decode().splitlines() if line and not line.startswith("#"))
+
+
+async def value(house: House, name: str, **labels: str) -> float:
+    """A sample's value."""
+    read = families((await scrape(house)).body)
+    [found] = [
+        sample.value
+        for family in read.values()
+        for sample in family.samples
+        if sample.name == name and sample.labels == labels
+    ]
+    return float(found)
+
+
+async def test_an_untouched_gateway_has_every_family(house: House) -> None:
+    read = families((await scrape(house)).body)
+    for name, (kind, labels) in (OLD | NEW).items():
+        family = read[name]
+        assert family.type == kind
+        assert family.documentation
+        for sample in family.samples:
+            assert set(sample.labels) - {"le"} == labels
+    assert set(read) == set(OLD | NEW)
+
+
+async def test_old_buckets_are_kept(house: House) -> None:
+    family = families((await scrape(house)).body)["octoroute_routing_duration_ms"]
+    edges = [
+        sample.labels["le"]
+        for sample in family.samples
+        if sample.name.endswith("_bucket") and sample.labels["strategy"] == "rule"
+    ]
+    assert edges == BUCKETS_MS
+
+
+async def test_every_family_has_help_and_type_before_its_samples(house: House) -> None:
+    page = (await scrape(house)).body.decode()
+    told: set[str] = set()
+    for line in page.splitlines():
+        if line.startswith("# TYPE "):
+            name = line.split()[2]
+            assert f"# HELP {name} " in page
+            told.add(name)
+        elif not line.startswith("#"):
+            name = re.split(r"[{ ]", line)[0]
+            assert name in told or re.sub(r"_(bucket|sum|count)$", "", name) in told
+
+
+async def test_every_line_is_well_formed_and_no_series_is_there_twice(house: House) -> None:
+    lines = list(series((await scrape(house)).body))
+    assert [line for line in lines if SAMPLE_LINE.fullmatch(line) is None] == []
+    names = [line.rpartition(" ")[0] for line in lines]
+    assert len(names) == len(set(names))
+    for line in lines:
+        float(line.rpartition(" ")[2])
+
+
+async def test_concurrent_scrapes_of_an_idle_gateway_are_identical(house: House) -> None:
+    pages = await asyncio.gather(*[scrape(house) for _ in range(10)])
+    assert len({page.body for page in pages}) == 1
+
+
+async def test_one_family_can_be_asked_for(house: House) -> None:
+    page = await scrape(house, "?family=octoroute")
+    assert [line for line in series(page.body) if not line.startswith("octoroute_")] == []
+    assert len(list(series(page.body))) > 100
+    for other in ("tiny_dancer", "model_router"):
+        assert [line for line in series((await scrape(house, f"?family={other}")).body) if other not in line] == []
+    assert (await house.ask(get("/metrics?family=nonsense"))).status == 400
+
+
+async def test_labels_hold_nothing_that_clients_made_up(house: House) -> None:
+    before = {line.rpartition(" ")[0] for line in series((await scrape(house)).body)}
+    rng = random.Random(1)
+    made_up = ["".join(rng.choices('abcdefghij-/#{}"\\\n', k=rng.randrange(1, 80))) for _ in range(50)]
+    headers = {
+        "x-octoroute-workspace": "made-up-workspace",
+        "x-octoroute-tag": "made-up-tag",
+        "x-request-id": "made-up",
+    }
+    statuses = [
+        (await ask(house.gateway.port, post(chat(model=f"x{name}"), headers=headers))).status for name in made_up
+    ]
+    assert set(statuses) == {404}
+    assert (await ask(house.gateway.port, post(chat(model="fast"), headers=headers))).status == 200
+    page = (await scrape(house)).body
+    assert {line.rpartition(" ")[0] for line in series(page)} == before
+    for family in families(page).values():
+        for sample in family.samples:
+            for label, text in sample.labels.items():
+                assert text in LABELS.get(label, {text}), (sample.name, label, text)
+    assert b"made-up" not in page
+
+
+async def test_requests_are_counted_where_they_went(house: House) -> None:
+    before = await value(house, "octoroute_requests_total", tier="balanced", strategy="rule")
+    invoked = await value(house, "octoroute_model_invocations_total", tier="balanced")
+    timed = await value(house, "octoroute_routing_duration_ms_count", strategy="rule")
+    for stream in (False, True, False):
+        await house.ask(post(chat(model="balanced", stream=stream)))
+    assert await value(house, "octoroute_requests_total", tier="balanced", strategy="rule") == before + 3
+    assert await value(house, "octoroute_model_invocations_total", tier="balanced") == invoked + 3
+    assert await value(house, "octoroute_routing_duration_ms_count", strategy="rule") == timed + 3
+    assert await value(house, "octoroute_in_flight_requests") == 0
