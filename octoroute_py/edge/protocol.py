@@ -59,6 +59,7 @@ class GatewayProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._on_gone: Callable[[], None] | None = None
         self._refusal: GatewayError | None = None
+        self._last_answer = False
         self._head_open = False
         self._body_open = False
         self._head_seen = 0
@@ -82,6 +83,19 @@ class GatewayProtocol(HttpToolsProtocol):
     def close_after_response(self) -> None:
         """Do not keep this connection alive after the current answer."""
         self.cycle.keep_alive = False
+
+    # what the server's drain uses
+
+    @property
+    def idle(self) -> bool:
+        """Whether it only waits for a next request."""
+        return (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing()
+
+    def shutdown(self) -> None:
+        """The gateway drains: the answer under way, or the next one, is the last on this connection."""
+        self._last_answer = True
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
 
     # connection
 
@@ -152,7 +166,7 @@ class GatewayProtocol(HttpToolsProtocol):
         scope["path"] = unquote(path) if "%" in path else path
         scope["raw_path"] = raw_path
         scope["query_string"] = query
-        keep_alive = version != "1.0" and self.parser.should_keep_alive()
+        keep_alive = not self._last_answer and version != "1.0" and self.parser.should_keep_alive()
         earlier = self.cycle
         cycle = Cycle(self, cast("dict[str, object]", scope), keep_alive=keep_alive)
         self.cycle = cycle  # type: ignore[assignment]  # it has what uvicorn's protocol asks of a cycle
