@@ -241,8 +241,8 @@ async def test_a_file_that_cannot_be_used_changes_nothing_and_is_told_in_the_log
 
 async def test_a_key_that_is_removed_is_refused_at_once(tmp_path: Path) -> None:
     one, two = '{name = "one", role = "inference", env = "ONE"}', '{name = "two", role = "admin", env = "TWO"}'
-    three = '{name = "three", role = "inference", env = "TWO"}'
-    env = {"ONE": "key-number-one-0123456789", "TWO": "key-number-two-0123456789"}
+    three = '{name = "three", role = "inference", env = "THREE"}'
+    env = {"ONE": "key-number-one-0123456789", "TWO": "key-number-two-0123456789", "THREE": "key-number-three-0123456"}
     asked = post(chat(), headers={"authorization": f"Bearer {env['ONE']}"})
     reloading = post(b"", path="/admin/reload", headers={"authorization": f"Bearer {env['TWO']}"})
     async with FakeUpstream() as upstream:
