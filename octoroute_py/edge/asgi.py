@@ -3,7 +3,7 @@
 The chat routes are raw ASGI endpoints. With `[admin]` set, the management routes exist on its listener only.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from starlette.applications import Starlette
@@ -21,7 +21,7 @@ from octoroute_py.edge.admin import Reload
 from octoroute_py.edge.guard import Guarded
 from octoroute_py.edge.model_call import ModelCall
 from octoroute_py.edge.models import EndpointList, ListModels, OneModel
-from octoroute_py.edge.native import NativeChat
+from octoroute_py.edge.native import Native
 from octoroute_py.edge.ops import Operations
 from octoroute_py.edge.protocol import path_is_plain
 from octoroute_py.edge.wire_io import error_headers, request_id_of, send_error
@@ -34,6 +34,10 @@ Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 
 MANAGEMENT_PREFIXES = ("/admin", "/api", "/dashboard", "/metrics")
 """What `[admin]` moves to its own listener (contract §2)."""
+
+
+DIRECT_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
+"""POSTs here go to their guarded endpoint without Starlette's middleware and router between (docs/performance.md)."""
 
 
 class Table:
@@ -58,7 +62,7 @@ def routes(gateway: Gateway, operations: Operations, reload: Reload) -> list[Rou
     table.add("POST", "/v1/responses", ModelCall(gateway, Surface.RESPONSES), role=Role.INFERENCE)
     table.add("GET", "/v1/models", ListModels(gateway), role=Role.INFERENCE)
     table.add("GET", "/v1/models/{id:path}", OneModel(gateway), role=Role.INFERENCE)
-    table.add("POST", "/chat", NativeChat(gateway), role=Role.INFERENCE)
+    table.add("POST", "/chat", ModelCall(gateway, Surface.CHAT, Native()), role=Role.INFERENCE)
     table.add("GET", "/models", EndpointList(gateway), role=Role.INFERENCE)
     table.add("GET", "/health", operations.live, role=None)
     table.add("GET", "/health/live", operations.live, role=None)
@@ -94,19 +98,22 @@ def build_app(
         exception_handlers={HTTPException: _http_exception, Exception: _unexpected},
     )
     starlette.router.redirect_slashes = False
-    return Gate(starlette, management_port=management_port)
+    direct = {} if cors_origins else {route.path: route.app for route in table if route.path in DIRECT_PATHS}
+    return Gate(starlette, direct=direct, management_port=management_port)
 
 
 class Gate:
     """Refuses paths that mean one thing to a router and another to whatever stands before it (reliability F9).
 
-    It also keeps the two listeners apart: health answers on both.
+    It also keeps the two listeners apart: health answers on both. `direct` maps the model calls' paths to their guarded
+    endpoints, which every other method and path reaches through Starlette.
     """
 
-    __slots__ = ("_app", "_management_port")
+    __slots__ = ("_app", "_direct", "_management_port")
 
-    def __init__(self, app: ASGIApp, *, management_port: int | None) -> None:
+    def __init__(self, app: ASGIApp, *, direct: Mapping[str, ASGIApp], management_port: int | None) -> None:
         self._app = app
+        self._direct = direct
         self._management_port = management_port
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -118,6 +125,9 @@ class Gate:
                 return
             if self._management_port is not None and not self._belongs_here(path, scope.get("server")):
                 await send_error(scope, send, _nothing_here())
+                return
+            if path in self._direct and scope["method"] == "POST":
+                await self._direct[path](scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

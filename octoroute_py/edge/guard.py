@@ -1,11 +1,10 @@
 """Default deny: every route is built with the role it needs, and the key is looked at before the body is read."""
 
-from collections.abc import Callable
 from typing import Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from octoroute_py.admission.auth import Access, Principal
+from octoroute_py.admission.auth import Access
 from octoroute_py.core.clock import Monotonic
 from octoroute_py.core.errors import GatewayError
 from octoroute_py.core.words import Role
@@ -48,16 +47,7 @@ class Guarded:
         await self._app(scope, receive, send)
 
 
-def principal_of(scope: Scope) -> Principal:
-    """Who is asking, as the guard found out."""
-    principal: Principal = scope[PRINCIPAL]
-    return principal
-
-
 def source_of(scope: Scope) -> str:
     """The peer's address as the socket tells it; forwarded headers are never believed."""
     client = scope.get("client")
     return client[0] if client else "unknown"
-
-
-Guard = Callable[[ASGIApp, Role | None], Guarded]

@@ -5,21 +5,21 @@ at any moment in between. Whatever happens, the request is closed once and its o
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Protocol
 
 import structlog
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from octoroute_py.core.errors import GatewayError, Refused
 from octoroute_py.core.words import Surface
-from octoroute_py.edge.guard import principal_of
-from octoroute_py.edge.wire_io import ClientGone, error_headers, read_body, request_id_of, send_bytes
+from octoroute_py.edge.guard import PRINCIPAL
+from octoroute_py.edge.wire_io import ClientGone, RawHeaders, error_headers, read_body, request_id_of, send_bytes
 from octoroute_py.gateway.attempt import Sent
 from octoroute_py.gateway.context import RequestContext
 from octoroute_py.gateway.failures import error_event
 from octoroute_py.gateway.headers import answer_headers, route_headers
-from octoroute_py.gateway.pipeline import Gateway
+from octoroute_py.gateway.pipeline import DRAIN_RETRY_S, Gateway
 from octoroute_py.gateway.stream import Relay
 from octoroute_py.ledger.outcome import CLIENT_GONE
 
@@ -38,88 +38,100 @@ class ClientConnection(Protocol):
         ...
 
 
+class Dialect(Protocol):
+    """How clients of an endpoint speak; the gateway itself speaks OpenAI."""
+
+    def request(self, body: bytes) -> bytes:
+        """The OpenAI body that this body stands for. Raises BadRequest."""
+        ...
+
+    def answer(self, ctx: RequestContext, sent: Sent) -> bytes:
+        """The body for the client of a buffered answer. Raises GatewayError when it cannot be told."""
+        ...
+
+
+class OpenAI:
+    """What comes in goes out."""
+
+    def request(self, body: bytes) -> bytes:
+        """The body as it is."""
+        return body
+
+    def answer(self, ctx: RequestContext, sent: Sent) -> bytes:
+        """The upstream's answer byte for byte."""
+        return sent.whole.body if sent.whole is not None else b""
+
+
+_OPENAI = OpenAI()
+
+
 class ModelCall:
-    """POST of one OpenAI operation."""
+    """POST of one OpenAI operation, in OpenAI's dialect or another."""
 
-    __slots__ = ("_gateway", "_surface")
+    __slots__ = ("_dialect", "_gateway", "_surface")
 
-    def __init__(self, gateway: Gateway, surface: Surface) -> None:
+    def __init__(self, gateway: Gateway, surface: Surface, dialect: Dialect = _OPENAI) -> None:
         self._gateway = gateway
         self._surface = surface
+        self._dialect = dialect
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request from its body to its last byte."""
-        await serve(self._gateway, self._surface, scope, receive, send, read=_whole_body, write=_write_answer)
+        """Serve one request from its body to its last byte.
 
-
-Read = Callable[[RequestContext, Scope, Receive], Awaitable[bytes]]
-Write = Callable[[RequestContext, Scope, Send, Sent], Awaitable[None]]
-
-
-async def serve(
-    gateway: Gateway, surface: Surface, scope: Scope, receive: Receive, send: Send, *, read: Read, write: Write
-) -> None:
-    """One request through the gateway; `read` makes its OpenAI body, `write` puts the committed answer out."""
-    ctx = gateway.open(
-        request_id=request_id_of(scope),
-        surface=surface,
-        principal=principal_of(scope),
-        raw_headers=scope["headers"],
-    )
-    exchange = Exchange(ctx, scope, receive, send)
-    try:
-        await exchange.run(gateway, read, write)
-    finally:
-        exchange.unwatch()
-        gateway.close(ctx)
-
-
-class Exchange:
-    """One client exchange: what was sent so far, and how its end is told."""
-
-    __slots__ = ("_connection", "_ctx", "_receive", "_relay", "_scope", "_send", "_started", "_watcher")
-
-    def __init__(self, ctx: RequestContext, scope: Scope, receive: Receive, send: Send) -> None:
-        self._ctx = ctx
-        self._scope = scope
-        self._receive = receive
-        self._send = send
-        self._started = False
-        self._relay: Relay | None = None
-        self._connection: ClientConnection | None = scope.get("extensions", {}).get("octoroute.connection")
-        self._watcher: asyncio.Task[None] | None = None
-
-    async def run(self, gateway: Gateway, read: Read, write: Write) -> None:
-        """The request; errors before the first byte become the answer, later ones the stream's last event."""
-        ctx = self._ctx
+        Errors before the first byte of the answer become the answer, later ones the stream's last event.
+        """
+        gateway = self._gateway
+        ctx = gateway.open(
+            request_id=request_id_of(scope),
+            surface=self._surface,
+            principal=scope[PRINCIPAL],
+            raw_headers=scope["headers"],
+        )
+        exchange = Exchange(ctx, scope, receive, send)
         try:
-            body = await read(ctx, self._scope, self._receive)
-            self._watch()
-            sent = await gateway.handle(ctx, body)
-            self._relay = sent.relay
+            if ctx.refusal is not None:
+                raise ctx.refusal
+            body = await read_body(scope, receive, ctx.snapshot.config.limits.max_request_bytes)
+            exchange.watch()
+            sent = await gateway.handle(ctx, self._dialect.request(body))
             ctx.status = 200
-            await write(ctx, self._scope, self._sending, sent)
-            if self._relay is not None and self._relay.broken:
-                self._hang_up()
+            if sent.relay is not None:
+                await exchange.stream(sent, sent.relay)
+            else:
+                answer = self._dialect.answer(ctx, sent)
+                exchange.started = True
+                await send_bytes(send, 200, answer, answer_headers(ctx, sent.headers))
         except ClientGone:
             ctx.status = CLIENT_GONE
         except GatewayError as error:
-            await self._fail(error)
+            await exchange.fail(error)
         except asyncio.CancelledError:
-            if not await self._told_to_end():
+            if not await exchange.told_to_end():
                 raise
-        except Exception:  # noqa: BLE001 - the edge answers for every bug behind it
-            _log.exception("request failed", request_id=ctx.request_id)
-            await self._fail(GatewayError("The gateway failed.", code="internal_error"))
+        except Exception as error:  # noqa: BLE001 - the edge answers for every bug behind it
+            _log.error("request failed", request_id=ctx.request_id, exc_info=error)
+            await exchange.fail(GatewayError("The gateway failed.", code="internal_error"))
         finally:
-            if self._relay is not None:
-                self._relay.close()
+            exchange.close()
+            gateway.close(ctx)
 
-    async def _sending(self, message: Message) -> None:
-        self._started = True
-        await self._send(message)
 
-    def _watch(self) -> None:
+class Exchange:
+    """One client exchange: how far its answer is, and how its end is told."""
+
+    __slots__ = ("_connection", "_ctx", "_receive", "_relay", "_send", "_watcher", "started")
+
+    def __init__(self, ctx: RequestContext, scope: Scope, receive: Receive, send: Send) -> None:
+        self._ctx = ctx
+        self._receive = receive
+        self._send = send
+        self.started = False
+        self._relay: Relay | None = None
+        extensions = scope.get("extensions")
+        self._connection: ClientConnection | None = extensions and extensions.get("octoroute.connection")
+        self._watcher: asyncio.Task[None] | None = None
+
+    def watch(self) -> None:
         """From now on a client that leaves cancels the request, whatever it is waiting for."""
         self._ctx.task = asyncio.current_task()
         if self._connection is not None:
@@ -132,16 +144,22 @@ class Exchange:
             pass
         self._ctx.leave()
 
-    def unwatch(self) -> None:
-        """The exchange is over; leaving no longer matters."""
-        self._ctx.task = None
-        if self._connection is not None:
-            self._connection.watch(None)
-        if self._watcher is not None:
-            self._watcher.cancel()
+    async def stream(self, sent: Sent, relay: Relay) -> None:
+        """Put a stream out event by event, as fast as the client takes it."""
+        send = self._send
+        self._relay = relay
+        self.started = True
+        await send({"type": "http.response.start", "status": 200, "headers": answer_headers(self._ctx, sent.headers)})
+        while True:
+            chunk = await relay.next()
+            if relay.broken:
+                self._hang_up()
+            await send({"type": "http.response.body", "body": chunk, "more_body": not relay.ended})
+            if relay.ended:
+                return
 
-    async def _told_to_end(self) -> bool:
-        """Whether the cancellation is ours: the client left, or the drain limit came."""
+    async def told_to_end(self) -> bool:
+        """Whether a cancellation is ours: the client left, or the drain limit came."""
         ctx = self._ctx
         task = asyncio.current_task()
         if not (ctx.gone or ctx.cut) or task is None:
@@ -150,44 +168,33 @@ class Exchange:
         if ctx.gone:
             ctx.status = CLIENT_GONE
         else:
-            await self._fail(Refused("The gateway is shutting down.", code="overloaded", retry_after_s=5.0))
+            refused = Refused("The gateway is shutting down.", code="overloaded", retry_after_s=DRAIN_RETRY_S)
+            await self.fail(refused)
         return True
 
-    async def _fail(self, error: GatewayError) -> None:
+    async def fail(self, error: GatewayError) -> None:
+        """Tell the client: as the answer, or as the last event of a stream."""
         ctx = self._ctx
         ctx.error_code = error.code
-        if not self._started:
+        if not self.started:
+            self.started = True
             ctx.status = error.status
-            await send_bytes(self._send, error.status, error.body(), self._error_headers(error))
+            headers: RawHeaders = [*error_headers(error, ctx.request_id), *route_headers(ctx)]
+            await send_bytes(self._send, error.status, error.body(), headers)
         elif self._relay is not None:
             self._hang_up()
             await self._send({"type": "http.response.body", "body": error_event(error)})
 
-    def _error_headers(self, error: GatewayError) -> list[tuple[bytes, bytes]]:
-        return [*error_headers(error, self._ctx.request_id), *route_headers(self._ctx)]
+    def close(self) -> None:
+        """The exchange is over: the upstream is let go, and that the client leaves no longer matters."""
+        self._ctx.task = None
+        if self._relay is not None:
+            self._relay.close()
+        if self._connection is not None:
+            self._connection.watch(None)
+        if self._watcher is not None:
+            self._watcher.cancel()
 
     def _hang_up(self) -> None:
         if self._connection is not None:
             self._connection.close_after_response()
-
-
-async def _whole_body(ctx: RequestContext, scope: Scope, receive: Receive) -> bytes:
-    if ctx.refusal is not None:
-        raise ctx.refusal
-    return await read_body(scope, receive, ctx.snapshot.config.limits.max_request_bytes)
-
-
-async def _write_answer(ctx: RequestContext, scope: Scope, send: Send, sent: Sent) -> None:
-    """Put the answer out as it came: the body in one piece, or the stream event by event."""
-    headers = answer_headers(ctx, sent.headers)
-    relay = sent.relay
-    if sent.whole is not None:
-        await send_bytes(send, 200, sent.whole.body, headers)
-    if relay is None:
-        return
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    while True:
-        chunk = await relay.next()
-        await send({"type": "http.response.body", "body": chunk, "more_body": not relay.ended})
-        if relay.ended:
-            return

@@ -1,16 +1,11 @@
 """POST /chat: octoroute 1.0.0's own buffered chat, through the same pipeline as everything else."""
 
 import msgspec
-from starlette.types import Receive, Scope, Send
 
 from octoroute_py.core.errors import BadRequest, UpstreamFailed
-from octoroute_py.core.words import Importance, Surface, TaskType
-from octoroute_py.edge.model_call import serve
-from octoroute_py.edge.wire_io import read_body, send_bytes
+from octoroute_py.core.words import Importance, TaskType
 from octoroute_py.gateway.attempt import Sent
 from octoroute_py.gateway.context import RequestContext
-from octoroute_py.gateway.headers import answer_headers
-from octoroute_py.gateway.pipeline import Gateway
 
 MAX_MESSAGE_CHARS = 100_000
 """Longest message, as in octoroute 1.0.0."""
@@ -18,21 +13,27 @@ MAX_MESSAGE_CHARS = 100_000
 _decode = msgspec.json.Decoder(dict[str, object]).decode
 
 
-class NativeChat:
+class Native:
     """{message, importance?, task_type?} in, {content, model_tier, model_name, routing_strategy, warnings?} out."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
+    def request(self, body: bytes) -> bytes:
+        """The chat completion that a native request stands for."""
+        return openai_body(body)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """POST /chat."""
-        await serve(self._gateway, Surface.CHAT, scope, receive, send, read=_read, write=_write)
-
-
-async def _read(ctx: RequestContext, scope: Scope, receive: Receive) -> bytes:
-    if ctx.refusal is not None:
-        raise ctx.refusal
-    return openai_body(await read_body(scope, receive, ctx.snapshot.config.limits.max_request_bytes))
+    def answer(self, ctx: RequestContext, sent: Sent) -> bytes:
+        """The text of the answer, and who gave it. Raises UpstreamFailed when there is no text in it."""
+        text = sent.whole.text() if sent.whole is not None else None
+        if text is None or ctx.decision is None:
+            raise UpstreamFailed("The model's answer holds no text.", code="upstream_error")
+        answer: dict[str, object] = {
+            "content": text,
+            "model_tier": ctx.decision.tier,
+            "model_name": sent.endpoint.name,
+            "routing_strategy": ctx.decision.strategy,
+        }
+        if ctx.warnings:
+            answer["warnings"] = ctx.warnings
+        return msgspec.json.encode(answer)
 
 
 def openai_body(body: bytes) -> bytes:
@@ -55,19 +56,3 @@ def openai_body(body: bytes) -> bytes:
     return msgspec.json.encode(
         {"model": "auto", "messages": [{"role": "user", "content": message}], "octoroute": hints}
     )
-
-
-async def _write(ctx: RequestContext, scope: Scope, send: Send, sent: Sent) -> None:
-    text = sent.whole.text() if sent.whole is not None else None
-    if text is None or ctx.decision is None:
-        raise UpstreamFailed("The model's answer holds no text.", code="upstream_error")
-    answer: dict[str, object] = {
-        "content": text,
-        "model_tier": ctx.decision.tier,
-        "model_name": sent.endpoint.name,
-        "routing_strategy": ctx.decision.strategy,
-    }
-    if ctx.warnings:
-        answer["warnings"] = ctx.warnings
-    headers = [(name, value) for name, value in answer_headers(ctx, sent.headers) if name != b"content-type"]
-    await send_bytes(send, 200, msgspec.json.encode(answer), [(b"content-type", b"application/json"), *headers])

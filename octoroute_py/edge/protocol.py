@@ -12,12 +12,15 @@ depend on anybody awaiting `receive`.
 import asyncio
 import re
 from collections.abc import Callable
-from typing import Any, ClassVar
+from functools import lru_cache
+from typing import Any, ClassVar, cast
+from urllib.parse import unquote
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from octoroute_py.core.errors import BadRequest, GatewayError
 from octoroute_py.core.ids import new_request_id
+from octoroute_py.edge.cycle import Cycle
 
 MAX_FIELDS = 100
 HEAD_DEADLINE_S = 10.0
@@ -31,10 +34,11 @@ WRITE_STALL_S = 60.0
 MAX_TARGET_BYTES = 8 * 1024
 
 _HOST = re.compile(rb"(?:[A-Za-z0-9_.~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
-_TRICKS = re.compile(rb"%2f|%5c|%00|//|\\|(?:^|/)\.\.?(?:/|$)|%2e", re.IGNORECASE)
+_TRICKS = re.compile(rb"%2f|%5c|%00|//|[\\#]|(?:^|/)\.\.?(?:/|$)|%2e", re.IGNORECASE)
 _MODELS = b"/v1/models/"
 
 
+@lru_cache(maxsize=1024)
 def path_is_plain(raw_path: bytes) -> bool:
     """Whether a raw path is free of encoded slashes, NUL, empty and dot segments (reliability F9).
 
@@ -135,18 +139,35 @@ class GatewayProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._head_open = False
         self._stop_progress_timer()
-        self._refusal = self._gate()
+        version = self.parser.get_http_version()
+        self._refusal = self._gate(version)
         if self._refusal is not None:
             raise self._refusal
         self._body_open = True
-        super().on_headers_complete()
+        scope = self.scope
+        raw_path, _, query = self.url.partition(b"?")
+        path = raw_path.decode("ascii")
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["http_version"] = version
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"] = raw_path
+        scope["query_string"] = query
+        keep_alive = version != "1.0" and self.parser.should_keep_alive()
+        earlier = self.cycle
+        cycle = Cycle(self, cast("dict[str, object]", scope), keep_alive=keep_alive)
+        self.cycle = cycle  # type: ignore[assignment]  # it has what uvicorn's protocol asks of a cycle
+        if earlier is None or earlier.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
 
     def on_message_complete(self) -> None:
         self._body_open = False
         self._stop_progress_timer()
         super().on_message_complete()
 
-    def _gate(self) -> GatewayError | None:
+    def _gate(self, version: str) -> GatewayError | None:
         """Why this head is refused, or None. Checked in one pass over its fields."""
         size = hosts = lengths = 0
         chunked = False
@@ -166,7 +187,7 @@ class GatewayProtocol(HttpToolsProtocol):
             return _too_large_head()
         if hosts != 1:
             return BadRequest("A request needs exactly one Host header.")
-        if lengths > 1 or (chunked and (lengths or self.parser.get_http_version() == "1.0")):
+        if lengths > 1 or (chunked and (lengths or version == "1.0")):
             return BadRequest("The length of the body is ambiguous.")
         if len(self.url) > MAX_TARGET_BYTES:
             return BadRequest("The request target is too long.", status=414, code="uri_too_long")

@@ -23,8 +23,10 @@ def request_id_of(scope: Scope) -> str:
     """This request's id: the caller's own when it is safe to repeat, else a new one; the same at every call."""
     known: str | None = scope.get(_REQUEST_ID_KEY)
     if known is None:
-        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
-        known = (safe_request_id(given) if given is not None else None) or new_request_id()
+        for name, value in scope["headers"]:
+            if name == b"x-request-id":
+                known = safe_request_id(value)
+        known = known or new_request_id()
         scope[_REQUEST_ID_KEY] = known
     return known
 

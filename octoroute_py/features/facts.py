@@ -32,11 +32,15 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     turns: int = 1
     has_tools: bool = False
     has_images: bool = False
-    has_code: bool = False
     needs: frozenset[Capability] = frozenset()
     model: str = "auto"
     headers: dict[str, str] = {}
     last_user_text: str = ""
+
+    @property
+    def has_code(self) -> bool:
+        """Whether the last user message contains code itself; looked for when asked, as few requests need to know."""
+        return shows_code(self.last_user_text)
 
 
 class _Format(msgspec.Struct):
@@ -75,7 +79,6 @@ def read_facts(
         turns=reading.turns,
         has_tools=Capability.TOOLS in needs,
         has_images=Capability.IMAGE_INPUT in needs,
-        has_code=shows_code(reading.last_user_text),
         needs=needs,
         model=model,
         headers={name: value for name, value in headers.items() if name not in _CREDENTIALS},

@@ -4,6 +4,8 @@ What happened is told to the endpoint exactly once: success, failure, cooldown, 
 (a cancelled attempt is no verdict). A stream's attempt goes on until its relay ends.
 """
 
+import random
+
 import msgspec
 
 from octoroute_py.gateway.context import RequestContext
@@ -43,19 +45,19 @@ class Sent(msgspec.Struct, frozen=True):
 class Attempting:
     """One attempt; `run` it once. `last_chance` stretches our own default limit to the request's deadline.
 
-    `jitter` (1 to 1.25) lengthens the pause a rate-limited upstream asked for, so that not everybody is back at once.
+    `rng` lengthens the pause a rate-limited upstream asks for by up to a quarter: not everybody is back at once.
     """
 
-    __slots__ = ("_ctx", "_endpoint", "_hold", "_jitter", "_limit_at", "_own_limit", "_scan", "_started_s", "_status")
+    __slots__ = ("_ctx", "_endpoint", "_hold", "_limit_at", "_own_limit", "_rng", "_scan", "_started_s", "_status")
 
-    def __init__(self, ctx: RequestContext, endpoint: Endpoint, *, last_chance: bool, jitter: float) -> None:
+    def __init__(self, ctx: RequestContext, endpoint: Endpoint, *, last_chance: bool, rng: random.Random) -> None:
         self._ctx = ctx
         self._endpoint = endpoint
         self._started_s = ctx.monotonic()
         limit_s, by_operator = ctx.snapshot.timers.attempt(endpoint.id, stream=ctx.stream)
         full_at = self._started_s + limit_s
         self._limit_at = ctx.deadline_s if last_chance and not by_operator else min(ctx.deadline_s, full_at)
-        self._jitter = jitter
+        self._rng = rng
         self._own_limit = self._limit_at >= full_at
         """Whether a time-out says something of the upstream: it had its full limit, not what our deadline left."""
         self._status: int | None = None
@@ -188,7 +190,7 @@ class Attempting:
         endpoint, kind = self._endpoint, fault.kind
         if kind is FaultKind.RATE_LIMITED:
             asked_s = fault.retry_after_s
-            endpoint.cool_down(now, None if asked_s is None else asked_s * self._jitter)
+            endpoint.cool_down(now, None if asked_s is None else asked_s * self._rng.uniform(1.0, 1.25))
         elif kind is FaultKind.QUOTA:
             endpoint.quota_out(now)
         elif kind in (FaultKind.AUTH, FaultKind.MODEL_MISSING):

@@ -81,28 +81,20 @@ class Dispatcher:
                     await self._wait_for_second_round(job, now)
                     continue
                 if job.first is not None:
-                    self._ask_budget(job, endpoint, job.first, now)
-                    if endpoint.id not in job.faults:
-                        await self._pause(job, self._rng.uniform(0.0, FAILOVER_JITTER_S))
-                sent = await self._send(job, endpoint)
-                if sent is not None:
-                    return sent
+                    await self._before_retry(job, endpoint, job.first, now)
+                ctx.sends += 1
+                job.sends_in[endpoint.tier] = job.sends_in.get(endpoint.tier, 0) + 1
+                last_chance = self._may_stretch(job, endpoint, now)
+                result = await Attempting(ctx, endpoint, last_chance=last_chance, rng=self._rng).run()
+                if isinstance(result, Sent):
+                    ctx.snapshot.table.budget(endpoint.tier).success(ctx.monotonic())
+                    if endpoint.tier is not plan.decision.tier:
+                        ctx.decision = _fallen_back(plan.decision, endpoint.tier)
+                    return result
+                self._note(job, endpoint, result, ctx.monotonic())
         finally:
             job.swap_extra(None)
             home.finish()
-
-    async def _send(self, job: Job, endpoint: Endpoint) -> Sent | None:
-        ctx = job.ctx
-        ctx.sends += 1
-        job.sends_in[endpoint.tier] = job.sends_in.get(endpoint.tier, 0) + 1
-        last_chance = not self._alternative(job, endpoint, ctx.monotonic())
-        result = await Attempting(ctx, endpoint, last_chance=last_chance, jitter=self._rng.uniform(1.0, 1.25)).run()
-        if isinstance(result, Fault):
-            self._note(job, endpoint, result, ctx.monotonic())
-            return None
-        ctx.snapshot.table.budget(endpoint.tier).success(ctx.monotonic())
-        ctx.decision = _final_decision(job.plan.decision, endpoint.tier)
-        return result
 
     def _choose(self, job: Job, now: float) -> Endpoint | None:
         """The best endpoint that was not tried yet, in the first tier of the plan that has one and sends left."""
@@ -122,12 +114,15 @@ class Dispatcher:
                     return endpoint
         return None
 
-    def _alternative(self, job: Job, endpoint: Endpoint, now: float) -> bool:
-        """Whether another endpoint could still be tried after this one."""
-        retry = job.ctx.snapshot.config.retry
-        if job.ctx.sends >= retry.max_total:
+    def _may_stretch(self, job: Job, endpoint: Endpoint, now: float) -> bool:
+        """Whether our own default limit may give way: nothing else is left to try after this endpoint."""
+        ctx = job.ctx
+        retry = ctx.snapshot.config.retry
+        if ctx.snapshot.timers.attempt(endpoint.id, stream=ctx.stream)[1]:
             return False
-        return any(
+        if ctx.sends >= retry.max_total:
+            return True
+        return not any(
             other is not endpoint
             and other.id not in job.excluded
             and job.fits(other)
@@ -156,14 +151,16 @@ class Dispatcher:
             job.grew = True
             job.window = endpoint.config.context_window or 0
 
-    def _ask_budget(self, job: Job, endpoint: Endpoint, first: Fault, now: float) -> None:
-        """Leave for one more try, or the first cause when the tier has spent its budget."""
+    async def _before_retry(self, job: Job, endpoint: Endpoint, first: Fault, now: float) -> None:
+        """Get leave for one more try, and a moment of jitter; the first cause when the tier has spent its budget."""
         elsewhere = endpoint.id not in job.faults
         first_failover = job.ctx.sends == 1 and elsewhere and endpoint.breaker.state(now) is BreakerState.CLOSED
         extra = job.ctx.snapshot.table.budget(endpoint.tier).ask(now, first_failover=first_failover)
         if extra is None:
             raise self._give_up(job, first, now)
         job.swap_extra(extra)
+        if elsewhere:
+            await self._pause(job, self._rng.uniform(0.0, FAILOVER_JITTER_S))
 
     async def _wait_for_second_round(self, job: Job, now: float) -> None:
         """Nothing untried is left: wait for an endpoint that may be asked again, or raise what it came to."""
@@ -227,7 +224,5 @@ def _is_limited(job: Job, endpoint: Endpoint) -> bool:
     return fault is not None and fault.kind is FaultKind.RATE_LIMITED
 
 
-def _final_decision(decision: Decision, tier: Tier) -> Decision:
-    if tier is decision.tier:
-        return decision
+def _fallen_back(decision: Decision, tier: Tier) -> Decision:
     return Decision(tier, decision.strategy, Reason.TIER_FALLBACK, decision.confidence, decision.rule)

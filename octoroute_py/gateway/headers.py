@@ -1,5 +1,7 @@
 """The X-Octoroute-* headers that tell how an answer came about (contract §3)."""
 
+from functools import lru_cache
+
 from octoroute_py.core.words import Reason, Strategy, Tier
 from octoroute_py.gateway.context import RawHeaders, RequestContext
 from octoroute_py.transport.base import Headers
@@ -40,10 +42,7 @@ def route_headers(ctx: RequestContext) -> RawHeaders:
     return headers
 
 
+@lru_cache(maxsize=1024)
 def header_text(text: str) -> bytes:
     """Text as a header value: what is not visible ASCII becomes `?`."""
-    return text.encode("ascii", "replace") if text.isprintable() else _plain(text)
-
-
-def _plain(text: str) -> bytes:
     return "".join(char if " " <= char <= "~" else "?" for char in text).encode("ascii")

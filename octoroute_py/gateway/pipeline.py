@@ -119,7 +119,7 @@ class Gateway:
         if automatic and ctx.surface is Surface.EMBEDDINGS:
             raise BadRequest("Embeddings need a tier or a model by name, not 'auto'.", param="model")
         facts = self._facts(ctx) if automatic or snapshot.gated else None
-        needs = Needs(facts, envelope.token_limit, ctx.hints.local_only)
+        needs = Needs(facts if snapshot.gated else None, envelope.token_limit, ctx.hints.local_only)
         if isinstance(intent, Exact):
             plan = plan_exact(tuple(snapshot.table.by_id[each] for each in intent.ids), needs)
         else:

@@ -35,6 +35,9 @@ Intent: TypeAlias = Auto | TierIntent | Exact
 _VIRTUAL: Final[dict[str, Auto | TierIntent]] = {AUTO: Auto()} | {tier.value: TierIntent(tier) for tier in TIERS}
 
 
+_EXPLICIT: Final = {tier: Decision(tier, Strategy.RULE, Reason.EXPLICIT_TIER) for tier in TIERS}
+
+
 class Catalog:
     """Every name a client may ask for, from the configured endpoints."""
 
@@ -90,7 +93,7 @@ def explicit_decision(intent: Intent, catalog: Catalog) -> Decision | None:
     """The decision that the client made by naming a tier or an endpoint; None when it left the choice to us."""
     match intent:
         case TierIntent(tier):
-            return Decision(tier, Strategy.RULE, Reason.EXPLICIT_TIER)
+            return _EXPLICIT[tier]
         case Exact():
             return Decision(catalog.tier_of(intent), Strategy.RULE, Reason.EXPLICIT_ENDPOINT)
         case Auto():

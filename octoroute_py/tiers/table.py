@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Container, Hashable, Iterable, Sequence
+from functools import cache
 
 from octoroute_py.config.schema import Config, EndpointConfig, TierFallback
 from octoroute_py.core.words import TIERS, BreakerState, Tier
@@ -188,6 +189,7 @@ class TierTable:
         return min((endpoint.eligible_at(now) for endpoint in endpoints), default=now)
 
 
+@cache
 def plan(tier: Tier, fallback: TierFallback) -> tuple[Tier, ...]:
     """The tiers to try in order: the chosen one, then dearer ones upward, cheaper ones downward, or up before down."""
     at = TIERS.index(tier)

@@ -1,5 +1,7 @@
 """A buffered 200 answer: is it one at all, what did it use, what does it say."""
 
+from functools import lru_cache
+
 import msgspec
 
 from octoroute_py.core.usage import Usage
@@ -64,6 +66,7 @@ class BufferedFacts(msgspec.Struct, frozen=True, gc=False):
         return message.content if message is not None and isinstance(message.content, str) else None
 
 
+@lru_cache(maxsize=256)
 def is_json_type(content_type: bytes | None) -> bool:
     """Whether a Content-Type says JSON; an absent one is given the benefit of the doubt."""
     kind = (content_type or b"").partition(b";")[0].strip().lower()
@@ -98,6 +101,6 @@ def _loose_usage(answer: _Answer) -> Usage | None:
 
 
 def _is_error_alone(answer: _Answer) -> bool:
-    if any(len(part) for part in (answer.choices, answer.data, answer.output)):
+    if len(answer.choices) or len(answer.data) or len(answer.output):
         return False
     return bytes(answer.error) not in _NOTHING or bytes(answer.object) == b'"error"'

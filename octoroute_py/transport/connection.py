@@ -8,7 +8,6 @@ import httptools
 
 from octoroute_py.transport.base import (
     MAX_HEAD_BYTES,
-    MAX_HEAD_FIELDS,
     BadFraming,
     Disconnected,
     Headers,
@@ -16,6 +15,7 @@ from octoroute_py.transport.base import (
     TooLarge,
     TransportError,
 )
+from octoroute_py.transport.framing import framing_error, runs_until_eof
 
 # States in the order an exchange walks through them; comparisons rely on it.
 IDLE: Final = 0
@@ -26,6 +26,8 @@ DEAD: Final = 4
 
 _PAUSE_ABOVE_BYTES = 256 * 1024
 _JOIN_UP_TO_BYTES = 128 * 1024
+# A request up to this size fits any socket buffer, so it is out when its answer is in.
+_LARGE_BYTES = 8 * 1024
 _VERSION_BYTES = len(b"HTTP/1.1 ")
 _LINGER_BYTES = 256 * 1024
 # The stock and the uvloop clock both count timers in milliseconds and may fire that much early.
@@ -114,11 +116,10 @@ class Connection(asyncio.Protocol):
         self.headers = []
         self.chunks = []
         self._streaming = self._until_eof = False
+        self._large = len(body) > _LARGE_BYTES
         if len(body) <= _JOIN_UP_TO_BYTES:
-            self._large = False
             transport.write(head + body)
         else:
-            self._large = True
             transport.writelines((head, body))
         self._want = BODY
         return self._wait(deadline)
@@ -223,7 +224,7 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
-            self._fail(_framing_error(exc))
+            self._fail(framing_error(exc))
             return
         if self._fed > MAX_HEAD_BYTES and state == HEAD and self._head_too_large():
             self._fail(TooLarge("response head above its cap"))
@@ -382,47 +383,3 @@ class Connection(asyncio.Protocol):
         if self.state == DONE and self._linger is not None:
             on_end, self._linger = self._linger, None
             on_end(self)
-
-
-def runs_until_eof(status: int, version: str, headers: Headers) -> bool:
-    """Judge a final response head; True when the body ends with the connection. Raises BadFraming or TooLarge."""
-    if status > 599:
-        raise BadFraming("status out of range")
-    if version not in ("1.1", "1.0"):
-        raise BadFraming("not HTTP/1.0 or 1.1")
-    if len(headers) > MAX_HEAD_FIELDS:
-        raise TooLarge("more response header fields than allowed")
-    fields = dict(headers)
-    if len(fields) != len(headers):
-        _refuse_repeated_framing(headers)
-    coding = fields.get(b"content-encoding")
-    if coding is not None and coding.strip().lower() not in (b"", b"identity"):
-        raise BadFraming("content coding nobody asked for")
-    length = fields.get(b"content-length")
-    transfer = fields.get(b"transfer-encoding")
-    if transfer is None:
-        if length is None:
-            return status not in (204, 304)
-        if not length.strip(b" \t").isdigit() or (status == 204 and int(length) != 0):
-            raise BadFraming("content-length is no length")
-        return False
-    if length is not None or version == "1.0" or transfer.strip(b" \t").lower() != b"chunked":
-        raise BadFraming("transfer-encoding is not plain chunked")
-    return False
-
-
-def _refuse_repeated_framing(headers: Headers) -> None:
-    names = [name for name, _ in headers]
-    for name in (b"content-length", b"transfer-encoding", b"content-encoding"):
-        if names.count(name) > 1:
-            raise BadFraming("repeated framing header")
-
-
-def _framing_error(exc: Exception) -> TransportError:
-    """What our own callbacks raised comes back as the parser error's context; anything else is the parser's verdict."""
-    cause = exc.__context__
-    if isinstance(cause, TransportError):
-        return cause
-    if isinstance(exc, httptools.HttpParserUpgrade):
-        return BadFraming("the upstream switched protocols")
-    return BadFraming(f"no clean HTTP/1.1 answer: {exc}")

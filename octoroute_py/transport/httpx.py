@@ -24,7 +24,7 @@ from octoroute_py.transport.base import (
     TransportError,
     UpstreamRequest,
 )
-from octoroute_py.transport.connection import runs_until_eof
+from octoroute_py.transport.framing import runs_until_eof
 from octoroute_py.transport.headers import Origin, field_lines
 
 _FINISH_S = 1.0

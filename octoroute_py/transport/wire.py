@@ -48,8 +48,8 @@ class WireAnswer:
             if connection.state < DONE:
                 _refuse_announced_size(self.headers, max_bytes)
                 await connection.wait_for_end(deadline, max_bytes)
-            if connection.error is not None:
-                raise connection.error
+            if connection.state != DONE:
+                raise connection.error or Disconnected("the connection was closed")
             if connection.buffered_bytes > max_bytes:
                 raise TooLarge("response body above its cap")
         except BaseException:
@@ -78,11 +78,10 @@ class WireAnswer:
                 raise
         if connection.chunks:
             return connection.take()
-        error = connection.error
-        self._ended = error is None and connection.state == DONE
+        self._ended = connection.state == DONE
         self.close()
-        if error is not None:
-            raise error
+        if not self._ended:
+            raise connection.error or Disconnected("the connection was closed")
         return b""
 
     def close(self) -> None:
@@ -91,7 +90,7 @@ class WireAnswer:
         if connection is None:
             return
         self._connection = None
-        if connection.state == DONE and not connection.chunks and connection.error is None:
+        if connection.state == DONE and not connection.chunks:
             self._release(connection)
         else:
             connection.abort()
@@ -101,7 +100,7 @@ class WireAnswer:
         connection = self._connection
         if connection is None:
             return
-        if connection.state == BODY and connection.error is None:
+        if connection.state == BODY:
             self._connection = None
             connection.linger(_FINISH_S, self._release)
         else:
@@ -266,7 +265,7 @@ class WireTransport:
                 if self._sweeper is None:
                     self._sweeper = loop.call_at(now + self._idle_s, self._sweep, loop)
                 return
-        connection.close()
+        connection.abort()  # not politely: a request the upstream never reads would keep the socket open
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         """Close what has been idle too long; the list is ordered by the time of going idle."""

@@ -15,6 +15,8 @@ from collections import deque
 from types import TracebackType
 from typing import Self, cast
 
+CHUNKED_HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
 
 class Pause:
     """Wait so many seconds before the next step."""
@@ -50,8 +52,7 @@ def ok(body: bytes = b"{}", extra: bytes = b"") -> bytes:
 
 def chunked(*pieces: bytes) -> bytes:
     """A 200 in chunks, complete."""
-    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
-    return head + b"".join(chunk(piece) for piece in pieces) + b"0\r\n\r\n"
+    return CHUNKED_HEAD + b"".join(chunk(piece) for piece in pieces) + b"0\r\n\r\n"
 
 
 def chunk(piece: bytes) -> bytes:
@@ -125,6 +126,10 @@ class Peer(asyncio.Protocol):
             return
         request = Received(self, bytes(self._buffer[:end]))
         size = end + 4 + int(request.header(b"content-length") or 0)
+        if not self._server.reads_bodies:
+            size = len(self._buffer)
+            if self._transport is not None:
+                self._transport.pause_reading()
         if len(self._buffer) >= size:
             request.body = bytes(self._buffer[end + 4 : size])
             del self._buffer[:size]
@@ -167,11 +172,20 @@ class Received:
 
 
 class RawServer:
-    """Listens on a loopback port; `default` answers requests without a script, after `delay_s`."""
+    """Listens on a loopback port; `default` answers requests without a script, after `delay_s`.
+
+    With `reads_bodies` off a request is answered at its head and nothing more is read from that connection.
+    """
 
     def __init__(
-        self, *, tls: ssl.SSLContext | None = None, default: bytes | None = None, delay_s: float = 0.0
+        self,
+        *,
+        tls: ssl.SSLContext | None = None,
+        default: bytes | None = None,
+        delay_s: float = 0.0,
+        reads_bodies: bool = True,
     ) -> None:
+        self.reads_bodies = reads_bodies
         self._tls = tls
         answer = default if default is not None else ok()
         self._default: tuple[Step, ...] = (Pause(delay_s), answer) if delay_s else (answer,)
@@ -213,4 +227,11 @@ class RawServer:
             self._server.close()
         for peer in self.open_peers:
             peer.reset()
+            await peer.closed.wait()
+
+
+async def gone(server: RawServer, count: int) -> None:
+    """Wait until the client has closed the first `count` connections."""
+    async with asyncio.timeout(3):
+        for peer in server.peers[:count]:
             await peer.closed.wait()

@@ -56,3 +56,9 @@ async def fetch(transport: Transport, request: UpstreamRequest = CHAT, *, within
         return await answer.read(deadline=soon(within_s))
     finally:
         answer.close()
+
+
+async def drain(answer: UpstreamAnswer) -> None:
+    """Take chunks to the end."""
+    while await answer.chunk(deadline=soon()):
+        pass

@@ -12,11 +12,6 @@ from tests.fakes.rawserver import RawServer
 from tests.fakes.transports import TransportKind, fetch, send
 
 
-@pytest.fixture(params=["wire", "httpx"])
-def kind(request: pytest.FixtureRequest) -> TransportKind:
-    return TransportKind(request.param)
-
-
 async def test_a_trusted_server_is_spoken_to_and_kept(kind: TransportKind, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     async with RawServer(tls=authority.server_context()) as server:

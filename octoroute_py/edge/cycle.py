@@ -1,0 +1,181 @@
+"""One request and its answer on a client connection: what uvicorn's cycle does, with one write an answer.
+
+The response head is held until the first bytes of the body, so that a small answer is one system call; a body that is
+not there yet lets the head go by itself. Header fields are checked in one piece for line breaks instead of one regular
+expression each.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import structlog
+from starlette.types import ASGIApp, Message
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+if TYPE_CHECKING:
+    from octoroute_py.edge.protocol import GatewayProtocol
+
+_log = structlog.stdlib.get_logger("octoroute.edge")
+
+_FAILED = b'{"error":{"message":"The gateway failed.","type":"server_error","param":null,"code":"internal_error"}}'
+_NO_BODY = frozenset({204, 304})
+
+
+class Cycle:
+    """The ASGI side of one request. Attribute names are those uvicorn's protocol works with."""
+
+    __slots__ = (
+        "_chunked",
+        "_delivered",
+        "_head",
+        "_left",
+        "_mute",
+        "_protocol",
+        "_waiter",
+        "body",
+        "disconnected",
+        "keep_alive",
+        "more_body",
+        "on_response",
+        "response_complete",
+        "response_started",
+        "scope",
+        "waiting_for_100_continue",
+    )
+
+    def __init__(self, protocol: "GatewayProtocol", scope: dict[str, object], *, keep_alive: bool) -> None:
+        self._protocol = protocol
+        self.scope = scope
+        self.keep_alive = keep_alive
+        self.on_response: Callable[[], None] = protocol.on_response_complete
+        self.waiting_for_100_continue = protocol.expect_100_continue
+        self.disconnected = False
+        self.body = b""
+        self.more_body = True
+        self.response_started = False
+        self.response_complete = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._head: bytes | None = None
+        self._chunked = False
+        self._delivered = False
+        self._mute = scope["method"] == "HEAD"
+        self._left = 0
+
+    @property
+    def message_event(self) -> "Cycle":
+        """Itself: uvicorn's protocol says `cycle.message_event.set()`."""
+        return self
+
+    def set(self) -> None:
+        """More of the request is there, or the client is gone (uvicorn's `message_event.set()`)."""
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def run_asgi(self, app: ASGIApp) -> None:
+        """Serve the request; an application that fails or stops early must not leave the client waiting."""
+        try:
+            await app(self.scope, self.receive, self.send)
+        except Exception as error:  # noqa: BLE001 - the edge answers for every bug behind it
+            _log.error("request failed", exc_info=error)
+        finally:
+            self._settle()
+            self.on_response = _nothing
+
+    def _settle(self) -> None:
+        if self.disconnected or self.response_complete:
+            return
+        if not self.response_started and not self._protocol.transport.is_closing():
+            self.keep_alive = False
+            self._start(500, [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_FAILED))])
+            self._write(_FAILED, more=False)
+        else:
+            self._protocol.transport.close()
+
+    async def receive(self) -> Message:
+        """The next part of the request body, or the news that the client left."""
+        protocol = self._protocol
+        if self.waiting_for_100_continue and not protocol.transport.is_closing():
+            protocol.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.waiting_for_100_continue = False
+        while not (self.disconnected or self.response_complete):
+            if not self._delivered and (self.body or not self.more_body):
+                self._delivered = not self.more_body
+                body, self.body = self.body, b""
+                return {"type": "http.request", "body": body, "more_body": self.more_body}
+            protocol.flow.resume_reading()
+            self._waiter = protocol.loop.create_future()
+            await self._waiter
+            self._waiter = None
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        """Put out a part of the answer; waits while the client takes nothing. A client that left is ignored."""
+        protocol = self._protocol
+        if protocol.flow.write_paused and not self.disconnected:
+            await protocol.flow.drain()
+        if self.disconnected:
+            return
+        kind = message["type"]
+        if not self.response_started and kind == "http.response.start":
+            self._start(message["status"], message.get("headers", ()))
+        elif self.response_started and not self.response_complete and kind == "http.response.body":
+            self._write(message.get("body", b""), more=message.get("more_body", False))
+        else:
+            raise RuntimeError(f"{kind} is out of turn")
+
+    def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Make the response head, and hold it until the body comes or this turn of the event loop is over."""
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        length: bytes | None = None
+        lines = [STATUS_LINE[status]]
+        for name, value in (*self._protocol.server_state.default_headers, *headers):
+            lines.append(b"%b: %b\r\n" % (name, value))
+            if name == b"content-length":
+                length = value
+            elif name == b"connection" and value.lower() == b"close":
+                self.keep_alive = False
+        if not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        if length is not None:
+            self._left = int(length)
+        elif status not in _NO_BODY and self.scope["http_version"] != "1.0":
+            self._chunked = True
+            lines.append(b"transfer-encoding: chunked\r\n")
+        head = b"".join(lines)
+        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
+            raise RuntimeError("a response header would break its line")
+        self._head = head + b"\r\n"
+        self._protocol.loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        head, self._head = self._head, None
+        if head is not None and not self._protocol.transport.is_closing():
+            self._protocol.transport.write(head)
+
+    def _write(self, body: bytes, *, more: bool) -> None:
+        head, self._head = self._head or b"", None
+        if self._mute:
+            body = b""
+            self._left = 0
+        elif self._chunked:
+            body = b"%b%b" % (b"%x\r\n%b\r\n" % (len(body), body) if body else b"", b"" if more else b"0\r\n\r\n")
+        else:
+            self._left -= len(body)
+        if head or body:
+            self._protocol.transport.write(head + body if head else body)
+        if more:
+            return
+        if self._left and not self._chunked and self.scope["http_version"] != "1.0":
+            self.keep_alive = False
+        self.response_complete = True
+        self.set()
+        if not self.keep_alive:
+            self._protocol.transport.close()
+        self.on_response()
+
+
+def _nothing() -> None:
+    """What a finished cycle calls back."""
