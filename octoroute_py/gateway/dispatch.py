@@ -7,6 +7,7 @@ what the client is told.
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 
 from octoroute_py.core.decision import Decision
 from octoroute_py.core.errors import GatewayError, Refused
@@ -15,6 +16,7 @@ from octoroute_py.gateway.attempt import Attempting, Sent
 from octoroute_py.gateway.context import RequestContext
 from octoroute_py.gateway.failures import client_error
 from octoroute_py.gateway.plan import Plan
+from octoroute_py.gateway.timers import EARLY_WAKE_S
 from octoroute_py.tiers.endpoint import Endpoint
 from octoroute_py.tiers.live import Unavailability
 from octoroute_py.tiers.retry_budget import ExtraTry
@@ -63,8 +65,9 @@ class Job:
 class Dispatcher:
     """Runs jobs: the mechanics around breakers, budgets and balancers, which all decide for themselves."""
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._rng = rng
+        self._sleep = sleep
 
     async def run(self, ctx: RequestContext, plan: Plan) -> Sent:
         """The committed answer. Raises the GatewayError the client is to get."""
@@ -84,12 +87,11 @@ class Dispatcher:
                     await self._before_retry(job, endpoint, job.first, now)
                 ctx.sends += 1
                 job.sends_in[endpoint.tier] = job.sends_in.get(endpoint.tier, 0) + 1
+                ctx.decision = _decision_in(plan.decision, endpoint.tier)
                 last_chance = self._may_stretch(job, endpoint, now)
                 result = await Attempting(ctx, endpoint, last_chance=last_chance, rng=self._rng).run()
                 if isinstance(result, Sent):
                     ctx.snapshot.table.budget(endpoint.tier).success(ctx.monotonic())
-                    if endpoint.tier is not plan.decision.tier:
-                        ctx.decision = _fallen_back(plan.decision, endpoint.tier)
                     return result
                 self._note(job, endpoint, result, ctx.monotonic())
         finally:
@@ -149,6 +151,7 @@ class Dispatcher:
             if job.grew:
                 raise client_error(fault, retry_after_s=1.0)
             job.grew = True
+            job.first = fault  # a verdict on the request says more than whatever failed before it
             job.window = endpoint.config.context_window or 0
 
     async def _before_retry(self, job: Job, endpoint: Endpoint, first: Fault, now: float) -> None:
@@ -179,7 +182,7 @@ class Dispatcher:
         if limited:
             wait_s = min(e.eligible_at(now) for e in limited) - now
             if wait_s <= min(SHORT_WAIT_S, (job.ctx.deadline_s - now) / 2):
-                await self._pause(job, max(0.0, wait_s))
+                await self._pause(job, max(0.0, wait_s) + EARLY_WAKE_S)
                 for endpoint in limited:
                     job.excluded.discard(endpoint.id)
                     job.faults.pop(endpoint.id)
@@ -199,7 +202,7 @@ class Dispatcher:
         now = job.ctx.monotonic()
         if now + seconds >= job.ctx.deadline_s and job.first is not None:
             raise self._give_up(job, job.first, now)
-        await asyncio.sleep(seconds)
+        await self._sleep(seconds)
 
     def _give_up(self, job: Job, first: Fault, now: float) -> GatewayError:
         return client_error(first, retry_after_s=self._retry_after(job, now))
@@ -224,5 +227,7 @@ def _is_limited(job: Job, endpoint: Endpoint) -> bool:
     return fault is not None and fault.kind is FaultKind.RATE_LIMITED
 
 
-def _fallen_back(decision: Decision, tier: Tier) -> Decision:
+def _decision_in(decision: Decision, tier: Tier) -> Decision:
+    if tier is decision.tier:
+        return decision
     return Decision(tier, decision.strategy, Reason.TIER_FALLBACK, decision.confidence, decision.rule)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from octoroute_py.core.clock import Monotonic
 from octoroute_py.gateway.failures import error_event, stream_error
-from octoroute_py.gateway.timers import COMMENTS_STRETCH, KEEP_ALIVE_COMMENT_S
+from octoroute_py.gateway.timers import COMMENTS_STRETCH, EARLY_WAKE_S, KEEP_ALIVE_COMMENT_S
 from octoroute_py.transport.base import TimedOut, TransportError, UpstreamAnswer
 from octoroute_py.transport.faults import Fault, FaultKind
 from octoroute_py.transport.stream_scan import StreamScan
@@ -27,9 +27,9 @@ class Relay:
         "_answer",
         "_deadline_s",
         "_events",
+        "_given_s",
         "_last_byte_s",
         "_last_event_s",
-        "_last_sent_s",
         "_now",
         "_on_end",
         "_pending",
@@ -58,7 +58,7 @@ class Relay:
         self._deadline_s = deadline_s
         self._on_end = on_end
         self._events = scan.events
-        self._last_byte_s = self._last_event_s = self._last_sent_s = self._now()
+        self._last_byte_s = self._last_event_s = self._given_s = self._now()
         self.broken = False
         self.ended = False
         if scan.done and scan.fault is None:
@@ -76,21 +76,29 @@ class Relay:
         if self.ended:
             return b""
         scan = self._scan
-        wait_from_s = self._now()
+        comment_at = self._resume() + KEEP_ALIVE_COMMENT_S
         while True:
             if scan.fault is not None:
                 return self._break(scan.fault)
             try:
-                chunk = await self._answer.chunk(deadline=self._wake_at(wait_from_s))
+                chunk = await self._answer.chunk(deadline=min(comment_at, self._stalled_at(), self._deadline_s))
             except TimedOut:
-                out = self._overdue(wait_from_s)
+                out = self._overdue()
             except TransportError:
                 out = self._cut()
             else:
                 out = self._take(chunk) if chunk else self._cut()
             if out or self.ended:
-                self._last_sent_s = self._now()
+                self._given_s = self._now()
                 return out
+
+    def _resume(self) -> float:
+        """The client is back for more: leave the time it took out of the upstream's silence; the time now."""
+        now = self._now()
+        away_s = now - self._given_s
+        self._last_byte_s += away_s
+        self._last_event_s += away_s
+        return now
 
     def _take(self, chunk: bytes) -> bytes:
         scan = self._scan
@@ -103,25 +111,19 @@ class Relay:
             self._end(None)
         return out
 
-    def _wake_at(self, wait_from_s: float) -> float:
-        """When waiting is no longer quiet: a comment is due, the upstream has stalled, or the deadline has come."""
-        return min(
-            max(self._last_sent_s, wait_from_s) + KEEP_ALIVE_COMMENT_S,
-            self._stalled_at(wait_from_s),
-            self._deadline_s,
-        )
-
-    def _stalled_at(self, wait_from_s: float) -> float:
+    def _stalled_at(self) -> float:
+        """When the upstream has been silent for too long, as far as is known now."""
         silence_s = self._silence_s
-        by_bytes = max(self._last_byte_s, wait_from_s) + silence_s
-        by_events = max(self._last_event_s, wait_from_s) + COMMENTS_STRETCH * silence_s
-        return min(by_bytes, by_events)
+        return min(self._last_byte_s + silence_s, self._last_event_s + COMMENTS_STRETCH * silence_s)
 
-    def _overdue(self, wait_from_s: float) -> bytes:
-        now = self._now()
+    def _overdue(self) -> bytes:
+        """Waiting is no longer quiet: the deadline has come, the upstream has stalled, or a comment is due."""
+        now = self._now() + EARLY_WAKE_S
+        if self._scan.complete and now >= min(self._deadline_s, self._stalled_at()):
+            return self._end(None)  # every choice had finished: only [DONE] or the usage never came
         if now >= self._deadline_s:
             return self._break(Fault(kind=FaultKind.TIMEOUT))
-        if now >= self._stalled_at(wait_from_s):
+        if now >= self._stalled_at():
             return self._break(Fault(kind=FaultKind.STALLED))
         return KEEP_ALIVE_COMMENT
 

@@ -18,6 +18,9 @@ COMMENTS_STRETCH = 3.0
 KEEP_ALIVE_COMMENT_S = 15.0
 """A committed stream that is silent this long gets a comment, so that proxies between keep it open."""
 
+EARLY_WAKE_S = 0.002
+"""A wait may end this much before its time: event loops count timers in milliseconds."""
+
 CONNECT_LOCAL_S = 3.0
 CONNECT_REMOTE_S = 5.0
 

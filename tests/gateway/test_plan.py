@@ -1,0 +1,125 @@
+from typing import Any
+
+import pytest
+
+from octoroute_py.config.schema import EndpointConfig, Location, TierFallback
+from octoroute_py.core.decision import Decision
+from octoroute_py.core.errors import GatewayError
+from octoroute_py.core.words import Capability, Importance, Reason, Strategy, TaskType, Tier
+from octoroute_py.features.facts import Facts
+from octoroute_py.gateway.plan import Needs, Plan, plan_exact, plan_tiers
+from octoroute_py.tiers.table import TierTable
+from tests.fakes.endpoints import endpoint_config, table
+
+TOOLS = frozenset({Capability.TOOLS})
+FAST = Decision(Tier.FAST, Strategy.RULE, Reason.RULE_MATCHED, rule="casual")
+
+
+def needs(*, tokens: int = 10, what: frozenset[Capability] = frozenset(), local_only: bool = False) -> Needs:
+    facts = Facts(tokens=tokens, importance=Importance.NORMAL, task_type=TaskType.QUESTION_ANSWER, needs=what)
+    return Needs(facts, None, local_only)
+
+
+def fleet(fast: dict[str, Any], balanced: dict[str, Any], deep: dict[str, Any]) -> TierTable:
+    given = {"fast/a#1": fast, "balanced/a#1": balanced, "deep/a#1": deep}
+    return table(*(endpoint_config(id_, **fields) for id_, fields in given.items()))
+
+
+def planned(wants: Needs, tiers: TierTable, fallback: TierFallback = TierFallback.UP) -> Plan:
+    return plan_tiers(FAST, wants, tiers, fallback)
+
+
+NO_TOOLS: dict[str, Any] = {"capabilities": frozenset({Capability.CHAT})}
+SMALL: dict[str, Any] = {"context_window": 100}
+LOCAL: dict[str, Any] = {"location": Location.LOCAL}
+CLOUD: dict[str, Any] = {"location": Location.CLOUD}
+
+
+def test_a_request_that_needs_nothing_special_keeps_its_decision_and_the_order_of_the_fallback() -> None:
+    plan = plan_tiers(FAST, Needs(None, None, False), fleet({}, {}, {}), TierFallback.UP)
+    assert (plan.decision, plan.tiers, plan.fits) == (FAST, (Tier.FAST, Tier.BALANCED, Tier.DEEP), None)
+
+
+@pytest.mark.parametrize(
+    ("wants", "lacking", "having", "reason"),
+    [
+        (needs(what=TOOLS), NO_TOOLS, {}, Reason.CAPABILITY),
+        (needs(tokens=200), SMALL, {}, Reason.CONTEXT_OVERFLOW),
+        (needs(local_only=True), CLOUD, LOCAL, Reason.LOCAL_ONLY),
+    ],
+)
+def test_the_next_tier_up_that_fits_is_taken_and_the_reason_says_why(
+    wants: Needs, lacking: dict[str, Any], having: dict[str, Any], reason: Reason
+) -> None:
+    plan = planned(wants, fleet(lacking, lacking, having))
+    assert plan.decision == Decision(Tier.DEEP, Strategy.RULE, reason, rule="casual")
+    assert plan.tiers == (Tier.DEEP,)
+
+
+def test_the_tier_below_the_decided_one_is_not_a_way_out_of_a_misfit() -> None:
+    decided = Decision(Tier.BALANCED, Strategy.RULE, Reason.DEFAULT_TIER)
+    with pytest.raises(GatewayError) as caught:
+        plan_tiers(decided, needs(what=TOOLS), fleet({}, NO_TOOLS, NO_TOOLS), TierFallback.UP)
+    assert (caught.value.status, caught.value.code) == (503, "no_endpoint_available")
+
+
+def test_going_up_for_a_misfit_is_no_fallback_and_happens_without_one_too() -> None:
+    assert planned(needs(what=TOOLS), fleet(NO_TOOLS, {}, {}), TierFallback.NONE).tiers == (Tier.BALANCED,)
+
+
+def test_inside_a_tier_only_the_endpoints_that_fit_are_candidates() -> None:
+    tiers = table(endpoint_config("fast/a#1", **SMALL), endpoint_config("fast/b#1"), endpoint_config("deep/a#1"))
+    plan = planned(needs(tokens=200), tiers)
+    assert plan.decision == FAST
+    assert plan.fits is not None
+    assert [plan.fits(each) for each in tiers.endpoints] == [False, True, True]
+
+
+def test_privacy_is_the_cause_told_before_capability_and_context() -> None:
+    worst: dict[str, Any] = {**CLOUD, **NO_TOOLS, **SMALL}
+    plan = planned(needs(tokens=200, what=TOOLS, local_only=True), fleet(worst, LOCAL, {}))
+    assert plan.decision.reason is Reason.LOCAL_ONLY
+
+
+def test_a_prompt_longer_than_every_window_is_the_clients_mistake() -> None:
+    with pytest.raises(GatewayError) as caught:
+        planned(needs(tokens=200), fleet(SMALL, SMALL, SMALL))
+    error = caught.value
+    assert (error.status, error.code, error.param) == (400, "context_length_exceeded", "messages")
+
+
+@pytest.mark.parametrize("wants", [needs(what=TOOLS), needs(local_only=True)])
+def test_nothing_that_fits_anywhere_is_503_with_a_time_to_come_back(wants: Needs) -> None:
+    cloud_without_tools: dict[str, Any] = {**CLOUD, **NO_TOOLS}
+    with pytest.raises(GatewayError) as caught:
+        planned(wants, fleet(cloud_without_tools, cloud_without_tools, cloud_without_tools))
+    error = caught.value
+    assert (error.status, error.code) == (503, "no_endpoint_available")
+    assert error.retry_after_s is not None
+
+
+def test_the_clients_own_token_limit_counts_against_the_window() -> None:
+    facts = needs(tokens=60).facts
+    plan = planned(Needs(facts, 50, False), fleet(SMALL, {}, {}))
+    assert plan.decision.reason is Reason.CONTEXT_OVERFLOW
+
+
+def named(*endpoints: EndpointConfig) -> TierTable:
+    return table(*endpoints)
+
+
+def test_a_named_endpoint_has_its_replicas_and_no_other_tier() -> None:
+    tiers = named(endpoint_config("deep/a#1"), endpoint_config("deep/a#2"), endpoint_config("deep/b#1"))
+    plan = plan_exact(tiers.by_name["a"], needs())
+    assert plan.decision == Decision(Tier.DEEP, Strategy.RULE, Reason.EXPLICIT_ENDPOINT)
+    assert plan.tiers == (Tier.DEEP,)
+    assert plan.exact is not None
+    assert [each.id for each in plan.exact] == ["deep/a#1", "deep/a#2"]
+
+
+@pytest.mark.parametrize(("wants", "status"), [(needs(local_only=True), 503), (needs(tokens=200), 400)])
+def test_a_named_endpoint_that_does_not_fit_is_not_replaced(wants: Needs, status: int) -> None:
+    tiers = named(endpoint_config("fast/a#1", **SMALL), endpoint_config("deep/b#1", **LOCAL))
+    with pytest.raises(GatewayError) as caught:
+        plan_exact(tiers.by_name["a"], wants)
+    assert caught.value.status == status
