@@ -140,7 +140,8 @@ class Application:
             with contextlib.suppress(asyncio.CancelledError):
                 await prober
             transports = [endpoint.transport for endpoint in self.gateway.snapshot.table.endpoints]
-            await asyncio.gather(*(transport.aclose() for transport in (*transports, *self._probes.values())))
+            closing = [transport.aclose() for transport in (*transports, *self._probes.values())]
+            await asyncio.gather(*closing, *self._closing)
 
     def _access(self, config: Config) -> Access:
         # The listeners stay where they were opened, whatever a reloaded file says: so does what a stranger may do.
