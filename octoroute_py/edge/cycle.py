@@ -1,4 +1,4 @@
-"""One request and its answer on a client connection: what uvicorn's cycle does, with one write an answer.
+"""One request and its answer on a client connection: the ASGI side, with one write an answer.
 
 The response head is held until the first bytes of the body, so that a small answer is one system call; a body that is
 not there yet lets the head go by itself. Header fields are checked in one piece for line breaks instead of one regular
@@ -6,7 +6,7 @@ expression each.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import structlog
@@ -23,7 +23,7 @@ _NO_BODY = frozenset({204, 304})
 
 
 class Cycle:
-    """The ASGI side of one request. Attribute names are those uvicorn's protocol works with."""
+    """One request and its answer; the protocol fills `body` and `more_body` and calls `wake`."""
 
     __slots__ = (
         "_chunked",
@@ -35,21 +35,22 @@ class Cycle:
         "_waiter",
         "body",
         "disconnected",
+        "expects_continue",
         "keep_alive",
         "more_body",
-        "on_response",
         "response_complete",
         "response_started",
         "scope",
-        "waiting_for_100_continue",
+        "task",
     )
 
-    def __init__(self, protocol: "GatewayProtocol", scope: dict[str, object], *, keep_alive: bool) -> None:
+    def __init__(
+        self, protocol: "GatewayProtocol", scope: dict[str, object], *, keep_alive: bool, expects_continue: bool
+    ) -> None:
         self._protocol = protocol
         self.scope = scope
         self.keep_alive = keep_alive
-        self.on_response: Callable[[], None] = protocol.on_response_complete
-        self.waiting_for_100_continue = protocol.expect_100_continue
+        self.expects_continue = expects_continue
         self.disconnected = False
         self.body = b""
         self.more_body = True
@@ -61,14 +62,11 @@ class Cycle:
         self._delivered = False
         self._mute = scope["method"] == "HEAD"
         self._left = 0
+        self.task: asyncio.Task[None] | None = None
+        """Whoever serves the request; kept here because the event loop itself holds tasks weakly."""
 
-    @property
-    def message_event(self) -> "Cycle":
-        """Itself: uvicorn's protocol says `cycle.message_event.set()`."""
-        return self
-
-    def set(self) -> None:
-        """More of the request is there, or the client is gone (uvicorn's `message_event.set()`)."""
+    def wake(self) -> None:
+        """More of the request is there, or the client is gone."""
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
@@ -81,7 +79,7 @@ class Cycle:
             _log.error("request failed", exc_info=error)
         finally:
             self._settle()
-            self.on_response = _nothing
+            self.task = None
 
     def _settle(self) -> None:
         if self.disconnected or self.response_complete:
@@ -96,15 +94,15 @@ class Cycle:
     async def receive(self) -> Message:
         """The next part of the request body, or the news that the client left."""
         protocol = self._protocol
-        if self.waiting_for_100_continue and not protocol.transport.is_closing():
+        if self.expects_continue and not (self.body or self.response_started or protocol.transport.is_closing()):
             protocol.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            self.waiting_for_100_continue = False
+        self.expects_continue = False
         while not (self.disconnected or self.response_complete):
             if not self._delivered and (self.body or not self.more_body):
                 self._delivered = not self.more_body
                 body, self.body = self.body, b""
                 return {"type": "http.request", "body": body, "more_body": self.more_body}
-            protocol.flow.resume_reading()
+            protocol.resume_reading()
             self._waiter = protocol.loop.create_future()
             await self._waiter
             self._waiter = None
@@ -113,8 +111,8 @@ class Cycle:
     async def send(self, message: Message) -> None:
         """Put out a part of the answer; waits while the client takes nothing. A client that left is ignored."""
         protocol = self._protocol
-        if protocol.flow.write_paused and not self.disconnected:
-            await protocol.flow.drain()
+        if protocol.write_paused and not self.disconnected:
+            await protocol.drain()
         if self.disconnected:
             return
         kind = message["type"]
@@ -128,24 +126,24 @@ class Cycle:
     def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Make the response head, and hold it until the body comes or this turn of the event loop is over."""
         self.response_started = True
-        self.waiting_for_100_continue = False
         length: bytes | None = None
-        lines = [STATUS_LINE[status]]
+        parts = [STATUS_LINE[status]]
         for name, value in (*self._protocol.server_state.default_headers, *headers):
-            lines.append(b"%b: %b\r\n" % (name, value))
+            parts += (name, b": ", value, b"\r\n")
             if name == b"content-length":
                 length = value
             elif name == b"connection" and value.lower() == b"close":
                 self.keep_alive = False
         if not self.keep_alive:
-            lines.append(b"connection: close\r\n")
+            parts += (b"connection", b": ", b"close", b"\r\n")
         if length is not None:
             self._left = int(length)
         elif status not in _NO_BODY and self.scope["http_version"] != "1.0":
             self._chunked = True
-            lines.append(b"transfer-encoding: chunked\r\n")
-        head = b"".join(lines)
-        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
+            parts += (b"transfer-encoding", b": ", b"chunked", b"\r\n")
+        head = b"".join(parts)
+        lines = (len(parts) + 3) // 4
+        if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
             raise RuntimeError("a response header would break its line")
         self._head = head + b"\r\n"
         self._protocol.loop.call_soon(self._flush)
@@ -171,11 +169,5 @@ class Cycle:
         if self._left and not self._chunked and self.scope["http_version"] != "1.0":
             self.keep_alive = False
         self.response_complete = True
-        self.set()
-        if not self.keep_alive:
-            self._protocol.transport.close()
-        self.on_response()
-
-
-def _nothing() -> None:
-    """What a finished cycle calls back."""
+        self.wake()
+        self._protocol.answered(self)

@@ -1,22 +1,26 @@
-"""The HTTP/1.1 front: uvicorn's httptools protocol with the gate that httptools lacks.
+"""The HTTP/1.1 front: one client connection on httptools, with the gate that httptools lacks.
 
-Stock httptools takes headers of any size and number, a missing or second Host, absolute-form targets and Transfer-
-Encoding in HTTP/1.0, and uvicorn has no limit on a slow header or body (reliability F7, F8). Here a request passes
+uvicorn's own protocol takes headers of any size and number, a missing or second Host, absolute-form targets and
+Transfer-Encoding in HTTP/1.0, and has no limit on a slow header or body (reliability F7, F8). Here a request passes
 only with one valid Host, an origin-form target without tricks, unambiguous framing and bounded headers; anything else
-is answered with 400 or 431 in OpenAI's envelope and the connection is closed.
+is answered with 400, 414 or 431 in OpenAI's envelope and the connection is closed.
 
 The protocol is also how a handler learns at once that its client is gone, buffered or streaming (F6): it does not
-depend on anybody awaiting `receive`.
+depend on anybody awaiting `receive`. uvicorn's server drives it: `connections`, `shutdown` and the constructor are its.
 """
 
 import asyncio
 import re
+from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, ClassVar, cast
 from urllib.parse import unquote
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
+import uvicorn
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
+from uvicorn.server import ServerState
 
 from octoroute_py.core.errors import BadRequest, GatewayError
 from octoroute_py.core.ids import new_request_id
@@ -32,13 +36,19 @@ IDLE_S = 75.0
 WRITE_STALL_S = 60.0
 """A client that takes no byte for this long is cut off, and its upstream call with it."""
 MAX_TARGET_BYTES = 8 * 1024
+PAUSE_ABOVE_BYTES = 64 * 1024
+"""Unread bytes of a request body at which reading waits for the handler."""
+MAX_PIPELINED = 16
+LINGER_S = 2.0
+"""What a client that is refused before it has sent its whole body gets to read the answer."""
 
 _HOST = re.compile(rb"(?:[A-Za-z0-9_.~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _TRICKS = re.compile(rb"%2f|%5c|%00|//|[\\#]|(?:^|/)\.\.?(?:/|$)|%2e", re.IGNORECASE)
 _MODELS = b"/v1/models/"
+_PHRASES = {414: b"URI Too Long", 431: b"Request Header Fields Too Large"}
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)
 def path_is_plain(raw_path: bytes) -> bool:
     """Whether a raw path is free of encoded slashes, NUL, empty and dot segments (reliability F9).
 
@@ -50,22 +60,49 @@ def path_is_plain(raw_path: bytes) -> bool:
     return raw_path.startswith(b"/") and _TRICKS.search(raw_path) is None
 
 
-class GatewayProtocol(HttpToolsProtocol):
-    """One client connection. `protocol_for` makes the class with its header cap."""
+class GatewayProtocol(asyncio.Protocol):
+    """One client connection. `protocol_for` makes the class with its header cap.
+
+    One timer watches the connection: it is never moved while requests come and go, but looks when it fires at what is
+    being waited for since when.
+    """
 
     max_header_bytes: ClassVar[int] = 32 * 1024
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self.loop = _loop or asyncio.get_event_loop()
+        self.server_state = server_state
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.cycle: Cycle | None = None
+        self.write_paused = False
+        self._app = config.loaded_app
+        self._app_state = app_state
+        self._parser = self._new_parser()
+        self._pipeline: deque[Cycle] = deque()
+        self._writable: asyncio.Future[None] | None = None
+        self._read_paused = False
         self._on_gone: Callable[[], None] | None = None
         self._refusal: GatewayError | None = None
         self._last_answer = False
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
         self._head_open = False
         self._body_open = False
+        self._resuming = False
+        self._expects_continue = False
         self._head_seen = 0
-        self._progress: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._since = 0.0
         self._stall: asyncio.TimerHandle | None = None
         self._stall_left = 0
+        self._fixed_scope: dict[str, object] = {}
 
     # what handlers use (found in scope["extensions"]["octoroute.connection"])
 
@@ -76,13 +113,14 @@ class GatewayProtocol(HttpToolsProtocol):
         """
         self._on_gone = on_gone
         if on_gone is not None:
-            self.flow.resume_reading()
+            self.resume_reading()
             if self.transport.is_closing():
                 self.loop.call_soon(on_gone)
 
     def close_after_response(self) -> None:
         """Do not keep this connection alive after the current answer."""
-        self.cycle.keep_alive = False
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
 
     # what the server's drain uses
 
@@ -99,93 +137,221 @@ class GatewayProtocol(HttpToolsProtocol):
 
     # connection
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected."""
+        self.transport = cast(asyncio.Transport, transport)
+        self.server_state.connections.add(self)  # type: ignore[arg-type]  # it has what the server asks of one
+        self._fixed_scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "server": get_local_addr(self.transport),
+            "client": get_remote_addr(self.transport),
+            "scheme": "https" if is_ssl(self.transport) else "http",
+            "root_path": "",
+            "extensions": {"octoroute.connection": self},
+        }
+        self._since = self.loop.time()
+        self._arm(IDLE_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone, or we closed."""
+        self.server_state.connections.discard(self)
         on_gone, self._on_gone = self._on_gone, None
-        super().connection_lost(exc)
-        self._unset_keepalive_if_required()
-        self._stop_progress_timer()
-        if self._stall is not None:
-            self._stall.cancel()
-            self._stall = None
-        if on_gone is not None and self.cycle is not None and not self.cycle.response_complete:
-            on_gone()
+        for timer in (self._timer, self._stall):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._stall = None
+        self._pipeline.clear()
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.wake()
+            if on_gone is not None:
+                on_gone()
+        self.resume_writing()
+
+    def eof_received(self) -> None:
+        """A client that has stopped sending is taken to be gone: the transport closes."""
+
+    # reading
 
     def data_received(self, data: bytes) -> None:
+        """Parse what has come."""
         if self._head_open:
             self._head_seen += len(data)
-        super().data_received(data)
-        if self.parser is None or self.transport.is_closing():
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._read_on(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse()
             return
         if self._head_open:
             if self._head_seen > self.max_header_bytes + MAX_TARGET_BYTES:
                 self._refusal = _too_large_head()
-                self.send_400_response("")
-            elif self._progress is None:
-                self._progress = self.loop.call_later(HEAD_DEADLINE_S, self._too_slow)
+                self._refuse()
+            elif self._head_seen == 0:
+                self._since = self.loop.time()
+                self._arm(HEAD_DEADLINE_S)
         elif self._body_open:
-            self._stop_progress_timer()
-            self._progress = self.loop.call_later(BODY_PROGRESS_S, self._too_slow)
+            self._since = self.loop.time()
+            self._arm(BODY_PROGRESS_S)
 
-    def _stop_progress_timer(self) -> None:
-        if self._progress is not None:
-            self._progress.cancel()
-            self._progress = None
+    def _read_on(self, rest: bytes) -> None:
+        """Go on with the body of a request that offered an upgrade nobody takes (Java's client offers h2c).
 
-    def _too_slow(self) -> None:
-        self._progress = None
-        if self._body_open and self.flow.read_paused:
-            self._progress = self.loop.call_later(BODY_PROGRESS_S, self._too_slow)
-        elif not self.transport.is_closing():
-            self.transport.close()
+        The parser has stopped there, so another one is told the framing and gets the rest.
+        """
+        framing = [
+            b"%b: %b\r\n" % field for field in self._headers if field[0] in (b"content-length", b"transfer-encoding")
+        ]
+        self._parser = self._new_parser()
+        self._resuming = True
+        try:
+            self._parser.feed_data(b"POST / HTTP/1.1\r\nhost: h\r\n%b\r\n" % b"".join(framing))
+        finally:
+            self._resuming = False
+        if rest:
+            self.data_received(rest)
+
+    def _new_parser(self) -> httptools.HttpRequestParser:
+        """A strict parser; but what follows a request that closes is left unread, and its answer still goes out."""
+        parser = httptools.HttpRequestParser(self)
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return parser
+
+    def pause_reading(self) -> None:
+        """Take no more from the client for now."""
+        if not self._read_paused:
+            self._read_paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Go on taking what the client sends."""
+        if self._read_paused and not self._pipeline:
+            self._read_paused = False
+            self.transport.resume_reading()
 
     # parser callbacks
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._head_open = True
-        self._head_seen = 0
-        self.scope["extensions"] = {"octoroute.connection": self}  # type: ignore[dict-item]
+        """A request begins."""
+        if not self._resuming:
+            self._url = b""
+            self._headers = []
+            self._head_open = True
+            self._expects_continue = False
+            self._head_seen = 0
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the request target."""
+        if not self._resuming:
+            self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header field, or a trailer, which nobody needs."""
+        if self._head_open:
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        """The head is in: refuse it, or start serving the request."""
+        if self._resuming:
+            return
         self._head_open = False
-        self._stop_progress_timer()
-        version = self.parser.get_http_version()
+        parser = self._parser
+        version = parser.get_http_version()
         self._refusal = self._gate(version)
         if self._refusal is not None:
             raise self._refusal
-        self._body_open = True
-        scope = self.scope
-        raw_path, _, query = self.url.partition(b"?")
+        raw_path, _, query = self._url.partition(b"?")
         path = raw_path.decode("ascii")
-        scope["method"] = self.parser.get_method().decode("ascii")
-        scope["http_version"] = version
-        scope["path"] = unquote(path) if "%" in path else path
-        scope["raw_path"] = raw_path
-        scope["query_string"] = query
-        keep_alive = not self._last_answer and version != "1.0" and self.parser.should_keep_alive()
-        earlier = self.cycle
-        cycle = Cycle(self, cast("dict[str, object]", scope), keep_alive=keep_alive)
-        self.cycle = cycle  # type: ignore[assignment]  # it has what uvicorn's protocol asks of a cycle
-        if earlier is None or earlier.response_complete:
-            self._start_asgi_task(self.cycle, self.app)
+        scope = {
+            **self._fixed_scope,
+            "state": self._app_state.copy(),
+            "headers": self._headers,
+            "method": parser.get_method().decode("ascii"),
+            "http_version": version,
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": raw_path,
+            "query_string": query,
+        }
+        self._body_open = True
+        keep_alive = not self._last_answer and version != "1.0" and parser.should_keep_alive()
+        cycle = Cycle(self, scope, keep_alive=keep_alive, expects_continue=self._expects_continue)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._queue(cycle)
         else:
-            self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, self.app))
+            self._start(cycle)
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a request's body."""
+        cycle = self._newest()
+        if cycle is None or cycle.response_complete:
+            return
+        cycle.body = cycle.body + body if cycle.body else body
+        if len(cycle.body) > PAUSE_ABOVE_BYTES:
+            self.pause_reading()
+        cycle.wake()
 
     def on_message_complete(self) -> None:
+        """The request is whole, unless it offered an upgrade: then its body is still to come."""
+        if self._parser.should_upgrade() and not self._resuming and self._has_body():
+            return
+        cycle = self._newest()
         self._body_open = False
-        self._stop_progress_timer()
-        super().on_message_complete()
+        if cycle is not None:
+            cycle.more_body = False
+            cycle.wake()
+            if cycle.response_complete and not cycle.keep_alive:
+                self.transport.close()
+
+    def _has_body(self) -> bool:
+        return any(
+            name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+            for name, value in self._headers
+        )
+
+    def _newest(self) -> Cycle | None:
+        return self._pipeline[-1] if self._pipeline else self.cycle
+
+    def _queue(self, cycle: Cycle) -> None:
+        """Another request before the answer to the last one: it waits its turn, and reading with it."""
+        self._pipeline.append(cycle)
+        if len(self._pipeline) > MAX_PIPELINED:
+            self._refusal = BadRequest("Too many requests at once on one connection.")
+            raise self._refusal
+        self.pause_reading()
+
+    def _start(self, cycle: Cycle) -> None:
+        self.cycle = cycle
+        cycle.task = self.loop.create_task(cycle.run_asgi(self._app))
+
+    def answered(self, cycle: Cycle) -> None:
+        """An answer is complete: serve the next request, wait for one, or close.
+
+        A client that is still sending gets a moment to read its answer: closing on unread bytes would reset it away.
+        """
+        self._since = self.loop.time()
+        if self.transport.is_closing():
+            return
+        if not cycle.keep_alive:
+            if cycle.more_body:
+                self.resume_reading()
+                self.loop.call_later(LINGER_S, self.transport.close)
+            else:
+                self.transport.close()
+            return
+        if self._pipeline:
+            self._start(self._pipeline.popleft())
+        self.resume_reading()
+
+    # the gate
 
     def _gate(self, version: str) -> GatewayError | None:
         """Why this head is refused, or None. Checked in one pass over its fields."""
         size = hosts = lengths = 0
         chunked = False
-        for name, value in self.headers:
+        for name, value in self._headers:
             size += len(name) + len(value) + 4
             if name == b"host":
                 hosts += 1
@@ -193,26 +359,37 @@ class GatewayProtocol(HttpToolsProtocol):
                     return BadRequest("The Host header is not valid.")
             elif name == b"content-length":
                 lengths += 1
+            elif name == b"expect":
+                self._expects_continue = value.lower() == b"100-continue"
             elif name == b"transfer-encoding":
                 if chunked or value.strip().lower() != b"chunked":
                     return BadRequest("Only the transfer coding 'chunked' is understood.")
                 chunked = True
-        if size > self.max_header_bytes or len(self.headers) > MAX_FIELDS:
+        if size > self.max_header_bytes or len(self._headers) > MAX_FIELDS:
             return _too_large_head()
+        if version not in ("1.1", "1.0"):
+            return BadRequest("This is not a valid HTTP/1.1 request.")
         if hosts != 1:
             return BadRequest("A request needs exactly one Host header.")
         if lengths > 1 or (chunked and (lengths or version == "1.0")):
             return BadRequest("The length of the body is ambiguous.")
-        if len(self.url) > MAX_TARGET_BYTES:
+        if len(self._url) > MAX_TARGET_BYTES:
             return BadRequest("The request target is too long.", status=414, code="uri_too_long")
-        if not path_is_plain(self.url.partition(b"?")[0]):
+        if not path_is_plain(self._url.partition(b"?")[0]):
             return BadRequest("The request path is not a plain path.")
         return None
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer what never became a request, and close. While an answer is under way there is only the closing."""
+    def _refuse(self) -> None:
+        """Answer what never became a whole request, and close; under an answer there is only the closing."""
         refusal, self._refusal = self._refusal, None
-        if self.cycle is None or self.cycle.response_complete:
+        cycle = self.cycle
+        if cycle is None or not self._body_open:
+            unanswered = cycle is None or cycle.response_complete
+        else:
+            unanswered = not cycle.response_started and not self._pipeline
+            cycle.disconnected = True  # whoever serves it is told that no more will come, and has no more say
+            cycle.wake()
+        if unanswered:
             error = refusal or BadRequest("This is not a valid HTTP/1.1 request.")
             body = error.body()
             self.transport.write(
@@ -226,22 +403,66 @@ class GatewayProtocol(HttpToolsProtocol):
                     body,
                 )
             )
-        self._stop_progress_timer()
+        self._head_open = self._body_open = False
         self.transport.close()
+
+    # time
+
+    def _arm(self, within_s: float) -> None:
+        """Have the timer look no later than `within_s` from now; an earlier look it has planned will do."""
+        at = self.loop.time() + within_s
+        if self._timer is not None:
+            if self._timer_at <= at:
+                return
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = self.loop.call_later(within_s, self._look)
+
+    def _look(self) -> None:
+        """Close the connection if what it waits for is overdue; else look again when it would be."""
+        self._timer = None
+        if self.transport.is_closing():
+            return
+        limit_s = IDLE_S
+        if self._head_open:
+            limit_s = HEAD_DEADLINE_S
+        elif self._body_open:
+            limit_s = BODY_PROGRESS_S
+        elif self.cycle is not None and not self.cycle.response_complete:
+            self._arm(IDLE_S)
+            return
+        if self._body_open and self._read_paused:
+            self._since = self.loop.time()
+        left_s = self._since + limit_s - self.loop.time()
+        if left_s <= 0.001:
+            self.transport.close()
+        else:
+            self._arm(left_s)
 
     # writing
 
     def pause_writing(self) -> None:
-        super().pause_writing()
+        """The client takes less than it is sent."""
+        self.write_paused = True
         self._stall_left = self.transport.get_write_buffer_size()
         if self._stall is None:
             self._stall = self.loop.call_later(WRITE_STALL_S, self._check_stall)
 
     def resume_writing(self) -> None:
-        super().resume_writing()
+        """The client has caught up, or is gone."""
+        self.write_paused = False
         if self._stall is not None:
             self._stall.cancel()
             self._stall = None
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+
+    async def drain(self) -> None:
+        """Wait until the client has caught up, or is gone."""
+        while self.write_paused:
+            if self._writable is None or self._writable.done():
+                self._writable = self.loop.create_future()
+            await self._writable
 
     def _check_stall(self) -> None:
         """Cut off a client that took nothing since the last look; one that reads slowly goes on being waited for."""
@@ -254,13 +475,10 @@ class GatewayProtocol(HttpToolsProtocol):
         self._stall = self.loop.call_later(WRITE_STALL_S, self._check_stall)
 
 
-_PHRASES = {414: b"URI Too Long", 431: b"Request Header Fields Too Large"}
-
-
 def _too_large_head() -> GatewayError:
     return BadRequest("The request's headers are too large.", status=431, code="headers_too_large")
 
 
 def protocol_for(max_header_bytes: int) -> type[GatewayProtocol]:
-    """The protocol class for a header cap; uvicorn wants a class, so the cap is a class attribute."""
+    """The protocol class for a header cap; the server wants a class, so the cap is a class attribute."""
     return type("BoundGatewayProtocol", (GatewayProtocol,), {"max_header_bytes": max_header_bytes})
