@@ -108,7 +108,7 @@ class GatewayServer(uvicorn.Server):
         """Wait until no request and no unsent answer is left; a second signal ends the wait at once."""
         loop = asyncio.get_running_loop()
         until = loop.time() + limit_s
-        while self.server_state.tasks or not all(each.idle for each in self._connections()):
+        while not all(each.idle for each in self._connections()):
             if loop.time() >= until or (self.force_exit and not forced_too):
                 return False
             await asyncio.sleep(0.02)

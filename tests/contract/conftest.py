@@ -1,6 +1,6 @@
 """One gateway a module; its upstreams forget between tests."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
@@ -16,6 +16,7 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Hou
 
 
 @pytest.fixture
-def house(running: House) -> House:
+def house(running: House) -> Iterator[House]:
     running.forget()
-    return running
+    yield running
+    assert [upstream.pending_turns for upstream in running.upstreams] == [0, 0, 0]

@@ -127,7 +127,7 @@ async def test_a_slash_in_a_name_may_stand_as_it_is(house: House) -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["gpt-5", "org/none", "org%2Fsmall"])
+@pytest.mark.parametrize("name", ["gpt-5", "org/none", "org%2Fsmall", "módel", "a b?c"])
 async def test_a_model_that_is_not_there_is_not_found(house: House, name: str) -> None:
     with pytest.raises(openai.NotFoundError) as missing:
         await house.sdk.models.retrieve(name)

@@ -68,11 +68,15 @@ class House:
         """The answer to a request that is sent as these very bytes."""
         return await client.ask(self.gateway.port, request)
 
+    @property
+    def upstreams(self) -> tuple[FakeUpstream, FakeUpstream, FakeUpstream]:
+        """All three, fast first."""
+        return self.fast, self.balanced, self.deep
+
     def forget(self) -> None:
         """Begin a new test: no request was seen yet, and no turn is left from the one before."""
-        for upstream in (self.fast, self.balanced, self.deep):
-            assert upstream.pending_turns == 0
-            upstream.requests.clear()
+        for upstream in self.upstreams:
+            upstream.forget()
 
 
 @contextlib.asynccontextmanager

@@ -109,6 +109,11 @@ class FakeUpstream:
         """Answer with this turn whenever the queue is empty."""
         self._default = turn
 
+    def forget(self) -> None:
+        """Drop what was recorded and the turns that are left, so that another test can begin."""
+        self._turns.clear()
+        self.requests.clear()
+
     async def start_listening(self) -> None:
         """Accept connections, on the same port as before if it had one."""
         if self._server is None:

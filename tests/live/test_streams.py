@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
 import msgspec
 import pytest
@@ -42,9 +42,10 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Hou
 
 
 @pytest.fixture
-def house(running: House) -> House:
+def house(running: House) -> Iterator[House]:
     running.forget()
-    return running
+    yield running
+    assert [upstream.pending_turns for upstream in running.upstreams] == [0, 0, 0]
 
 
 class Spelled:
