@@ -62,9 +62,9 @@ def test_the_end_of_the_stream_completes_an_event_whose_last_byte_is_a_lone_cr()
     scan = chat()
     last = DONE[:-1] + b"\r"
     assert scan.feed(chunk() + last) == chunk()
-    assert not scan.done
+    assert scan.events == 1
     assert scan.end() == last
-    assert scan.done
+    assert (scan.done, scan.events) == (True, 2)
     assert scan.end() == b""
 
 
