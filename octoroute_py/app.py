@@ -65,6 +65,7 @@ class Application:
         self._load = load
         self._scrubber = scrubber
         self._generated = generated
+        self._loopback = all(is_loopback(host) for host in listening_hosts(config))
         self._wrong_keys = WrongKeys()
         self._rng = rng or random.Random()
         self._maker = TransportMaker()
@@ -142,8 +143,8 @@ class Application:
             await asyncio.gather(*(transport.aclose() for transport in (*transports, *self._probes.values())))
 
     def _access(self, config: Config) -> Access:
-        loopback = all(is_loopback(host) for host in listening_hosts(config))
-        return Access(config.auth, loopback=loopback, generated=self._generated, wrong_keys=self._wrong_keys)
+        # The listeners stay where they were opened, whatever a reloaded file says: so does what a stranger may do.
+        return Access(config.auth, loopback=self._loopback, generated=self._generated, wrong_keys=self._wrong_keys)
 
     def _make_transport(self, config: EndpointConfig) -> Transport:
         try:

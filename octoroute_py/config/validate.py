@@ -71,5 +71,6 @@ def build(
 
 def _check_listeners(config: Config, root: Table) -> None:
     server, admin = config.server, config.admin
-    if admin is not None and admin.port == server.port != 0 and admin.host == server.host:
-        root.problem("admin", "listens where [server] does", hint="give it another port")
+    # Another address on the same port would not do: the listeners are told apart by their ports.
+    if admin is not None and admin.port == server.port != 0:
+        root.problem("admin", "has the port of [server]", hint="give it another one")

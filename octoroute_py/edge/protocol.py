@@ -89,6 +89,7 @@ class GatewayProtocol(asyncio.Protocol):
         self._read_paused = False
         self._on_gone: Callable[[], None] | None = None
         self._refusal: GatewayError | None = None
+        self._last_answer = False
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._head_open = False
@@ -118,6 +119,19 @@ class GatewayProtocol(asyncio.Protocol):
 
     def close_after_response(self) -> None:
         """Do not keep this connection alive after the current answer."""
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    # what the server's drain uses
+
+    @property
+    def idle(self) -> bool:
+        """Whether it only waits for a next request."""
+        return (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing()
+
+    def shutdown(self) -> None:
+        """The gateway drains: the answer under way, or the next one, is the last on this connection."""
+        self._last_answer = True
         if self.cycle is not None:
             self.cycle.keep_alive = False
 
@@ -158,13 +172,6 @@ class GatewayProtocol(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """A client that has stopped sending is taken to be gone: the transport closes."""
-
-    def shutdown(self) -> None:
-        """The server drains: an idle connection is closed, a busy one after its answer."""
-        if self.cycle is None or self.cycle.response_complete:
-            self.transport.close()
-        else:
-            self.cycle.keep_alive = False
 
     # reading
 
@@ -269,7 +276,7 @@ class GatewayProtocol(asyncio.Protocol):
             "query_string": query,
         }
         self._body_open = True
-        keep_alive = version != "1.0" and parser.should_keep_alive()
+        keep_alive = not self._last_answer and version != "1.0" and parser.should_keep_alive()
         cycle = Cycle(self, scope, keep_alive=keep_alive, expects_continue=self._expects_continue)
         if self.cycle is not None and not self.cycle.response_complete:
             self._queue(cycle)

@@ -1,8 +1,8 @@
 """Running the app: uvicorn with our protocol, our signals and our drain (reliability §1.6).
 
-SIGTERM or SIGINT: `/health/ready` turns 503, listeners close, idle connections close, requests under way have
-`drain_seconds` to finish, what is left then gets its error and the process ends with 0. A second signal forces the end
-within two seconds. SIGHUP reloads the configuration.
+SIGTERM or SIGINT: `/health/ready` turns 503, listeners close, new requests on kept connections are refused and these
+closed, requests under way have `drain_seconds` to finish, what is left then gets its error and the process ends with 0.
+A second signal forces the end within two seconds. SIGHUP reloads the configuration.
 """
 
 import asyncio
@@ -12,14 +12,14 @@ import socket
 import ssl
 from collections.abc import Iterator, Sequence
 from types import FrameType
-from typing import Protocol
+from typing import Protocol, cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from octoroute_py.config.schema import Config
 from octoroute_py.core.errors import ConfigError
-from octoroute_py.edge.protocol import IDLE_S, protocol_for
+from octoroute_py.edge.protocol import IDLE_S, GatewayProtocol, protocol_for
 
 BACKLOG = 4096
 CUT_GRACE_S = 2.0
@@ -82,26 +82,33 @@ class GatewayServer(uvicorn.Server):
             self._hooks.begin_drain()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the listeners, wait for requests under way, cut what is left, end the application."""
+        """Close the listeners, wait for requests under way, cut what is left, end the application.
+
+        Idle connections stay until then, so that whoever uses one is told with an answer.
+        """
         for server in self.servers:
             server.close()
         for listener in sockets or []:
             listener.close()
-        for connection in list(self.server_state.connections):
+        for connection in self._connections():
             connection.shutdown()
         if not await self._quiet_within(self._drain_s):
             self._hooks.cut()
             if not await self._quiet_within(CUT_GRACE_S, forced_too=True):
-                for connection in list(self.server_state.connections):
-                    if connection.transport is not None:
-                        connection.transport.abort()
+                for connection in self._connections():
+                    connection.transport.abort()
+        for connection in self._connections():
+            connection.transport.close()
         await self.lifespan.shutdown()
 
+    def _connections(self) -> list[GatewayProtocol]:
+        return cast("list[GatewayProtocol]", list(self.server_state.connections))
+
     async def _quiet_within(self, limit_s: float, *, forced_too: bool = False) -> bool:
-        """Wait until no connection and no request is left; a second signal ends the wait at once."""
+        """Wait until no request and no unsent answer is left; a second signal ends the wait at once."""
         loop = asyncio.get_running_loop()
         until = loop.time() + limit_s
-        while self.server_state.connections or self.server_state.tasks:
+        while not all(each.idle for each in self._connections()):
             if loop.time() >= until or (self.force_exit and not forced_too):
                 return False
             await asyncio.sleep(0.02)

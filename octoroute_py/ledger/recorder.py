@@ -55,7 +55,8 @@ class Recorder:
         # The first attempt may already be in another tier than the router chose, when nobody there could be tried.
         before, sent = outcome.decided_tier, False
         for attempt in outcome.attempts:
-            metrics.upstream(attempt.endpoint_id, attempt.status)
+            if attempt.status is not None or attempt.fault is not None:  # else the client left before an answer came
+                metrics.upstream(attempt.endpoint_id, attempt.status)
             if before is not None and before is not attempt.tier:
                 metrics.fallback(before, attempt.tier)
             elif sent:

@@ -231,7 +231,7 @@ def test_a_file_of_octoroute_2_is_told_apart() -> None:
         ('[cors]\norigins = ["https://a.example/"]', "cors.origins[0]: must be exactly http(s)://host[:port]"),
         ('[cors]\norigins = ["https://a.example:443"]', "cors.origins[0]: must leave out the default port"),
         ('[cors]\norigins = ["*", 3]', "cors.origins[1]: must be a string, not a whole number"),
-        ("[admin]\nport = 3000", "admin: listens where [server] does"),
+        ("[admin]\nport = 3000", "admin: has the port of [server]"),
         ('[observability]\nlog_level = "loud"', "observability.log_level"),
         ('[storage]\nurl = "postgresql+psycopg://u:hunter22@db/x"', "storage.url: secrets never stand in the file"),
         ('[redis]\nurl = "http://x"', "redis.url: must start with redis://"),

@@ -165,6 +165,10 @@ class Client:
         """Leave in the ordinary way (FIN)."""
         self._writer.close()
 
+    def abort(self) -> None:
+        """Leave at once, whatever is unsent or unread."""
+        self._writer.transport.abort()
+
     def reset(self) -> None:
         """Leave with a reset (RST)."""
         self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)

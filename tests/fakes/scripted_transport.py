@@ -46,6 +46,11 @@ class Quiet:
 Part = bytes | Quiet | Exception
 
 
+def repeated(*parts: Part, times: int = 100) -> list[Part]:
+    """These parts again and again."""
+    return [*parts] * times
+
+
 class Reply:
     """An answer: its head after `delay_s`, then its parts; an exception among them is raised where it stands."""
 

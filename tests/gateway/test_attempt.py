@@ -12,7 +12,7 @@ from octoroute_py.gateway.attempt import MAX_UNCOMMITTED_BYTES
 from octoroute_py.tiers.live import Unavailability
 from octoroute_py.transport.base import BadFraming, ConnectFailed, Disconnected, TimedOut, TooLarge
 from tests.fakes import bodies
-from tests.fakes.scripted_transport import JSON, SSE, Never, Quiet, Reply, Turn
+from tests.fakes.scripted_transport import JSON, SSE, Never, Quiet, Reply, Turn, repeated
 from tests.fakes.stage import ANSWER, EVENTS, GOOD, Stage, refusal, stream
 
 FAST = "fast/a#1"
@@ -169,7 +169,7 @@ async def test_a_stream_that_breaks_after_its_success_adds_a_failure() -> None:
 
 
 async def test_a_stream_that_outlives_the_request_is_no_failure_of_its_endpoint() -> None:
-    stage = Stage({FAST: stream(*[EVENTS[0], Quiet(9.0)] * 9)})
+    stage = Stage({FAST: stream(*repeated(EVENTS[0], Quiet(9.0)))})
     ctx = stage.context(stream=True, limit_s=30.0)
     sent = await stage.run(ctx)
     assert sent.relay is not None
@@ -189,7 +189,7 @@ async def test_a_client_that_leaves_a_stream_costs_its_endpoint_nothing() -> Non
 
 
 async def test_the_wait_for_the_first_event_ends_at_the_limit_of_a_stream() -> None:
-    stage = Stage({FAST: stream(*[Quiet(4.0), b": thinking\n\n"] * 9), "deep/a#1": stream()})
+    stage = Stage({FAST: stream(*repeated(Quiet(4.0), b": thinking\n\n")), "deep/a#1": stream()})
     began = stage.clock.now
     await stage.run(stage.context(stream=True))
     assert stage.transports["deep/a#1"].sends[0] - began == pytest.approx(15.0, abs=0.1)

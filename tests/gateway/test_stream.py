@@ -7,7 +7,7 @@ from octoroute_py.transport.base import Disconnected
 from octoroute_py.transport.faults import Fault, FaultKind
 from octoroute_py.transport.stream_scan import StreamScan
 from tests.fakes import bodies
-from tests.fakes.scripted_transport import SSE, Clock, Part, Quiet, Reply, ScriptedAnswer
+from tests.fakes.scripted_transport import SSE, Clock, Part, Quiet, Reply, ScriptedAnswer, repeated
 
 FIRST, NEXT = bodies.chat_chunk(text="He"), bodies.chat_chunk(text="llo")
 LAST = bodies.chat_chunk(finish_reason="stop")
@@ -131,7 +131,7 @@ async def test_a_pause_just_within_the_limit_is_no_stall() -> None:
 
 
 async def test_comments_of_the_upstream_put_a_stall_off_but_not_beyond_three_times_the_limit() -> None:
-    stream = Stream(*[Quiet(11.0), COMMENT] * 100)
+    stream = Stream(*repeated(Quiet(11.0), COMMENT))
     pieces = await stream.all()
     assert pieces.count(COMMENT) == 5
     assert (stream.end, stream.clock.now) == (FaultKind.STALLED, 1060.0)
@@ -143,7 +143,7 @@ async def test_an_upstreams_comments_are_passed_on_and_spare_ours() -> None:
 
 
 async def test_half_an_event_is_life_but_no_event() -> None:
-    stream = Stream(*[Quiet(15.0), b"data: {"] * 100)
+    stream = Stream(*repeated(Quiet(15.0), b"data: {"))
     await stream.all()
     assert (stream.end, stream.clock.now) == (FaultKind.STALLED, 1060.0)
 
@@ -157,7 +157,7 @@ async def test_the_time_a_slow_client_takes_is_not_the_upstreams_silence() -> No
 
 
 async def test_the_deadline_of_the_request_ends_a_stream_that_still_talks() -> None:
-    stream = Stream(*[Quiet(10.0), NEXT] * 100, limit_s=35.0)
+    stream = Stream(*repeated(Quiet(10.0), NEXT), limit_s=35.0)
     *_, error = await stream.all()
     assert code_of(error) == "upstream_timeout"
     assert (stream.end, stream.clock.now) == (FaultKind.TIMEOUT, 1035.0)

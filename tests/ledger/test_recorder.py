@@ -17,9 +17,9 @@ from octoroute_py.telemetry.metrics import Metrics
 from octoroute_py.telemetry.sink import Sink
 
 
-def attempt(endpoint_id: str, status: int | None) -> Attempt:
+def attempt(endpoint_id: str, status: int | None, fault: str | None = None) -> Attempt:
     tier = Tier(endpoint_id.partition("/")[0])
-    return Attempt(endpoint_id=endpoint_id, tier=tier, status=status, started_s=0.0, ended_s=0.1)
+    return Attempt(endpoint_id=endpoint_id, tier=tier, status=status, fault=fault, started_s=0.0, ended_s=0.1)
 
 
 GOOD = Outcome(
@@ -90,7 +90,7 @@ def test_a_good_answer_is_counted_once_everywhere(book: Book) -> None:
 
 
 def test_attempts_tell_retries_and_fallbacks(book: Book) -> None:
-    attempts = (attempt("fast/a", 503), attempt("fast/b", None), attempt("deep/c", 200))
+    attempts = (attempt("fast/a", 503), attempt("fast/b", None, "connect"), attempt("deep/c", 200))
     book.recorder.record(msgspec.structs.replace(GOOD, tier=Tier.DEEP, endpoint_id="deep/c", attempts=attempts))
     counted = book.counted()
     assert counted["retries_total{fast}"] == 1
@@ -99,6 +99,11 @@ def test_attempts_tell_retries_and_fallbacks(book: Book) -> None:
     assert counted["upstream_requests_total{fast/b,error}"] == 1
     assert counted["upstream_requests_total{deep/c,2xx}"] == 1
     assert sum(number for name, number in counted.items() if name.startswith("retries")) == 1
+
+
+def test_an_attempt_that_ended_because_the_client_left_is_no_error_of_the_endpoint(book: Book) -> None:
+    book.recorder.record(msgspec.structs.replace(GOOD, status=499, attempts=(attempt("fast/a", None),)))
+    assert not any(name.startswith("upstream_requests") for name in book.counted())
 
 
 def test_a_first_attempt_in_another_tier_is_a_fallback_and_no_retry(book: Book) -> None:

@@ -1,0 +1,74 @@
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from octoroute_py.admission.auth import Access
+from octoroute_py.config.schema import AuthConfig, KeyConfig
+from octoroute_py.core.words import Role
+from octoroute_py.edge.guard import Guarded, principal_of, source_of
+
+KEY = KeyConfig(name="bob", role=Role.VIEWER, sha256="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")
+
+
+class Door:
+    """A gateway whose access rules can be replaced, as a reload does."""
+
+    def __init__(self, *keys: KeyConfig) -> None:
+        self.access = Access(AuthConfig(keys=keys), loopback=False, generated=None)
+
+
+class Inside:
+    """An application that notes who came in; it has not read the body before that."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.names.append(principal_of(scope).name)
+
+
+async def nothing_to_read() -> dict[str, object]:
+    raise AssertionError("the body is read before the key is known")
+
+
+async def statuses(guarded: Guarded, *headers: tuple[bytes, bytes]) -> list[int]:
+    sent: list[dict[str, int]] = []
+
+    async def send(message: dict[str, int]) -> None:
+        sent.append(message)
+
+    await guarded({"type": "http", "headers": list(headers), "client": ("10.0.0.7", 1)}, nothing_to_read, send)  # type: ignore[arg-type]
+    return [message["status"] for message in sent if "status" in message]
+
+
+async def test_only_a_principal_with_the_role_comes_in_and_the_body_is_left_alone() -> None:
+    inside, door = Inside(), Door(KEY)
+    viewers = Guarded(inside, role=Role.VIEWER, door=door, monotonic=lambda: 0.0)
+    admins = Guarded(inside, role=Role.ADMIN, door=door, monotonic=lambda: 0.0)
+    assert await statuses(viewers) == [401]
+    assert await statuses(viewers, (b"x-api-key", b"nope")) == [401]
+    assert await statuses(admins, (b"x-api-key", b"test")) == [403]
+    assert await statuses(viewers, (b"x-api-key", b"test")) == []
+    assert inside.names == ["bob"]
+
+
+async def test_an_open_route_lets_everybody_in_and_knows_whom_it_can() -> None:
+    inside = Inside()
+    guarded = Guarded(inside, role=None, door=Door(KEY), monotonic=lambda: 0.0)
+    await statuses(guarded)
+    await statuses(guarded, (b"authorization", b"Bearer test"))
+    assert inside.names == ["anonymous", "bob"]
+
+
+async def test_new_access_rules_hold_for_the_next_request() -> None:
+    door = Door(KEY)
+    guarded = Guarded(Inside(), role=Role.VIEWER, door=door, monotonic=lambda: 0.0)
+    assert await statuses(guarded, (b"x-api-key", b"test")) == []
+    door.access = Door().access
+    assert await statuses(guarded, (b"x-api-key", b"test")) == [401]
+
+
+@pytest.mark.parametrize(
+    ("client", "source"), [(("10.0.0.7", 4711), "10.0.0.7"), (None, "unknown")], ids=["a socket", "no address"]
+)
+def test_the_source_is_the_peer_of_the_socket_whatever_headers_say(client: tuple[str, int] | None, source: str) -> None:
+    assert source_of({"client": client, "headers": [(b"x-forwarded-for", b"127.0.0.1")]}) == source

@@ -1,0 +1,385 @@
+"""The gate before the application: what never becomes a request, and who is cut off when (reliability F6, F7, F8)."""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from octoroute_py.edge.protocol import (
+    BODY_PROGRESS_S,
+    HEAD_DEADLINE_S,
+    IDLE_S,
+    MAX_FIELDS,
+    MAX_TARGET_BYTES,
+    WRITE_STALL_S,
+    GatewayProtocol,
+    path_is_plain,
+    protocol_for,
+)
+
+HOST = b"host: gateway\r\n"
+
+
+class Timer:
+    def __init__(self, at: float, call: Callable[[], None]) -> None:
+        self.at = at
+        self.call = call
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class Loop:
+    """The running loop, but its timers go by `pass_time` alone."""
+
+    def __init__(self) -> None:
+        self._real = asyncio.get_running_loop()
+        self._timers: list[Timer] = []
+        self._now = 0.0
+
+    def __getattr__(self, name: str) -> Any:  # whatever else a loop can do
+        return getattr(self._real, name)
+
+    def call_later(self, delay: float, call: Callable[..., None], *args: Any) -> Timer:
+        self._timers.append(Timer(self._now + delay, lambda: call(*args)))
+        return self._timers[-1]
+
+    async def pass_time(self, seconds: float) -> None:
+        until = self._now + seconds
+        while due := [each for each in self._timers if not each.cancelled and each.at <= until]:
+            timer = min(due, key=lambda each: each.at)
+            self._timers.remove(timer)
+            self._now = timer.at
+            timer.call()
+            await asyncio.sleep(0)
+        self._now = until
+
+
+class Socket(asyncio.Transport):
+    """What a client sees: `written`, and how the connection ended: None, "closed" or "aborted"."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.ending: str | None = None
+        self.buffered = 0
+        self.reading = True
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self.ending is None:
+            self.written += bytes(data)
+
+    def is_closing(self) -> bool:
+        return self.ending is not None
+
+    def close(self) -> None:
+        self.ending = self.ending or "closed"
+
+    def abort(self) -> None:
+        self.ending = "aborted"
+
+    def get_write_buffer_size(self) -> int:
+        return self.buffered
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+
+class Client:
+    """One connection to a protocol whose application records what reaches it."""
+
+    def __init__(self, *, max_header_bytes: int = 32 * 1024) -> None:
+        self.requests: list[dict[str, Any]] = []
+        self.bodies: list[bytes] = []
+        self.answer_now = asyncio.Event()
+        self.answer_now.set()
+        self.loop = Loop()
+        self.socket = Socket()
+        config = uvicorn.Config(self._app, interface="asgi3", timeout_keep_alive=int(IDLE_S), log_config=None)
+        self.protocol: GatewayProtocol = protocol_for(max_header_bytes)(
+            config,
+            ServerState(),
+            {},
+            self.loop,
+        )
+        self.protocol.connection_made(self.socket)
+
+    async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.requests.append(dict(scope))
+        body, more = b"", True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message["body"]
+            more = message["more_body"]
+        self.bodies.append(body)
+        await self.answer_now.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async def say(self, data: bytes) -> None:
+        """Send bytes and let the application do what it can."""
+        self.protocol.data_received(data)
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    def leave(self) -> None:
+        """The connection is gone."""
+        self.protocol.connection_lost(None)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection is still open."""
+        return self.socket.ending is None
+
+    @property
+    def status(self) -> int:
+        """Status of the last answer."""
+        return int(re.findall(rb"HTTP/1\.1 (\d{3}) ", self.socket.written)[-1])
+
+    @property
+    def error(self) -> str:
+        """The code in the last answer's envelope."""
+        code: str = json.loads(self.socket.written.rpartition(b"\r\n\r\n")[2])["error"]["code"]
+        return code
+
+
+def get(target: bytes = b"/health", fields: bytes = HOST) -> bytes:
+    return b"GET %b HTTP/1.1\r\n%b\r\n" % (target, fields)
+
+
+def post(fields: bytes, body: bytes = b"") -> bytes:
+    return b"POST /v1/chat/completions HTTP/1.1\r\n%b%b\r\n%b" % (HOST, fields, body)
+
+
+async def test_a_plain_request_passes_and_its_connection_is_kept() -> None:
+    client = Client()
+    await client.say(get(b"/info?family=%2f&x=1"))
+    await client.say(post(b"content-length: 2\r\n", b"{}"))
+    assert [(each["path"], each["query_string"]) for each in client.requests] == [
+        ("/info", b"family=%2f&x=1"),
+        ("/v1/chat/completions", b""),
+    ]
+    assert client.bodies == [b"", b"{}"]
+    assert client.socket.written.count(b"HTTP/1.1 200 OK") == 2
+    assert client.is_open
+
+
+@pytest.mark.parametrize("host", [b"gateway", b"gateway:3000", b"10.0.0.7", b"[::1]:3000", b"a_b.example"])
+async def test_ordinary_hosts_pass(host: bytes) -> None:
+    client = Client()
+    await client.say(get(fields=b"Host: %b\r\n" % host))
+    assert client.status == 200
+
+
+GATED = {
+    "no host": get(fields=b""),
+    "two hosts": get(fields=HOST + HOST),
+    "an empty host": get(fields=b"host:\r\n"),
+    "a path as host": get(fields=b"host: x/health?\r\n"),
+    "credentials in the host": get(fields=b"host: a@b\r\n"),
+    "an absolute target": get(b"http://gateway/health"),
+    "a target without a slash": get(b"health"),
+    "an encoded slash": get(b"/v1%2fmodels"),
+    "an encoded backslash": get(b"/v1%5Cmodels"),
+    "an encoded NUL": get(b"/v1/%00"),
+    "an encoded dot": get(b"/v1/%2e%2E/admin"),
+    "dot segments": get(b"/v1/../admin/reload"),
+    "an empty segment": get(b"/v1//models"),
+    "a backslash": get(b"/v1\\models"),
+    "a fragment": get(b"/v1/models#x"),
+    "length and chunked": post(b"content-length: 2\r\ntransfer-encoding: chunked\r\n", b"0\r\n\r\n"),
+    "chunked and length": post(b"transfer-encoding: chunked\r\ncontent-length: 2\r\n", b"0\r\n\r\n"),
+    "two lengths": post(b"content-length: 2\r\ncontent-length: 2\r\n", b"{}"),
+    "another coding": post(b"transfer-encoding: gzip, chunked\r\n", b"0\r\n\r\n"),
+    "chunked twice": post(b"transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n", b"0\r\n\r\n"),
+    "chunked in 1.0": b"POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    "no HTTP": b"hello there\r\n\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+}
+
+
+@pytest.mark.parametrize("data", GATED.values(), ids=GATED.keys())
+async def test_what_is_ambiguous_is_answered_with_400_and_closed_before_the_application_sees_it(data: bytes) -> None:
+    client = Client()
+    await client.say(data)
+    assert (client.status, client.error) == (400, "invalid_request_error")
+    assert client.socket.ending == "closed"
+    assert client.requests == []
+
+
+async def test_headers_above_the_cap_are_431() -> None:
+    for fields in (b"x: %b\r\n" % (b"y" * 2000), b"".join(b"h%d: x\r\n" % number for number in range(MAX_FIELDS))):
+        client = Client(max_header_bytes=2000)
+        await client.say(get(fields=HOST + fields))
+        assert (client.status, client.error) == (431, "headers_too_large")
+        assert (client.socket.ending, client.requests) == ("closed", [])
+
+
+async def test_an_endless_head_is_cut_while_it_comes() -> None:
+    client = Client(max_header_bytes=2000)
+    await client.say(b"GET / HTTP/1.1\r\n" + HOST)
+    sent = 0
+    while client.is_open and sent < 100:
+        await client.say(b"x-%d: %b\r\n" % (sent, b"y" * 500))
+        sent += 1
+    assert client.status == 431
+    assert sent * 500 <= 2000 + MAX_TARGET_BYTES + 1000
+
+
+async def test_a_target_that_is_too_long_is_414() -> None:
+    client = Client()
+    await client.say(get(b"/" + b"a" * MAX_TARGET_BYTES))
+    assert (client.status, client.error) == (414, "uri_too_long")
+
+
+async def test_a_head_has_ten_seconds_whatever_trickles_in() -> None:
+    client = Client()
+    await client.say(b"GET / HTTP/1.1\r\n")
+    await client.loop.pass_time(HEAD_DEADLINE_S - 1)
+    await client.say(HOST)
+    assert client.is_open
+    await client.loop.pass_time(1)
+    assert (client.socket.ending, client.requests) == ("closed", [])
+
+
+async def test_a_connection_that_never_says_anything_is_closed() -> None:
+    client = Client()
+    await client.loop.pass_time(IDLE_S)
+    assert client.socket.ending == "closed"
+
+
+async def test_an_idle_connection_is_closed_and_one_in_use_is_not() -> None:
+    client = Client()
+    await client.say(get())
+    await client.loop.pass_time(IDLE_S - 1)
+    client.answer_now.clear()
+    await client.say(get())
+    await client.loop.pass_time(IDLE_S * 10)
+    assert client.is_open
+    client.answer_now.set()
+    await asyncio.sleep(0.01)
+    await client.loop.pass_time(IDLE_S)
+    assert client.socket.ending == "closed"
+
+
+async def test_a_body_that_makes_progress_may_take_its_time_and_one_that_does_not_is_cut() -> None:
+    client = Client()
+    await client.say(post(b"content-length: 9\r\n", b"{"))
+    for _ in range(3):
+        await client.loop.pass_time(BODY_PROGRESS_S - 1)
+        await client.say(b" ")
+    assert client.is_open
+    await client.loop.pass_time(BODY_PROGRESS_S)
+    assert client.socket.ending == "closed"
+    assert client.bodies == []
+
+
+async def test_while_we_do_not_read_the_body_its_pause_is_ours() -> None:
+    client = Client()
+    await client.say(post(b"content-length: 9\r\n", b"{"))
+    client.protocol.flow.pause_reading()
+    await client.loop.pass_time(BODY_PROGRESS_S * 3)
+    assert client.is_open
+
+
+async def test_a_client_that_takes_nothing_for_a_minute_is_cut_off() -> None:
+    client = Client()
+    client.socket.buffered = 5000
+    client.protocol.pause_writing()
+    await client.loop.pass_time(WRITE_STALL_S)
+    assert client.socket.ending == "aborted"
+
+
+async def test_a_client_that_takes_a_little_is_waited_for() -> None:
+    client = Client()
+    client.answer_now.clear()
+    await client.say(get())
+    client.socket.buffered = 5000
+    client.protocol.pause_writing()
+    for _ in range(5):
+        client.socket.buffered -= 1
+        await client.loop.pass_time(WRITE_STALL_S)
+        assert client.is_open
+    client.protocol.resume_writing()
+    await client.loop.pass_time(WRITE_STALL_S * 2)
+    assert client.is_open
+
+
+async def test_whoever_watches_is_told_once_that_the_client_left() -> None:
+    client = Client()
+    client.answer_now.clear()
+    gone: list[str] = []
+    await client.say(post(b"content-length: 2\r\n", b"{}"))
+    client.protocol.watch(lambda: gone.append("gone"))
+    client.leave()
+    assert gone == ["gone"]
+
+
+async def test_nobody_is_told_after_the_answer_or_after_watching_has_ended() -> None:
+    client = Client()
+    client.answer_now.clear()
+    gone: list[str] = []
+    await client.say(post(b"content-length: 2\r\n", b"{}"))
+    client.protocol.watch(lambda: gone.append("gone"))
+    client.answer_now.set()
+    await asyncio.sleep(0.01)
+    client.leave()
+    assert gone == []
+
+
+async def test_watching_resumes_a_paused_socket_and_tells_of_a_client_that_has_left_already() -> None:
+    client = Client()
+    client.answer_now.clear()
+    await client.say(post(b"content-length: 2\r\n", b"{}"))
+    client.protocol.flow.pause_reading()
+    client.protocol.watch(lambda: None)
+    assert client.socket.reading
+    gone: list[str] = []
+    client.socket.close()
+    client.protocol.watch(lambda: gone.append("gone"))
+    await asyncio.sleep(0.01)
+    assert gone == ["gone"]
+
+
+async def test_a_connection_that_must_not_be_used_again_is_closed_after_its_answer() -> None:
+    client = Client()
+    client.answer_now.clear()
+    await client.say(get())
+    client.protocol.close_after_response()
+    client.answer_now.set()
+    await asyncio.sleep(0.01)
+    assert (client.status, client.socket.ending) == (200, "closed")
+    assert b"connection: close\r\n" in client.socket.written
+
+
+async def test_garbage_after_a_request_under_way_closes_without_a_second_answer() -> None:
+    client = Client()
+    client.answer_now.clear()
+    await client.say(get())
+    await client.say(b"garbage\r\n\r\n")
+    assert (client.socket.written, client.socket.ending) == (b"", "closed")
+
+
+async def test_pipelined_requests_are_answered_one_after_the_other() -> None:
+    client = Client()
+    await client.say(get(b"/a") + get(b"/b") + get(b"/c"))
+    await asyncio.sleep(0.01)
+    assert [each["path"] for each in client.requests] == ["/a", "/b", "/c"]
+    assert client.socket.written.count(b"200 OK") == 3
+
+
+@pytest.mark.parametrize("path", [b"/", b"/v1/models/a.b", b"/v1/models/qwen3:8b", b"/v1/models/...", b"/a%20b"])
+def test_ordinary_paths_are_plain(path: bytes) -> None:
+    assert path_is_plain(path)
