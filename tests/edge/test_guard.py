@@ -4,7 +4,7 @@ from starlette.types import Receive, Scope, Send
 from octoroute_py.admission.auth import Access
 from octoroute_py.config.schema import AuthConfig, KeyConfig
 from octoroute_py.core.words import Role
-from octoroute_py.edge.guard import Guarded, principal_of, source_of
+from octoroute_py.edge.guard import PRINCIPAL, Guarded, source_of
 
 KEY = KeyConfig(name="bob", role=Role.VIEWER, sha256="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")
 
@@ -23,7 +23,7 @@ class Inside:
         self.names: list[str] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.names.append(principal_of(scope).name)
+        self.names.append(scope[PRINCIPAL].name)
 
 
 async def nothing_to_read() -> dict[str, object]:

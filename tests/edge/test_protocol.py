@@ -16,7 +16,9 @@ from octoroute_py.edge.protocol import (
     HEAD_DEADLINE_S,
     IDLE_S,
     MAX_FIELDS,
+    MAX_PIPELINED,
     MAX_TARGET_BYTES,
+    PAUSE_ABOVE_BYTES,
     WRITE_STALL_S,
     GatewayProtocol,
     path_is_plain,
@@ -50,6 +52,9 @@ class Loop:
     def call_later(self, delay: float, call: Callable[..., None], *args: Any) -> Timer:
         self._timers.append(Timer(self._now + delay, lambda: call(*args)))
         return self._timers[-1]
+
+    def time(self) -> float:
+        return self._now
 
     async def pass_time(self, seconds: float) -> None:
         until = self._now + seconds
@@ -105,12 +110,13 @@ class Client:
         self.answer_now.set()
         self.loop = Loop()
         self.socket = Socket()
-        config = uvicorn.Config(self._app, interface="asgi3", timeout_keep_alive=int(IDLE_S), log_config=None)
+        config = uvicorn.Config(self._app, interface="asgi3", log_config=None)
+        config.load()
         self.protocol: GatewayProtocol = protocol_for(max_header_bytes)(
             config,
             ServerState(),
             {},
-            self.loop,
+            self.loop,  # type: ignore[arg-type]  # it stands in for the running loop
         )
         self.protocol.connection_made(self.socket)
 
@@ -289,7 +295,7 @@ async def test_a_body_that_makes_progress_may_take_its_time_and_one_that_does_no
 async def test_while_we_do_not_read_the_body_its_pause_is_ours() -> None:
     client = Client()
     await client.say(post(b"content-length: 9\r\n", b"{"))
-    client.protocol.flow.pause_reading()
+    client.protocol.pause_reading()
     await client.loop.pass_time(BODY_PROGRESS_S * 3)
     assert client.is_open
 
@@ -343,7 +349,7 @@ async def test_watching_resumes_a_paused_socket_and_tells_of_a_client_that_has_l
     client = Client()
     client.answer_now.clear()
     await client.say(post(b"content-length: 2\r\n", b"{}"))
-    client.protocol.flow.pause_reading()
+    client.protocol.pause_reading()
     client.protocol.watch(lambda: None)
     assert client.socket.reading
     gone: list[str] = []
@@ -380,6 +386,72 @@ async def test_pipelined_requests_are_answered_one_after_the_other() -> None:
     assert client.socket.written.count(b"200 OK") == 3
 
 
-@pytest.mark.parametrize("path", [b"/", b"/v1/models/a.b", b"/v1/models/qwen3:8b", b"/v1/models/...", b"/a%20b"])
+async def test_a_crowd_of_requests_on_one_connection_is_cut_off() -> None:
+    client = Client()
+    client.answer_now.clear()
+    await client.say(get() * (MAX_PIPELINED + 2))
+    assert (client.socket.ending, len(client.requests)) == ("closed", 1)
+
+
+async def test_a_request_that_waits_its_turn_holds_further_reading_back() -> None:
+    client = Client()
+    client.answer_now.clear()
+    await client.say(get() + get())
+    assert not client.socket.reading
+    client.answer_now.set()
+    await asyncio.sleep(0.01)
+    assert client.socket.reading
+
+
+async def test_a_body_that_nobody_reads_is_held_back() -> None:
+    client = Client()
+    client.protocol.data_received(post(b"content-length: 200000\r\n", b"x" * (PAUSE_ABOVE_BYTES + 1)))
+    assert not client.socket.reading
+    await client.say(b"x" * (200_000 - PAUSE_ABOVE_BYTES - 1))
+    await asyncio.sleep(0.01)
+    assert [len(body) for body in client.bodies] == [200_000]
+    assert client.socket.reading
+
+
+async def test_an_upgrade_that_is_offered_is_passed_over_and_the_body_still_read() -> None:
+    client = Client()
+    offer = b"connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAA\r\ncontent-length: 2\r\n"
+    await client.say(post(offer, b"{"))
+    await client.say(b"}")
+    assert (client.bodies, client.status) == ([b"{}"], 200)
+
+
+async def test_a_client_that_expects_a_continue_gets_it_before_its_body() -> None:
+    client = Client()
+    await client.say(post(b"content-length: 2\r\nexpect: 100-continue\r\n"))
+    assert client.socket.written == b"HTTP/1.1 100 Continue\r\n\r\n"
+    await client.say(b"{}")
+    assert (client.bodies, client.status) == ([b"{}"], 200)
+
+
+async def test_after_the_drain_began_the_answer_under_way_is_the_last() -> None:
+    client = Client()
+    client.answer_now.clear()
+    await client.say(get())
+    client.protocol.shutdown()
+    assert not client.protocol.idle
+    client.answer_now.set()
+    await asyncio.sleep(0.01)
+    assert (client.status, client.socket.ending) == (200, "closed")
+
+
+async def test_a_connection_is_idle_between_its_requests() -> None:
+    client = Client()
+    assert client.protocol.idle
+    await client.say(get())
+    assert client.protocol.idle
+    client.protocol.shutdown()
+    await client.say(get())
+    assert b"connection: close\r\n" in client.socket.written
+
+
+@pytest.mark.parametrize(
+    "path", [b"/", b"/v1/models/a.b", b"/v1/models/meta%2Fllama", b"/v1/models/qwen3:8b", b"/v1/models/...", b"/a%20b"]
+)
 def test_ordinary_paths_are_plain(path: bytes) -> None:
     assert path_is_plain(path)

@@ -92,6 +92,12 @@ async def test_an_end_after_every_finish_reason_is_whole_without_done() -> None:
     assert (stream.end, stream.answer.ending) == (None, "closed")
 
 
+async def test_a_stall_after_every_finish_reason_is_whole_too() -> None:
+    stream = Stream(LAST, Quiet(1000.0))
+    assert await stream.all() == [FIRST, LAST, KEEP_ALIVE_COMMENT, b""]
+    assert (stream.end, stream.answer.ending) == (None, "closed")
+
+
 @pytest.mark.parametrize("cut", [(), (Disconnected("reset"),)], ids=["closed", "reset"])
 async def test_an_end_before_that_is_told_as_truncated(cut: tuple[Part, ...]) -> None:
     stream = Stream(NEXT, *cut)
