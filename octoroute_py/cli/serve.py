@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import gc
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 import msgspec
+import structlog
 import uvloop
 
 from octoroute_py.admission.auth import is_loopback
@@ -22,6 +23,8 @@ from octoroute_py.edge.server import bind, run
 from octoroute_py.telemetry.logs import configure_logs
 from octoroute_py.telemetry.scrub import Scrubber
 from octoroute_py.telemetry.sink import Sink
+
+_log = structlog.stdlib.get_logger("octoroute")
 
 
 @click.command(help="Run the gateway.")
@@ -45,9 +48,7 @@ def serve_forever(config: Config, load: LoadConfig, *, announce: Callable[[str],
         runner.run(serve(config, load, announce=announce or _say_listening))
 
 
-async def serve(
-    config: Config, load: LoadConfig, *, announce: Callable[[str], None], beside: Awaitable[None] | None = None
-) -> None:
+async def serve(config: Config, load: LoadConfig, *, announce: Callable[[str], None]) -> None:
     """The same inside an event loop."""
     refuse_unbuilt(config)
     sockets, management_port = _listen(config)
@@ -66,6 +67,8 @@ async def serve(
         )
         try:
             application = Application(config, load=load, sink=sink, scrubber=scrubber, generated=generated)
+            if management_port is not None:
+                _log.info("management routes listen apart", url=_url(config, sockets[-1]))
             url = _url(config, sockets[0])
             await run(application.app, config, _Hooks(application, lambda: announce(url)), sockets=sockets)
         finally:

@@ -367,6 +367,8 @@ class GatewayProtocol(asyncio.Protocol):
                 chunked = True
         if size > self.max_header_bytes or len(self._headers) > MAX_FIELDS:
             return _too_large_head()
+        if version not in ("1.1", "1.0"):
+            return BadRequest("This is not a valid HTTP/1.1 request.")
         if hosts != 1:
             return BadRequest("A request needs exactly one Host header.")
         if lengths > 1 or (chunked and (lengths or version == "1.0")):
@@ -378,9 +380,16 @@ class GatewayProtocol(asyncio.Protocol):
         return None
 
     def _refuse(self) -> None:
-        """Answer what never became a request, and close. While an answer is under way there is only the closing."""
+        """Answer what never became a whole request, and close; under an answer there is only the closing."""
         refusal, self._refusal = self._refusal, None
-        if self.cycle is None or self.cycle.response_complete:
+        cycle = self.cycle
+        if cycle is None or not self._body_open:
+            unanswered = cycle is None or cycle.response_complete
+        else:
+            unanswered = not cycle.response_started and not self._pipeline
+            cycle.disconnected = True  # whoever serves it is told that no more will come, and has no more say
+            cycle.wake()
+        if unanswered:
             error = refusal or BadRequest("This is not a valid HTTP/1.1 request.")
             body = error.body()
             self.transport.write(

@@ -129,9 +129,12 @@ class Relay:
 
     def _cut(self) -> bytes:
         """The upstream's bytes ended: whole by its finish reasons, or truncated."""
+        out = self._scan.end()
+        if self._scan.fault is not None:
+            return out + self._break(self._scan.fault)
         if self._scan.complete:
-            return self._end(None)
-        return self._break(Fault(kind=FaultKind.TRUNCATED))
+            return out + self._end(None)
+        return out + self._break(Fault(kind=FaultKind.TRUNCATED))
 
     def _break(self, fault: Fault) -> bytes:
         self.broken = True

@@ -47,6 +47,13 @@ class SseSplitter:
 
     def feed(self, data: bytes) -> list[Block]:
         """The events that `data` completes, in order."""
+        return self._cut(data, ended=False)
+
+    def end(self) -> list[Block]:
+        """The event that only the end of the stream completes: its blank line is a lone CR after a line that has LF."""
+        return self._cut(b"", ended=True)
+
+    def _cut(self, data: bytes, *, ended: bool) -> list[Block]:
         if self.too_large:
             return []
         held = self.held
@@ -56,7 +63,7 @@ class SseSplitter:
         blocks: list[Block] = []
         start = 0
         scan = self._scanned
-        while (end := self._end_of_event(start, scan)) > 0:
+        while (end := self._end_of_event(start, scan, ended=ended)) > 0:
             if end - start > self._max:
                 self.too_large = True
                 break
@@ -72,7 +79,7 @@ class SseSplitter:
         self._scanned = max(0, len(held) - 3)
         return blocks
 
-    def _end_of_event(self, start: int, scan: int) -> int:
+    def _end_of_event(self, start: int, scan: int, *, ended: bool) -> int:
         """Where the event that begins at `start` ends, 0 while it is not whole; bytes before `scan` hold no end."""
         held = self.held
         if start >= len(held):
@@ -90,7 +97,7 @@ class SseSplitter:
             return 0
         end = found.end()
         # Where lines end with LF or CRLF, a CR as the last byte so far is half of a line end: its LF belongs to it.
-        is_half = end == len(held) and held[end - 1] == 13 and held[end - 2] != 13
+        is_half = not ended and end == len(held) and held[end - 1] == 13 and held[end - 2] != 13
         return 0 if is_half else end
 
     def _block(self, raw: bytes) -> Block:

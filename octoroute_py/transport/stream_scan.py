@@ -106,7 +106,15 @@ class StreamScan:
             payloads = data[6:-2].split(b"\n\ndata: ")
             if data.count(b"\n") == 2 * len(payloads):
                 return self._feed_lines(data, payloads)
-        blocks = self._splitter.feed(data)
+        return self._feed_blocks(self._splitter.feed(data))
+
+    def end(self) -> bytes:
+        """The upstream's bytes are over: what of them was held back only because more might have followed."""
+        if self.done or self.fault is not None:
+            return b""
+        return self._feed_blocks(self._splitter.end())
+
+    def _feed_blocks(self, blocks: list[Block]) -> bytes:
         out = [block.raw for block in blocks if self._takes(block)]
         if self._splitter.too_large and self.fault is None and not self.done:
             self.fault = malformed("An event of the stream is too large.")

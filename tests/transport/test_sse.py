@@ -44,7 +44,8 @@ def payloads_by_the_book(stream: bytes) -> list[tuple[bytes, bytes | None]]:
 
 
 def feed_all(splitter: SseSplitter, chunks: list[bytes]) -> list[Block]:
-    return [block for chunk in chunks for block in splitter.feed(chunk)]
+    """The events of a stream that ends after these chunks."""
+    return [block for chunk in chunks for block in splitter.feed(chunk)] + splitter.end()
 
 
 def with_data(blocks: list[Block]) -> list[tuple[bytes, bytes | None]]:
@@ -92,7 +93,7 @@ def test_byte_by_byte_is_the_same_as_at_once(stream: bytes) -> None:
     splitter = SseSplitter()
     blocks = feed_all(splitter, [stream[i : i + 1] for i in range(len(stream))])
     assert b"".join(block.raw for block in blocks) + bytes(splitter.held) == stream
-    assert with_data(blocks) == with_data(SseSplitter().feed(stream))
+    assert with_data(blocks) == with_data(feed_all(SseSplitter(), [stream]))
 
 
 @pytest.mark.parametrize("odd", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1e"])
@@ -112,10 +113,12 @@ def test_a_crlf_cut_between_its_bytes_is_one_line_end() -> None:
     assert second.data == b"c"
 
 
-def test_an_event_whose_blank_line_is_a_lone_cr_comes_with_the_next_byte() -> None:
+def test_an_event_whose_blank_line_is_a_lone_cr_comes_with_the_next_byte_or_the_end() -> None:
     splitter = SseSplitter()
     assert splitter.feed(b"data: a\n\r") == []
     assert [block.raw for block in splitter.feed(b"d")] == [b"data: a\n\r"]
+    assert splitter.feed(b"ata: b\n\r") == []
+    assert [block.raw for block in splitter.end()] == [b"data: b\n\r"]
 
 
 def test_an_event_is_delivered_as_soon_as_its_blank_line_is_known() -> None:

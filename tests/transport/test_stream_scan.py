@@ -49,6 +49,25 @@ def test_events_pass_byte_for_byte_and_the_first_one_commits() -> None:
     assert (scan.done, scan.complete, scan.events, scan.fault) == (True, True, 3, None)
 
 
+def test_the_bytes_of_a_withheld_event_and_of_done_are_whole_wherever_a_crlf_is_cut() -> None:
+    scan = chat(withhold_usage=True)
+    first = chunk().replace(b"\n", b"\r\n")
+    usage, done = USAGE_EVENT.replace(b"\n", b"\r\n"), DONE.replace(b"\n", b"\r\n")
+    stream = first + usage + done
+    assert b"".join(scan.feed(stream[at : at + 1]) for at in range(len(stream))) == first + done
+    assert (scan.done, scan.usage) == (True, Usage(prompt=7, completion=3, cached=2))
+
+
+def test_the_end_of_the_stream_completes_an_event_whose_last_byte_is_a_lone_cr() -> None:
+    scan = chat()
+    last = DONE[:-1] + b"\r"
+    assert scan.feed(chunk() + last) == chunk()
+    assert scan.events == 1
+    assert scan.end() == last
+    assert (scan.done, scan.events) == (True, 2)
+    assert scan.end() == b""
+
+
 def test_a_partial_event_is_held_back() -> None:
     scan = chat()
     event = chunk("漢字")
