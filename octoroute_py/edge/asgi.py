@@ -18,12 +18,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from octoroute_py.core.errors import BadRequest, GatewayError, NotFound
 from octoroute_py.core.words import Role, Surface
 from octoroute_py.edge.admin import Reload
+from octoroute_py.edge.gate import path_is_plain
 from octoroute_py.edge.guard import Guarded
 from octoroute_py.edge.model_call import ModelCall
 from octoroute_py.edge.models import EndpointList, ListModels, OneModel
 from octoroute_py.edge.native import Native
 from octoroute_py.edge.ops import Operations
-from octoroute_py.edge.protocol import path_is_plain
 from octoroute_py.edge.wire_io import error_headers, request_id_of, send_error
 from octoroute_py.gateway.pipeline import Gateway
 
@@ -99,10 +99,10 @@ def build_app(
     )
     starlette.router.redirect_slashes = False
     direct = {} if cors_origins else {route.path: route.app for route in table if route.path in DIRECT_PATHS}
-    return Gate(starlette, direct=direct, management_port=management_port)
+    return Front(starlette, direct=direct, management_port=management_port)
 
 
-class Gate:
+class Front:
     """Refuses paths that mean one thing to a router and another to whatever stands before it (reliability F9).
 
     It also keeps the two listeners apart: health answers on both. `direct` maps the model calls' paths to their guarded

@@ -7,7 +7,7 @@ expression each.
 
 import asyncio
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import structlog
 from starlette.types import ASGIApp, Message
@@ -27,6 +27,7 @@ class Cycle:
 
     __slots__ = (
         "_chunked",
+        "_continued",
         "_delivered",
         "_head",
         "_left",
@@ -35,7 +36,6 @@ class Cycle:
         "_waiter",
         "body",
         "disconnected",
-        "expects_continue",
         "keep_alive",
         "more_body",
         "response_complete",
@@ -44,13 +44,11 @@ class Cycle:
         "task",
     )
 
-    def __init__(
-        self, protocol: "GatewayProtocol", scope: dict[str, object], *, keep_alive: bool, expects_continue: bool
-    ) -> None:
+    def __init__(self, protocol: "GatewayProtocol", scope: dict[str, object], *, keep_alive: bool) -> None:
         self._protocol = protocol
         self.scope = scope
         self.keep_alive = keep_alive
-        self.expects_continue = expects_continue
+        self._continued = False
         self.disconnected = False
         self.body = b""
         self.more_body = True
@@ -94,19 +92,26 @@ class Cycle:
     async def receive(self) -> Message:
         """The next part of the request body, or the news that the client left."""
         protocol = self._protocol
-        if self.expects_continue and not (self.body or self.response_started or protocol.transport.is_closing()):
-            protocol.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self.expects_continue = False
         while not (self.disconnected or self.response_complete):
             if not self._delivered and (self.body or not self.more_body):
                 self._delivered = not self.more_body
                 body, self.body = self.body, b""
                 return {"type": "http.request", "body": body, "more_body": self.more_body}
+            self._invite()
             protocol.resume_reading()
             self._waiter = protocol.loop.create_future()
             await self._waiter
             self._waiter = None
         return {"type": "http.disconnect"}
+
+    def _invite(self) -> None:
+        """Tell a client that asked first (`Expect: 100-continue`) to send its body, once."""
+        if not self._continued:
+            self._continued = True
+            headers = cast("list[tuple[bytes, bytes]]", self.scope["headers"])
+            asked = any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers)
+            if asked and not self.response_started and not self._protocol.transport.is_closing():
+                self._protocol.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     async def send(self, message: Message) -> None:
         """Put out a part of the answer; waits while the client takes nothing. A client that left is ignored."""

@@ -10,10 +10,8 @@ depend on anybody awaiting `receive`. uvicorn's server drives it: `connections`,
 """
 
 import asyncio
-import re
 from collections import deque
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, ClassVar, cast
 from urllib.parse import unquote
 
@@ -25,8 +23,8 @@ from uvicorn.server import ServerState
 from octoroute_py.core.errors import BadRequest, GatewayError
 from octoroute_py.core.ids import new_request_id
 from octoroute_py.edge.cycle import Cycle
+from octoroute_py.edge.gate import MAX_TARGET_BYTES, refusal_of, too_large_head
 
-MAX_FIELDS = 100
 HEAD_DEADLINE_S = 10.0
 """From a request's first byte to the end of its head."""
 BODY_PROGRESS_S = 30.0
@@ -35,29 +33,13 @@ IDLE_S = 75.0
 """An idle kept-alive connection is closed after this; also one that never sends anything."""
 WRITE_STALL_S = 60.0
 """A client that takes no byte for this long is cut off, and its upstream call with it."""
-MAX_TARGET_BYTES = 8 * 1024
 PAUSE_ABOVE_BYTES = 64 * 1024
 """Unread bytes of a request body at which reading waits for the handler."""
 MAX_PIPELINED = 16
 LINGER_S = 2.0
 """What a client that is refused before it has sent its whole body gets to read the answer."""
 
-_HOST = re.compile(rb"(?:[A-Za-z0-9_.~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
-_TRICKS = re.compile(rb"%2f|%5c|%00|//|[\\#]|(?:^|/)\.\.?(?:/|$)|%2e", re.IGNORECASE)
-_MODELS = b"/v1/models/"
 _PHRASES = {414: b"URI Too Long", 431: b"Request Header Fields Too Large"}
-
-
-@lru_cache(maxsize=128)
-def path_is_plain(raw_path: bytes) -> bool:
-    """Whether a raw path is free of encoded slashes, NUL, empty and dot segments (reliability F9).
-
-    Below /v1/models/ an encoded slash counts as a slash: OpenAI's clients encode the ones in a model's name, and
-    everything there is one route.
-    """
-    if raw_path.startswith(_MODELS):
-        raw_path = raw_path.replace(b"%2f", b"/").replace(b"%2F", b"/")
-    return raw_path.startswith(b"/") and _TRICKS.search(raw_path) is None
 
 
 class GatewayProtocol(asyncio.Protocol):
@@ -95,7 +77,6 @@ class GatewayProtocol(asyncio.Protocol):
         self._head_open = False
         self._body_open = False
         self._resuming = False
-        self._expects_continue = False
         self._head_seen = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -188,7 +169,7 @@ class GatewayProtocol(asyncio.Protocol):
             return
         if self._head_open:
             if self._head_seen > self.max_header_bytes + MAX_TARGET_BYTES:
-                self._refusal = _too_large_head()
+                self._refusal = too_large_head()
                 self._refuse()
             elif self._head_seen == 0:
                 self._since = self.loop.time()
@@ -240,7 +221,6 @@ class GatewayProtocol(asyncio.Protocol):
             self._url = b""
             self._headers = []
             self._head_open = True
-            self._expects_continue = False
             self._head_seen = 0
 
     def on_url(self, url: bytes) -> None:
@@ -260,7 +240,7 @@ class GatewayProtocol(asyncio.Protocol):
         self._head_open = False
         parser = self._parser
         version = parser.get_http_version()
-        self._refusal = self._gate(version)
+        self._refusal = refusal_of(self._headers, self._url, version=version, max_header_bytes=self.max_header_bytes)
         if self._refusal is not None:
             raise self._refusal
         raw_path, _, query = self._url.partition(b"?")
@@ -277,7 +257,7 @@ class GatewayProtocol(asyncio.Protocol):
         }
         self._body_open = True
         keep_alive = not self._last_answer and version != "1.0" and parser.should_keep_alive()
-        cycle = Cycle(self, scope, keep_alive=keep_alive, expects_continue=self._expects_continue)
+        cycle = Cycle(self, scope, keep_alive=keep_alive)
         if self.cycle is not None and not self.cycle.response_complete:
             self._queue(cycle)
         else:
@@ -344,40 +324,6 @@ class GatewayProtocol(asyncio.Protocol):
         if self._pipeline:
             self._start(self._pipeline.popleft())
         self.resume_reading()
-
-    # the gate
-
-    def _gate(self, version: str) -> GatewayError | None:
-        """Why this head is refused, or None. Checked in one pass over its fields."""
-        size = hosts = lengths = 0
-        chunked = False
-        for name, value in self._headers:
-            size += len(name) + len(value) + 4
-            if name == b"host":
-                hosts += 1
-                if _HOST.fullmatch(value) is None:
-                    return BadRequest("The Host header is not valid.")
-            elif name == b"content-length":
-                lengths += 1
-            elif name == b"expect":
-                self._expects_continue = value.lower() == b"100-continue"
-            elif name == b"transfer-encoding":
-                if chunked or value.strip().lower() != b"chunked":
-                    return BadRequest("Only the transfer coding 'chunked' is understood.")
-                chunked = True
-        if size > self.max_header_bytes or len(self._headers) > MAX_FIELDS:
-            return _too_large_head()
-        if version not in ("1.1", "1.0"):
-            return BadRequest("This is not a valid HTTP/1.1 request.")
-        if hosts != 1:
-            return BadRequest("A request needs exactly one Host header.")
-        if lengths > 1 or (chunked and (lengths or version == "1.0")):
-            return BadRequest("The length of the body is ambiguous.")
-        if len(self._url) > MAX_TARGET_BYTES:
-            return BadRequest("The request target is too long.", status=414, code="uri_too_long")
-        if not path_is_plain(self._url.partition(b"?")[0]):
-            return BadRequest("The request path is not a plain path.")
-        return None
 
     def _refuse(self) -> None:
         """Answer what never became a whole request, and close; under an answer there is only the closing."""
@@ -473,10 +419,6 @@ class GatewayProtocol(asyncio.Protocol):
             return
         self._stall_left = left
         self._stall = self.loop.call_later(WRITE_STALL_S, self._check_stall)
-
-
-def _too_large_head() -> GatewayError:
-    return BadRequest("The request's headers are too large.", status=431, code="headers_too_large")
 
 
 def protocol_for(max_header_bytes: int) -> type[GatewayProtocol]:

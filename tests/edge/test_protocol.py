@@ -11,17 +11,15 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
+from octoroute_py.edge.gate import MAX_FIELDS, MAX_TARGET_BYTES, path_is_plain
 from octoroute_py.edge.protocol import (
     BODY_PROGRESS_S,
     HEAD_DEADLINE_S,
     IDLE_S,
-    MAX_FIELDS,
     MAX_PIPELINED,
-    MAX_TARGET_BYTES,
     PAUSE_ABOVE_BYTES,
     WRITE_STALL_S,
     GatewayProtocol,
-    path_is_plain,
     protocol_for,
 )
 
