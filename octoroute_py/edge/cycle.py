@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _log = structlog.stdlib.get_logger("octoroute.edge")
 
 _FAILED = b'{"error":{"message":"The gateway failed.","type":"server_error","param":null,"code":"internal_error"}}'
+BODY_FOLLOWS = "octoroute.body_follows"
+"""Key of a `http.response.start` whose first body message is sent at once: the head need not go by itself."""
 _NO_BODY = frozenset({204, 304})
 
 
@@ -123,13 +125,15 @@ class Cycle:
         kind = message["type"]
         if not self.response_started and kind == "http.response.start":
             self._start(message["status"], message.get("headers", ()))
+            if BODY_FOLLOWS not in message:
+                protocol.loop.call_soon(self._flush)
         elif self.response_started and not self.response_complete and kind == "http.response.body":
             self._write(message.get("body", b""), more=message.get("more_body", False))
         else:
             raise RuntimeError(f"{kind} is out of turn")
 
     def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Make the response head, and hold it until the body comes or this turn of the event loop is over."""
+        """Make the response head and hold it."""
         self.response_started = True
         length: bytes | None = None
         parts = [STATUS_LINE[status]]
@@ -151,7 +155,6 @@ class Cycle:
         if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
             raise RuntimeError("a response header would break its line")
         self._head = head + b"\r\n"
-        self._protocol.loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         head, self._head = self._head, None

@@ -29,6 +29,9 @@ _log = structlog.stdlib.get_logger("octoroute.edge")
 class ClientConnection(Protocol):
     """What our own HTTP protocol offers to handlers; other ASGI servers offer nothing of the kind."""
 
+    loop: asyncio.AbstractEventLoop
+    """The event loop of the connection."""
+
     def watch(self, on_gone: Callable[[], None] | None) -> None:
         """Call back when the client leaves."""
         ...
@@ -133,10 +136,11 @@ class Exchange:
 
     def watch(self) -> None:
         """From now on a client that leaves cancels the request, whatever it is waiting for."""
-        self._ctx.task = asyncio.current_task()
         if self._connection is not None:
+            self._ctx.task = asyncio.current_task(self._connection.loop)
             self._connection.watch(self._ctx.leave)
         else:
+            self._ctx.task = asyncio.current_task()
             self._watcher = asyncio.create_task(self._await_disconnect())
 
     async def _await_disconnect(self) -> None:

@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from octoroute_py.core.errors import BadRequest, GatewayError
 from octoroute_py.core.ids import new_request_id, safe_request_id
+from octoroute_py.edge.cycle import BODY_FOLLOWS
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -69,6 +70,7 @@ async def send_bytes(send: Send, status: int, body: bytes, headers: Iterable[tup
             "type": "http.response.start",
             "status": status,
             "headers": [*headers, (b"content-length", b"%d" % len(body))],
+            BODY_FOLLOWS: True,
         }
     )
     await send({"type": "http.response.body", "body": body})

@@ -174,9 +174,12 @@ class Metrics:
         """An endpoint reported these token counts for one answer."""
         counts = self._endpoints.get(endpoint_id, self._other).tokens
         # A counter never falls, whatever an upstream reports.
-        counts[0] += max(usage.prompt, 0)
-        counts[1] += max(usage.completion, 0)
-        counts[2] += max(usage.cached, 0)
+        if usage.prompt > 0:
+            counts[0] += usage.prompt
+        if usage.completion > 0:
+            counts[1] += usage.completion
+        if usage.cached > 0:
+            counts[2] += usage.cached
 
     def mid_stream_failure(self, endpoint_id: str) -> None:
         """A stream broke after its first event had left for the client."""

@@ -1,8 +1,8 @@
 """Distributions of durations: buckets for Prometheus, and a window for exact percentiles."""
 
 import math
-from array import array
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Sequence
 
 import msgspec
@@ -48,24 +48,16 @@ class Percentiles(msgspec.Struct, frozen=True):
 class Window:
     """The last `size` values."""
 
-    __slots__ = ("_next", "_size", "_values")
+    __slots__ = ("_values", "add")
 
     def __init__(self, size: int) -> None:
-        self._size = size
-        self._values = array("d")
-        self._next = 0
-
-    def add(self, value: float) -> None:
+        self._values: deque[float] = deque(maxlen=size)
+        self.add = self._values.append
         """Take in a value in place of the oldest one."""
-        if len(self._values) < self._size:
-            self._values.append(value)
-        else:
-            self._values[self._next] = value
-            self._next = (self._next + 1) % self._size
 
     def percentiles(self) -> Percentiles | None:
         """Nearest-rank percentiles of the values it holds, None while there are none."""
-        ordered = sorted(self._values)
+        ordered = sorted(self._values.copy())
         if not ordered:
             return None
 

@@ -101,12 +101,9 @@ def request_fields(config: EndpointConfig) -> Headers:
 
 def field_lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Header fields as they stand on the wire. Raises ValueError when a name or value would break its line."""
-    block = b""
-    count = 0
-    for field in fields:
-        block += b"%b: %b\r\n" % field
-        count += 1
-    if len(block.translate(None, b"\r\n\0")) != len(block) - 2 * count:
+    lines = [b"%b: %b\r\n" % field for field in fields]
+    block = b"".join(lines)
+    if block.count(b"\n") != len(lines) or block.count(b"\r") != len(lines) or b"\0" in block:
         raise ValueError("a header field holds a line break or NUL")
     return block
 
