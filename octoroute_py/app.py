@@ -136,6 +136,7 @@ class Application:
         try:
             yield
         finally:
+            self.gateway.settle()
             prober.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await prober

@@ -60,6 +60,7 @@ class Operations:
     async def metrics(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /metrics, rendered off the event loop; `?family=` serves one family alone."""
         asked = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True).get("family")
+        self._gateway.settle()
         try:
             page = await asyncio.to_thread(self._gateway.metrics.render, asked[0] if asked else None)
         except ValueError:
@@ -71,6 +72,7 @@ class Operations:
 
     async def info(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /info: open basics; config and endpoints for whoever may view them."""
+        self._gateway.settle()
         metrics = self._gateway.metrics
         durations = metrics.percentiles()
         body: dict[str, object] = {
@@ -87,6 +89,7 @@ class Operations:
         await send_json(scope, send, body)
 
     def _liveness(self) -> dict[str, object]:
+        self._gateway.settle()
         counters = self._gateway.metrics.counters()
         return {
             "status": "healthy",
