@@ -5,13 +5,72 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import tomli
 
 from octoroute_py.config import schema
 from octoroute_py.config.load import parse_config
 from octoroute_py.config.problems import InvalidConfig
 from octoroute_py.config.template import NAME, template
+from octoroute_py.core.words import Tier
+from octoroute_py.gateway.timers import (
+    BUFFERED_DEADLINE_S,
+    CONNECT_LOCAL_S,
+    CONNECT_REMOTE_S,
+    FIRST_EVENT_S,
+    SILENCE_S,
+    STREAM_DEADLINE_S,
+    WHOLE_ANSWER_S,
+)
 
 ROOT = Path(__file__).parents[2]
+TABLES: dict[str, type[msgspec.Struct]] = {
+    "server": schema.ServerConfig,
+    "models": schema.EndpointConfig,
+    "routing": schema.RoutingConfig,
+    "timeouts": schema.TimeoutsConfig,
+    "retry": schema.RetryConfig,
+    "breaker": schema.BreakerConfig,
+    "health": schema.HealthConfig,
+    "limits": schema.LimitsConfig,
+    "auth": schema.AuthConfig,
+    "admin": schema.AdminConfig,
+    "observability": schema.ObservabilityConfig,
+    "cors": schema.CorsConfig,
+}
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """One `#key = value  # comment` line of a table that is no example."""
+
+    table: str
+    key: str
+    value: str
+    comment: str
+
+    @property
+    def an_example(self) -> bool:
+        return "absent:" in self.comment
+
+    @property
+    def default(self) -> object:
+        """What holds without the line, as TOML would give it."""
+        field = {each.name: each for each in msgspec.structs.fields(TABLES[self.table])}.get(self.key)
+        if field is None or field.default is msgspec.NODEFAULT:
+            return None
+        plain = msgspec.to_builtins(field.default)
+        return list(plain) if isinstance(plain, tuple) else plain
+
+
+def shown_settings() -> list[Shown]:
+    """The commented settings of the template, in order."""
+    shown = []
+    table, example = "", False
+    for line in template().splitlines():
+        if heading := re.match(r"#?\[+(\w+)(?:\.\w+)?\]+(?:\s+# (\w*))?", line):
+            table, example = heading[1], heading[2] == "example"
+        elif not example and (setting := re.fullmatch(r"#(\w+) = (.+?)(?:\s{2,}# (.*))?", line)):
+            shown.append(Shown(table, setting[1], setting[2], setting[3] or ""))
+    return shown
 
 
 def test_the_repository_shows_the_same_file() -> None:
@@ -22,6 +81,7 @@ def test_it_is_valid_without_any_variable_and_asks_for_nothing_unbuilt() -> None
     config = parse_config(template())
     assert config.unbuilt == ()
     assert config.routing.strategy is schema.StrategyName.RULE
+    assert config.routing.default_tier is Tier.BALANCED
     assert len(config.endpoints) == 3
 
 
@@ -32,11 +92,41 @@ def test_its_comments_are_settings_that_exist() -> None:
     # the files and variables it gives as examples are not there; nothing else is wrong
     assert {problem.path for problem in caught.value.problems} == {
         "server.tls.cert_file",
+        "server.tls.key_file",
         "server.tls.client_ca_file",
         "models.fast[0].api_key_file",
         "models.fast[0].ca_file",
         "auth.keys[0].env",
     }
+
+
+def test_its_commented_values_are_the_defaults() -> None:
+    defaults = [each for each in shown_settings() if not each.an_example]
+    assert len(defaults) > 30
+    wrong = [each for each in defaults if tomli.loads(f"a = {each.value}")["a"] != each.default]
+    assert wrong == []
+
+
+def test_its_examples_are_of_settings_without_a_default() -> None:
+    examples = [each for each in shown_settings() if each.an_example]
+    assert len(examples) > 15
+    # where an endpoint is, is worked out from its URL, and its headers begin empty
+    with_default = {each.key for each in examples if each.default is not None} - {"location", "headers"}
+    assert with_default == set()
+
+
+def test_it_tells_the_limits_that_hold_without_it() -> None:
+    text = template()
+    assert {each.key: each.comment for each in shown_settings() if each.table == "timeouts"} == {
+        "fast": f"absent: {FIRST_EVENT_S[Tier.FAST]:g} to a stream's first event, "
+        f"{WHOLE_ANSWER_S[Tier.FAST]:g} for a whole buffered answer",
+        "balanced": f"absent: {FIRST_EVENT_S[Tier.BALANCED]:g} and {WHOLE_ANSWER_S[Tier.BALANCED]:g}",
+        "deep": f"absent: {FIRST_EVENT_S[Tier.DEEP]:g} and {WHOLE_ANSWER_S[Tier.DEEP]:g}",
+    }
+    assert "absent: {:g} fast, {:g} balanced, {:g} deep".format(*SILENCE_S.values()) in text
+    assert f"absent: {CONNECT_LOCAL_S:g} for location local, {CONNECT_REMOTE_S:g} elsewhere" in text
+    assert "{:g} s fast, {:g} s balanced, {:g} s deep for streams".format(*STREAM_DEADLINE_S.values()) in text
+    assert "{:g}, {:g} and {:g} s buffered".format(*BUFFERED_DEADLINE_S.values()) in text
 
 
 def test_it_shows_every_setting_there_is() -> None:
