@@ -1,6 +1,9 @@
 """The plain tables of the document, one function each: defaults and bounds of contract §2."""
 
+import os
+import re
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -44,6 +47,8 @@ LOG_LEVELS: dict[str, LogLevel] = {
 }
 """Level names as written in files and LOG_LEVEL, octoroute 1.0.0's among them."""
 
+_PEM_NAME = re.compile(r"[\w./ -]{1,200}\.(pem|crt|cer|key)")
+
 
 def read_server(table: Table, base_dir: Path) -> ServerConfig:
     """`[server]` and `[server.tls]`."""
@@ -67,12 +72,13 @@ def _tls(table: Table, base_dir: Path) -> TlsConfig | None:
     if cert is None or key is None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        # the empty password keeps OpenSSL from asking on the terminal
-        context.load_cert_chain(base_dir / cert, base_dir / key, password="")
-    except (OSError, ValueError):
-        table.problem("cert_file", "with key_file: no readable PEM certificate and its unencrypted key")
-    if client_ca is not None:
+    if _all_there(table, base_dir, {"cert_file": cert, "key_file": key}):
+        try:
+            # the empty password keeps OpenSSL from asking on the terminal
+            context.load_cert_chain(base_dir / cert, base_dir / key, password="")
+        except (OSError, ValueError):
+            table.problem("cert_file", "with key_file: no readable PEM certificate and its unencrypted key")
+    if client_ca is not None and _all_there(table, base_dir, {"client_ca_file": client_ca}):
         try:
             context.load_verify_locations(base_dir / client_ca)
         except (OSError, ValueError):
@@ -82,6 +88,16 @@ def _tls(table: Table, base_dir: Path) -> TlsConfig | None:
         key_file=base_dir / key,
         client_ca_file=None if client_ca is None else base_dir / client_ca,
     )
+
+
+def _all_there(table: Table, base_dir: Path, named: Mapping[str, str]) -> bool:
+    """Whether all of these files exist; notes each that does not."""
+    missing = [key for key, name in named.items() if not os.path.exists(base_dir / name)]
+    for key in missing:
+        # whatever does not look like such a file may be a secret in the wrong place
+        shown = named[key] if _PEM_NAME.fullmatch(named[key]) else "the file named here"
+        table.problem(key, f"{shown}: no such file")
+    return not missing
 
 
 def read_admin(table: Table) -> AdminConfig:

@@ -247,10 +247,27 @@ def test_a_setting_outside_its_bounds_is_told(setting: str, message: str) -> Non
     assert "hunter22" not in line
 
 
-def test_tls_files_that_cannot_be_used_are_told() -> None:
-    lines = problems_of(MINIMAL + '[server.tls]\ncert_file = "missing.pem"\nkey_file = "missing.key"')
+def test_tls_files_that_do_not_exist_are_named() -> None:
+    lines = problems_of(
+        MINIMAL + '[server.tls]\ncert_file = "no.pem"\nkey_file = "sk-canary-0123"\nclient_ca_file = "tls/ca.crt"'
+    )
     assert lines == [
-        "config.toml:14: server.tls.cert_file: with key_file: no readable PEM certificate and its unencrypted key"
+        "config.toml:14: server.tls.cert_file: no.pem: no such file",
+        "config.toml:15: server.tls.key_file: the file named here: no such file",
+        "config.toml:16: server.tls.client_ca_file: tls/ca.crt: no such file",
+    ]
+
+
+def test_tls_files_that_hold_something_else_are_told(tmp_path: Path) -> None:
+    (tmp_path / "text.pem").write_text("no certificate")
+    tls = '[server.tls]\ncert_file = "text.pem"\nkey_file = "text.pem"\nclient_ca_file = "text.pem"'
+    path = tmp_path / "config.toml"
+    path.write_text(MINIMAL + tls)
+    with pytest.raises(InvalidConfig) as caught:
+        load_config(path, env={})
+    assert [(problem.path, problem.message) for problem in caught.value.problems] == [
+        ("server.tls.cert_file", "with key_file: no readable PEM certificate and its unencrypted key"),
+        ("server.tls.client_ca_file", "the file named here cannot be read as PEM certificates"),
     ]
 
 
