@@ -11,6 +11,11 @@ from octoroute_py.cli.options import output_option, write_new
 PORTS = (("Ollama", 11434), ("LM Studio", 1234), ("llama.cpp", 8080), ("vLLM", 8000))
 """Where the usual servers listen unless told otherwise."""
 
+_NEXT = (
+    "start one and try again; for one elsewhere, run `octoroute config -o config.toml` and put its URL there; "
+    "`octoroute demo` needs none"
+)
+
 
 def _named_port(text: str) -> tuple[str, int]:
     label, _, port = text.rpartition("=")
@@ -28,7 +33,7 @@ def command(output: Path | None, ports: tuple[str, ...]) -> None:
     servers = asyncio.run(_find(looked_at))
     if not servers:
         places = ", ".join(f"{label} at {port}" for label, port in looked_at)
-        raise click.ClickException(f"no model server answered on 127.0.0.1 (looked for {places})")
+        raise click.ClickException(f"no model server answered on 127.0.0.1 (looked for {places}); {_NEXT}")
     chosen = drafts(servers)
     # without -o the configuration itself goes to stdout, so that it can be redirected
     for line in _listing(servers):
@@ -57,6 +62,10 @@ async def _find(ports: tuple[tuple[str, int], ...]) -> list[Server]:
 def _listing(servers: list[Server]) -> list[str]:
     lines = []
     for server in servers:
-        lines.append(f"{server.label} at 127.0.0.1:{server.port}: {len(server.models)} models")
+        lines.append(f"{server.label} at 127.0.0.1:{server.port}: {_models(len(server.models))}")
         lines += [f"  {model}{'' if is_chat_model(model) else ' (left out)'}" for model in server.models]
     return lines
+
+
+def _models(count: int) -> str:
+    return "1 model" if count == 1 else f"{count} models"

@@ -85,7 +85,7 @@ def config_text(chosen: Sequence[Draft]) -> str:
         if draft.model != draft.name:
             lines.append(f"model = {toml_string(draft.model)}")
         lines.append("")
-    lines += ["[routing]", 'strategy = "rule"', ""]
+    lines += ["[routing]", 'strategy = "rule"', 'default_tier = "balanced"', ""]
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -12,10 +13,12 @@ _CONNECT_S = 3.0
 _WHOLE_S = 10.0
 _MOST_BYTES = 4 * 1024 * 1024
 _AT_ONCE = 16
+_MOST_NAMED = 5
+_LONGEST_NAME = 200
 
 
 class ProbeResult(msgspec.Struct, frozen=True):
-    """What one endpoint said, in a few words that carry nothing of its own text."""
+    """What one endpoint said, in a few words that carry nothing of its own text but names of models."""
 
     endpoint_id: str
     ok: bool
@@ -48,7 +51,7 @@ async def _probe_one(endpoint: EndpointConfig, transport: Transport) -> ProbeRes
         return ProbeResult(endpoint.id, ok=False, said=_failure(error))
     finally:
         await transport.aclose()
-    ok, said = _verdict(answer.status, body, endpoint.model)
+    ok, said = _verdict(answer.status, body, endpoint)
     return ProbeResult(endpoint.id, ok=ok, said=said)
 
 
@@ -60,19 +63,34 @@ def _failure(error: TransportError) -> str:
     return "connected, but its answer is no clean HTTP"
 
 
-def _verdict(status: int, body: bytes, model: str) -> tuple[bool, str]:
+def _verdict(status: int, body: bytes, endpoint: EndpointConfig) -> tuple[bool, str]:
     if status in (401, 403):
         return False, f"status {status}: it does not accept the credential"
     if status in (404, 405):
-        return True, f"status {status}: answers, but lists no models at /models; is base_url right?"
+        return True, f"status {status}: answers, but lists no models at /models; {_advice(endpoint.base_url)}"
     if not 200 <= status < 300:
         return False, f"status {status}"
     models = model_ids(body)
     if models is None:
         return True, "ok, though its list of models is not readable"
-    if model not in models:
-        return True, f"ok, though the model {model} is not among the {len(models)} it lists"
+    if endpoint.model not in models:
+        return True, f"ok, though it does not list the model {endpoint.model}; {_there(models)}"
     return True, "ok"
+
+
+def _advice(base_url: str) -> str:
+    if urlsplit(base_url).path:
+        return "is base_url right?"
+    return f'is it base_url = "{base_url}/v1"?'
+
+
+def _there(models: list[str]) -> str:
+    """The first few models of a list; names that would disturb a terminal are only counted."""
+    shown = [name for name in models if name.isprintable() and 0 < len(name) <= _LONGEST_NAME][:_MOST_NAMED]
+    if not shown:
+        return f"it lists {len(models)}"
+    more = len(models) - len(shown)
+    return f"it has {', '.join(shown)}" + (f" and {more} more" if more else "")
 
 
 class _Model(msgspec.Struct):

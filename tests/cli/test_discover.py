@@ -68,6 +68,8 @@ def test_what_is_found_is_listed_and_written(serve: Serve, closed_port: int, tmp
     result = CliRunner().invoke(cli, ["discover", "-o", str(path), *ports])
     assert result.exit_code == 0, result.output
     assert "nomic-embed-text (left out)" in result.stdout
+    assert f"Ollama at 127.0.0.1:{ollama}: 2 models\n" in result.stdout
+    assert f"vLLM at 127.0.0.1:{vllm}: 1 model\n" in result.stdout
     config = parse_config(path.read_text())
     assert [(each.name, each.base_url) for each in config.endpoints] == [
         ("qwen3:8b", f"http://127.0.0.1:{ollama}/v1"),
@@ -86,10 +88,11 @@ def test_without_a_file_the_configuration_alone_goes_to_stdout(serve: Serve) -> 
     assert "qwen3:8b" in result.stderr
 
 
-def test_nothing_found_is_told_with_where_it_looked(closed_port: int) -> None:
+def test_nothing_found_is_told_with_where_it_looked_and_what_to_do(closed_port: int) -> None:
     result = CliRunner().invoke(cli, ["discover", f"--port=Ollama={closed_port}"])
     assert result.exit_code == 1
     assert f"Ollama at {closed_port}" in result.stderr
+    assert "octoroute config -o config.toml" in result.stderr
 
 
 @pytest.mark.parametrize(

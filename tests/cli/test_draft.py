@@ -72,6 +72,10 @@ def test_a_single_model_serves_every_tier_under_three_names() -> None:
     ]
 
 
+def test_what_no_rule_decides_goes_to_the_middle_tier() -> None:
+    assert parse_config(config_text(drafts([Server("Ollama", 1, ("a-8b",))]))).routing.default_tier is Tier.BALANCED
+
+
 def test_models_go_to_their_tiers_and_gaps_are_filled_by_the_nearest() -> None:
     found = written(Server("Ollama", 1, ("llama3.2:3b", "llama3.1:8b")), Server("vLLM", 2, ("qwen3-30b",)))
     assert [(tier, name) for tier, name, _, _ in found] == [

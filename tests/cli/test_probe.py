@@ -73,7 +73,13 @@ async def probe(transport: Scripted) -> ProbeResult:
     ("outcome", "ok", "said"),
     [
         (Answer(200, listing("m", "n")), True, "ok"),
-        (Answer(200, listing("n")), True, "ok, though the model m is not among the 1 it lists"),
+        (Answer(200, listing("n")), True, "ok, though it does not list the model m; it has n"),
+        (
+            Answer(200, listing("\x1b[2J", *"abcdef")),
+            True,
+            "ok, though it does not list the model m; it has a, b, c, d, e and 2 more",
+        ),
+        (Answer(200, listing("\n", "")), True, "ok, though it does not list the model m; it lists 2"),
         (Answer(200, b"hello"), True, "ok, though its list of models is not readable"),
         (Answer(401, b""), False, "status 401: it does not accept the credential"),
         (Answer(404, b""), True, "status 404: answers, but lists no models at /models; is base_url right?"),
@@ -89,6 +95,17 @@ async def test_an_endpoint_is_told_in_a_few_words(outcome: Answer | TransportErr
     assert [(request.method, request.path) for request in transport.asked] == [("GET", "/models")]
     assert transport.closed
     assert not isinstance(outcome, Answer) or outcome.closed
+
+
+async def test_a_url_without_a_path_that_lists_nothing_gets_one_suggested() -> None:
+    from msgspec.structs import replace
+
+    endpoint = replace(ENDPOINT, base_url="http://127.0.0.1:1")
+    (result,) = await probe_all([endpoint], make_transport=lambda _: Scripted(Answer(404, b"")))
+    assert (result.ok, result.said) == (
+        True,
+        'status 404: answers, but lists no models at /models; is it base_url = "http://127.0.0.1:1/v1"?',
+    )
 
 
 async def test_results_keep_the_order_of_the_endpoints() -> None:
