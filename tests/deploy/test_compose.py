@@ -49,6 +49,11 @@ def bind_mounts(service: Service) -> dict[str, str]:
     return {parts[0]: parts[1] for parts in mounts if parts[0].startswith((".", "/"))}
 
 
+def needed_env_files(service: Service) -> list[str]:
+    """Every `env_file` without which the service does not start."""
+    return [entry["path"] for entry in service.spec.get("env_file", []) if entry.get("required", True)]
+
+
 def named_volumes(service: Service) -> dict[str, str]:
     """Volume name to container path of every named volume."""
     mounts = [entry.split(":") for entry in service.spec.get("volumes", [])]
@@ -66,7 +71,7 @@ def test_the_compose_file_fits_the_compose_specification(compose: dict[str, Any]
 
 
 def test_every_file_named_exists(services: dict[str, Service], dockerfile: Dockerfile) -> None:
-    named = [host for service in services.values() for host in bind_mounts(service)]
+    named = [host for service in services.values() for host in (*bind_mounts(service), *needed_env_files(service))]
     copies = re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile.text, re.MULTILINE)
     named += [path for line in copies for path in line.split()]
     assert len(named) > 5
@@ -116,7 +121,7 @@ def test_the_config_names_the_simulators_where_they_listen(services: dict[str, S
         listening[tier] = f"http://{name}:{service.port}/v1"
     assert named == listening
     assert list(named) == ["fast", "balanced", "deep"]
-    assert config["routing"]["strategy"] == "rule"
+    assert config["routing"] == {"strategy": "rule", "default_tier": "balanced"}
 
 
 def test_prometheus_scrapes_services_where_they_listen(services: dict[str, Service]) -> None:
@@ -151,6 +156,15 @@ def test_the_gateway_keeps_its_state_and_may_not_change_its_config(services: dic
     assert gateway.argv[gateway.argv.index("-c") + 1] == f"{STATE}/config.toml"
     assert named_volumes(gateway) == {"octoroute-state": STATE}
     assert f"./deploy/compose.toml:{STATE}/config.toml:ro" in gateway.spec["volumes"]
+
+
+def test_upstream_credentials_have_a_file_that_is_never_committed(services: dict[str, Service]) -> None:
+    assert services["gateway"].spec["env_file"] == [{"path": "./gateway.env", "required": False}]
+    assert "gateway.env" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+def test_the_gateway_reaches_model_servers_on_the_docker_host(services: dict[str, Service]) -> None:
+    assert services["gateway"].spec["extra_hosts"] == ["host.docker.internal:host-gateway"]
 
 
 def test_the_gateway_may_drain_before_it_is_killed(services: dict[str, Service]) -> None:
