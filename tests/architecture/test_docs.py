@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from octoroute_py.config.load import parse_config
+from octoroute_py.core.words import Tier
 from tests.fakes.repository import ROOT, repository_files, rooms
 
 FLAG = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
@@ -58,6 +60,19 @@ def test_paths_named_in_the_readme_exist() -> None:
     )
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_configurations_in_the_readme_are_valid() -> None:
+    blocks = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    whole = [block for block in blocks if "[[models." in block]
+    assert len(whole) > 1
+    parts = "".join(block for block in blocks if block not in whole)
+    for block in whole:
+        named = re.findall(r'env = "(\w+)"', block + parts)
+        env = {name: f"okr-canary-{number:04}" for number, name in enumerate(named)}
+        config = parse_config(block + parts, env=env)
+        assert config.routing.default_tier is Tier.BALANCED
+        assert config.auth.keys
 
 
 @pytest.mark.parametrize("name", documented_commands())

@@ -94,7 +94,7 @@ async def test_the_readmes_python_snippet_runs(demo: RunningGateway) -> None:
 
 
 async def test_the_readmes_curl_line_works(demo: RunningGateway) -> None:
-    check_stream(await run_curl(fenced("sh", "curl http").replace(README_URL, demo.url)))
+    check_stream(await run_curl(fenced("sh", '"stream": true').replace(README_URL, demo.url)))
 
 
 async def test_the_pages_that_the_demo_names_exist(demo: RunningGateway) -> None:
