@@ -32,6 +32,7 @@ from octoroute_py.telemetry.sink import Sink
 from octoroute_py.tiers.endpoint import Endpoint
 from octoroute_py.tiers.health import HealthProber
 from octoroute_py.tiers.table import TierTable
+from octoroute_py.tiers.watch import EndpointWatch
 from octoroute_py.transport.base import Transport, UpstreamRequest
 from octoroute_py.transport.connect import TransportMaker
 
@@ -39,6 +40,10 @@ _log = structlog.stdlib.get_logger("octoroute")
 
 PROBE_CONNECT_S = 3.0
 PROBE_MAX_BYTES = 4 * 1024 * 1024
+WATCH_S = 1.0
+"""How often the log learns which endpoints went out or came back."""
+WATCH_AGAIN_S = 60.0
+"""The wait after a look that failed: a defect shall not fill the log."""
 
 LoadConfig = Callable[[], Config]
 """Reads the configuration again, as at the start; raises ConfigError."""
@@ -133,26 +138,22 @@ class Application:
     @contextlib.asynccontextmanager
     async def _lifespan(self) -> AsyncIterator[None]:
         prober = asyncio.create_task(self._prober.run(), name="health-prober")
+        watcher = asyncio.create_task(self._watch(), name="endpoint-watch")
         try:
             yield
         finally:
             self.gateway.settle()
-            prober.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await prober
+            for task in (prober, watcher):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
             transports = [endpoint.transport for endpoint in self.gateway.snapshot.table.endpoints]
             closing = [transport.aclose() for transport in (*transports, *self._probes.values())]
             await asyncio.gather(*closing, *self._closing)
 
     def _access(self, config: Config) -> Access:
         # The listeners stay where they were opened, whatever a reloaded file says: so does what a stranger may do.
-        return Access(
-            config.auth,
-            loopback=self._loopback,
-            generated=self._generated,
-            wrong_keys=self._wrong_keys,
-            origins=config.cors.origins,
-        )
+        return Access(config.auth, loopback=self._loopback, generated=self._generated, wrong_keys=self._wrong_keys)
 
     def _make_transport(self, config: EndpointConfig) -> Transport:
         try:
@@ -178,6 +179,18 @@ class Application:
     def _prober_failed(self, failure_type: str) -> None:
         self.gateway.metrics.health_task_failure(BackgroundFailure(failure_type))
         _log.error("health probing broke and is started again", failure_type=failure_type, exc_info=True)
+
+    async def _watch(self) -> None:
+        """Say in the log who went out or came back, until cancelled."""
+        watch = EndpointWatch()
+        while True:
+            wait_s = WATCH_S
+            try:
+                log_changes(watch, self.gateway.snapshot.table, clock.monotonic())
+            except Exception:  # noqa: BLE001 - a worker loop outlives its bugs and reports them
+                _log.error("watching the endpoints broke and goes on in a minute", exc_info=True)
+                wait_s = WATCH_AGAIN_S
+            await asyncio.sleep(wait_s)
 
     def _close_later(self, transport: Transport) -> None:
         task = asyncio.create_task(transport.aclose())
@@ -205,6 +218,22 @@ def make_snapshot(config: Config, table: TierTable, router: WithDefault, *, gene
         gated=any(e.capabilities is not None or e.context_window is not None for e in config.endpoints),
         header_rules=any(rule.enabled and rule.when.header for rule in config.routing.rules),
     )
+
+
+def log_changes(watch: EndpointWatch, table: TierTable, now: float) -> None:
+    """One line for each endpoint and tier that went out or came back since the watch's last look."""
+    for change in watch.changes(table, now):
+        if change.after is None:
+            _log.info("endpoint back", endpoint=change.endpoint_id)
+        else:
+            known = {} if change.back_in_s is None else {"for_s": round(change.back_in_s, 1)}
+            because = change.after.value
+            _log.warning("endpoint out", endpoint=change.endpoint_id, tier=change.tier.value, because=because, **known)
+    for tier_change in watch.tier_changes(table, now):
+        if tier_change.out:
+            _log.warning("tier out", tier=tier_change.tier.value)
+        else:
+            _log.info("tier back", tier=tier_change.tier.value)
 
 
 def refuse_unbuilt(config: Config) -> None:

@@ -19,7 +19,7 @@ from octoroute_py.cli.options import config_option, read_config
 from octoroute_py.config.environment import Overrides
 from octoroute_py.config.schema import AuthMode, Config, KeyConfig
 from octoroute_py.core import clock
-from octoroute_py.edge.server import CannotListen, bind, run
+from octoroute_py.edge.server import bind, run
 from octoroute_py.telemetry.logs import configure_logs
 from octoroute_py.telemetry.scrub import Scrubber
 from octoroute_py.telemetry.sink import Sink
@@ -69,8 +69,10 @@ async def serve(config: Config, load: LoadConfig, *, announce: Callable[[str], N
             application = Application(config, load=load, sink=sink, scrubber=scrubber, generated=generated)
             if management_port is not None:
                 _log.info("management routes listen apart", url=_url(config, sockets[-1]))
+            _warn_of_open_doors(config)
             url = _url(config, sockets[0])
-            await run(application.app, config, _Hooks(application, lambda: announce(url)), sockets=sockets)
+            hooks = _Hooks(application, lambda: announce(url), drain_s=config.server.drain_seconds)
+            await run(application.app, config, hooks, sockets=sockets)
         finally:
             sink.close()
 
@@ -78,9 +80,10 @@ async def serve(config: Config, load: LoadConfig, *, announce: Callable[[str], N
 class _Hooks:
     """Passes the server's signals on to the application."""
 
-    def __init__(self, application: Application, on_ready: Callable[[], None]) -> None:
+    def __init__(self, application: Application, on_ready: Callable[[], None], *, drain_s: float) -> None:
         self._application = application
         self._on_ready = on_ready
+        self._drain_s = drain_s
 
     def ready(self) -> None:
         """What start-up left behind is never looked at again by the collector: its pauses fall on requests."""
@@ -92,7 +95,9 @@ class _Hooks:
         self._application.reload_on_signal()
 
     def begin_drain(self) -> None:
-        self._application.gateway.begin_drain()
+        gateway = self._application.gateway
+        gateway.begin_drain()
+        _log.info("draining", in_flight=gateway.in_flight, up_to_s=self._drain_s)
 
     def cut(self) -> None:
         self._application.gateway.cut()
@@ -100,13 +105,10 @@ class _Hooks:
 
 def _listen(config: Config) -> tuple[list[socket.socket], int | None]:
     """The listening sockets, and the port of the management listener if there is one."""
-    try:
-        sockets = bind(config.server.host, config.server.port)
-        if config.admin is None:
-            return sockets, None
-        management = bind(config.admin.host, config.admin.port)
-    except CannotListen as error:
-        raise click.ClickException(str(error)) from None
+    sockets = bind(config.server.host, config.server.port)
+    if config.admin is None:
+        return sockets, None
+    management = bind(config.admin.host, config.admin.port)
     return [*sockets, *management], int(management[0].getsockname()[1])
 
 
@@ -126,6 +128,13 @@ def _first_key(config: Config) -> KeyConfig | None:
     if clear is not None:
         _say(f"admin key: {clear}")
     return key
+
+
+def _warn_of_open_doors(config: Config) -> None:
+    """Without authentication and off loopback, every route is anybody's: the operator shall know."""
+    reachable = [host for host in dict.fromkeys(listening_hosts(config)) if not is_loopback(host)]
+    if config.auth.mode is AuthMode.NONE and reachable:
+        _log.warning("everybody who can reach this address may use every route, /admin included", address=reachable)
 
 
 def _url(config: Config, listener: socket.socket) -> str:

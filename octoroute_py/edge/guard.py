@@ -9,6 +9,7 @@ from octoroute_py.core.clock import Monotonic
 from octoroute_py.core.errors import GatewayError
 from octoroute_py.core.words import Role
 from octoroute_py.edge.wire_io import send_error
+from octoroute_py.telemetry.metrics import Metrics
 
 PRINCIPAL = "octoroute.principal"
 """Where the scope holds who is asking, behind a guard."""
@@ -20,6 +21,11 @@ class Door(Protocol):
     @property
     def access(self) -> Access:
         """The access rules in force; a reload replaces them."""
+        ...
+
+    @property
+    def metrics(self) -> Metrics:
+        """Where refusals are counted: they leave no line, or anybody could fill the log."""
         ...
 
 
@@ -41,6 +47,7 @@ class Guarded:
                 scope["headers"], needed=self.role, source=source_of(scope), now=self._monotonic()
             )
         except GatewayError as error:
+            self._door.metrics.refused(error.code)
             await send_error(scope, send, error)
             return
         scope[PRINCIPAL] = principal

@@ -1,6 +1,6 @@
 """Writes down how a request ended: once, everywhere, and without ever troubling the request."""
 
-from octoroute_py.ledger.outcome import Outcome
+from octoroute_py.ledger.outcome import Attempt, Outcome
 from octoroute_py.telemetry.access import AccessLog
 from octoroute_py.telemetry.labels import RecordingFailure
 from octoroute_py.telemetry.metrics import Metrics
@@ -75,6 +75,7 @@ class Recorder:
             reason=outcome.reason,
             endpoint_id=outcome.endpoint_id,
             attempts=len(outcome.attempts),
+            failed=_failed(outcome.attempts),
             stream=outcome.stream,
             first_event_s=outcome.first_event_s,
             prompt_tokens=None if usage is None else usage.prompt,
@@ -82,3 +83,12 @@ class Recorder:
             principal=outcome.principal,
             error_code=outcome.error_code,
         )
+
+
+def _failed(attempts: tuple[Attempt, ...]) -> str | None:
+    """The faults of the attempts that failed, in the order of sending."""
+    failed: str | None = None
+    for attempt in attempts:
+        if attempt.fault is not None:
+            failed = attempt.fault if failed is None else f"{failed},{attempt.fault}"
+    return failed

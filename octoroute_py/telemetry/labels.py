@@ -33,6 +33,14 @@ class RecordingFailure(enum.StrEnum):
     ACCESS_LINE = "write_access_line"
 
 
+class Refusal(enum.StrEnum):
+    """Why a request was turned away at the door; the values are the codes of the errors that clients get."""
+
+    INVALID_API_KEY = "invalid_api_key"
+    PERMISSION_DENIED = "permission_denied"
+    RATE_LIMIT_EXCEEDED = "rate_limit_exceeded"
+
+
 class BackgroundFailure(enum.StrEnum):
     """How a background health task ended (names of octoroute 1.0.0)."""
 

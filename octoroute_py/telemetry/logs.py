@@ -1,8 +1,8 @@
 """Log lines of the gateway and of the libraries under it: one pipeline, one sink, no secrets and no content.
 
 An exception is logged as its type and the places it passed, never with its message or its locals: those may hold what
-a client sent. Only our own loggers, uvicorn's and asyncio's follow the configured level; other libraries are heard
-from `warning` on, since their debug lines show URLs and headers.
+a client sent. Only our own loggers and asyncio's follow the configured level; other libraries are heard from `warning`
+on, since their debug lines show URLs and headers, and what uvicorn says of its start is said by us.
 """
 
 import enum
@@ -33,7 +33,8 @@ _LEVELS = {
     LogLevel.WARNING: logging.WARNING,
     LogLevel.ERROR: logging.ERROR,
 }
-_FOLLOWING = ("octoroute_py", "uvicorn", "uvicorn.error", "asyncio")
+_FOLLOWING = ("octoroute_py", "asyncio")
+_FROM_WARNING = ("uvicorn", "uvicorn.error")
 _MAX_TEXT_CHARS = 4096
 _MAX_FRAMES = 16
 _MAX_CAUSES = 4
@@ -55,12 +56,13 @@ def configure_logs(*, sink: Sink, level: LogLevel, fmt: LogFormat, scrubber: Scr
     for handler in root.handlers[:]:
         root.removeHandler(handler)
     root.addHandler(_Bridge(pipeline))
-    root.setLevel(max(logging.WARNING, _LEVELS[level]))
-    for name in _FOLLOWING:
+    ours, theirs = _LEVELS[level], max(logging.WARNING, _LEVELS[level])
+    root.setLevel(theirs)
+    for name, least in (*((each, ours) for each in _FOLLOWING), *((each, theirs) for each in _FROM_WARNING)):
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
-        logger.setLevel(_LEVELS[level])
+        logger.setLevel(least)
     # The gateway writes its own line for every request.
     access = logging.getLogger("uvicorn.access")
     access.handlers.clear()

@@ -24,6 +24,7 @@ from octoroute_py.telemetry.labels import (
     BackgroundFailure,
     HealthFailure,
     RecordingFailure,
+    Refusal,
     status_class,
 )
 from octoroute_py.telemetry.samples import Histogram, Percentiles, Window
@@ -107,6 +108,7 @@ class Metrics:
         self._fallbacks = {(start, end): 0 for start in TIERS for end in TIERS if start is not end}
         self._recording_failures = dict.fromkeys(RecordingFailure, 0)
         self._background_failures = dict.fromkeys(BackgroundFailure, 0)
+        self._refused = dict.fromkeys((reason.value for reason in Refusal), 0)
         self._clock_errors = 0
         self._in_flight = 0
         self._finished = 0
@@ -131,6 +133,11 @@ class Metrics:
         """A tier was chosen for a request."""
         self._requests[tier, strategy] += 1
         self._decisions[strategy, reason] += 1
+
+    def refused(self, code: str) -> None:
+        """A request was turned away at the door with this error code; other codes than Refusal's are not counted."""
+        if code in self._refused:
+            self._refused[code] += 1
 
     def routing_duration(self, strategy: Strategy, ms: float) -> None:
         """Choosing the tier took so many milliseconds."""
@@ -252,6 +259,12 @@ class Metrics:
         yield _counter("octoroute_requests_total", "Routed requests", ("tier", "strategy"), self._requests.items())
         yield _counter(
             "octoroute_decisions_total", "Routing decisions", ("strategy", "reason"), self._decisions.items()
+        )
+        yield _counter(
+            "octoroute_refused_requests_total",
+            "Requests turned away at the door for their key",
+            ("reason",),
+            _single(self._refused.items()),
         )
         yield _histogram(
             "octoroute_routing_duration_ms",

@@ -36,6 +36,7 @@ NEW = {
     "octoroute_breaker_state": ("gauge", {"scope", "id", "state"}),
     "octoroute_breaker_trips": ("counter", {"scope", "id"}),
     "octoroute_tokens": ("counter", {"endpoint", "kind"}),
+    "octoroute_refused_requests": ("counter", {"reason"}),
     "octoroute_decisions": ("counter", {"strategy", "reason"}),
 }
 BUCKETS_MS = ["0.1", "0.5", "1", "5", "10", "50", "100", "500", "1000", "+Inf"]

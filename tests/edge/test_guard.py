@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from starlette.types import Receive, Scope, Send
 
@@ -5,6 +7,7 @@ from octoroute_py.admission.auth import Access
 from octoroute_py.config.schema import AuthConfig, KeyConfig
 from octoroute_py.core.words import Role
 from octoroute_py.edge.guard import PRINCIPAL, Guarded, source_of
+from octoroute_py.telemetry.metrics import Metrics
 
 KEY = KeyConfig(name="bob", role=Role.VIEWER, sha256="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")
 
@@ -14,6 +17,13 @@ class Door:
 
     def __init__(self, *keys: KeyConfig) -> None:
         self.access = Access(AuthConfig(keys=keys), loopback=False, generated=None)
+        self.metrics = Metrics()
+
+    def refused(self) -> dict[str, float]:
+        """How many were turned away, by reason; reasons without any left out."""
+        page = self.metrics.render().decode()
+        counted = re.findall(r'octoroute_refused_requests_total{reason="(\w+)"} (\S+)', page)
+        return {reason: float(number) for reason, number in counted if float(number)}
 
 
 class Inside:
@@ -65,6 +75,25 @@ async def test_new_access_rules_hold_for_the_next_request() -> None:
     assert await statuses(guarded, (b"x-api-key", b"test")) == []
     door.access = Door().access
     assert await statuses(guarded, (b"x-api-key", b"test")) == [401]
+
+
+async def test_who_is_turned_away_is_counted_by_the_reason() -> None:
+    door = Door(KEY)
+    viewers = Guarded(Inside(), role=Role.VIEWER, door=door, monotonic=lambda: 0.0)
+    admins = Guarded(Inside(), role=Role.ADMIN, door=door, monotonic=lambda: 0.0)
+    assert await statuses(viewers, (b"x-api-key", b"test")) == []
+    assert await statuses(viewers, (b"x-api-key", b"test"), (b"authorization", b"Bearer other")) == [400]
+    assert door.refused() == {}
+    assert await statuses(viewers) == [401]
+    assert await statuses(admins, (b"x-api-key", b"test")) == [403]
+    answered: list[int] = []
+    while 429 not in answered:
+        answered += await statuses(viewers, (b"x-api-key", b"wrong"))
+    assert door.refused() == {
+        "invalid_api_key": 1 + answered.count(401),
+        "permission_denied": 1,
+        "rate_limit_exceeded": 1,
+    }
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,14 @@ def test_attempts_tell_retries_and_fallbacks(book: Book) -> None:
     assert sum(number for name, number in counted.items() if name.startswith("retries")) == 1
 
 
+def test_the_line_names_the_faults_of_failed_attempts_in_order(book: Book) -> None:
+    failed = (attempt("fast/a", None, "connect"), attempt("fast/b", None, "timeout"))
+    book.recorder.record(msgspec.structs.replace(GOOD, attempts=(*failed, attempt("deep/c", 200))))
+    book.recorder.record(GOOD)
+    book.recorder.record(msgspec.structs.replace(GOOD, status=502, attempts=failed[:1], error_code="upstream_error"))
+    assert [line.get("failed") for line in book.lines()] == ["connect,timeout", None, "connect"]
+
+
 def test_an_attempt_that_ended_because_the_client_left_is_no_error_of_the_endpoint(book: Book) -> None:
     book.recorder.record(msgspec.structs.replace(GOOD, status=499, attempts=(attempt("fast/a", None),)))
     assert not any(name.startswith("upstream_requests") for name in book.counted())
@@ -120,7 +128,8 @@ def test_a_broken_stream_is_no_invocation(book: Book) -> None:
     counted = book.counted()
     assert counted["mid_stream_failures_total{fast/a}"] == 1
     assert "model_invocations_total{fast}" not in counted
-    assert book.lines()[0]["error"] == "upstream_truncated"
+    (line,) = book.lines()
+    assert (line["level"], line["status"], line["error"]) == ("warning", 200, "upstream_truncated")
 
 
 def test_a_client_that_left_is_a_499(book: Book) -> None:

@@ -9,7 +9,15 @@ from octoroute_py.telemetry.access import AccessLog
 from octoroute_py.telemetry.sink import Sink
 
 
-def full(log: AccessLog, *, status: int = 200, endpoint_id: str = "fast/qwen#1", request_id: str = "abc123") -> None:
+def full(
+    log: AccessLog,
+    *,
+    status: int = 200,
+    endpoint_id: str = "fast/qwen#1",
+    request_id: str = "abc123",
+    failed: str | None = None,
+    error_code: str | None = None,
+) -> None:
     log.write(
         request_id=request_id,
         surface=Surface.CHAT,
@@ -25,7 +33,8 @@ def full(log: AccessLog, *, status: int = 200, endpoint_id: str = "fast/qwen#1",
         prompt_tokens=10,
         completion_tokens=20,
         principal="laptop",
-        error_code=None,
+        failed=failed,
+        error_code=error_code,
     )
 
 
@@ -122,6 +131,32 @@ def test_failures_are_warnings_and_the_level_is_kept(level: LogLevel, statuses: 
     lines = written.lines()
     assert [line.split("status=")[1][:3] for line in lines] == statuses
     assert all(("warning" in line) == ("status=502" in line) for line in lines)
+
+
+@pytest.mark.parametrize("level", [LogLevel.INFO, LogLevel.WARNING])
+def test_a_stream_that_broke_after_its_commit_is_a_warning_and_a_client_that_left_is_not(level: LogLevel) -> None:
+    written = Written(LogFormat.JSON, level)
+    full(written.log)
+    full(written.log, error_code="upstream_truncated")
+    full(written.log, status=499)
+    full(written.log, status=401, error_code="invalid_api_key")
+    lines = [json.loads(line) for line in written.lines()]
+    warnings = [line["error"] for line in lines if line["level"] == "warning"]
+    assert warnings == ["upstream_truncated"]
+    assert len(lines) == (4 if level is LogLevel.INFO else 1)
+
+
+@pytest.mark.parametrize("fmt", list(LogFormat))
+def test_what_failed_on_the_way_is_told_of_that_request_alone(fmt: LogFormat) -> None:
+    written = Written(fmt)
+    for failed in (None, "connect,timeout", None, "connect"):
+        full(written.log, failed=failed)
+    lines = written.lines()
+    if fmt is LogFormat.JSON:
+        assert [json.loads(line).get("failed") for line in lines] == [None, "connect,timeout", None, "connect"]
+    else:
+        assert [" failed=" in line for line in lines] == [False, True, False, True]
+        assert " attempts=2 failed=connect,timeout stream=True " in lines[1]
 
 
 def test_many_different_requests_do_not_grow_the_memory_of_the_log() -> None:

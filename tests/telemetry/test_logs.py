@@ -82,10 +82,24 @@ def test_a_text_line_is_for_people() -> None:
 @pytest.mark.parametrize(("level", "count"), [(LogLevel.DEBUG, 4), (LogLevel.INFO, 3), (LogLevel.ERROR, 1)])
 def test_the_level_is_kept_by_our_own_and_by_standard_loggers(level: LogLevel, count: int) -> None:
     log = Log(level)
-    for logger in (structlog.get_logger(), logging.getLogger("uvicorn.error")):
+    for logger in (structlog.get_logger(), logging.getLogger("asyncio")):
         for method in ("debug", "info", "warning", "error"):
             getattr(logger, method)("x")
     assert len(log.events()) == 2 * count
+
+
+@pytest.mark.parametrize(
+    ("level", "heard"),
+    [(LogLevel.DEBUG, ["warning", "error"]), (LogLevel.INFO, ["warning", "error"]), (LogLevel.ERROR, ["error"])],
+)
+def test_what_the_server_says_of_its_start_is_not_in_the_log_and_its_troubles_are(
+    level: LogLevel, heard: list[str]
+) -> None:
+    log = Log(level)
+    for name in ("uvicorn", "uvicorn.error"):
+        for method in ("debug", "info", "warning", "error"):
+            getattr(logging.getLogger(name), method)("Started server process [%d]", 1)
+    assert [event["level"] for event in log.events()] == heard * 2
 
 
 def test_the_request_id_is_on_every_line_of_the_request() -> None:

@@ -42,6 +42,10 @@ EXPECTED: dict[str, tuple[str, dict[str, set[str]]]] = {
         {"failure_type": {"panic", "unexpected_termination"}},
     ),
     "octoroute_clock_errors_total": ("counter", {}),
+    "octoroute_refused_requests_total": (
+        "counter",
+        {"reason": {"invalid_api_key", "permission_denied", "rate_limit_exceeded"}},
+    ),
     "octoroute_mid_stream_failures_total": ("counter", {"endpoint": ENDPOINT}),
     "octoroute_request_duration_seconds": ("histogram", {"tier": TIER | {"none"}, "status_class": CLASSES}),
     "octoroute_time_to_first_event_seconds": ("histogram", {"tier": TIER}),
@@ -197,6 +201,19 @@ def test_what_happens_is_counted_where_it_belongs(metrics: Metrics) -> None:
         **{("octoroute_breaker_trips_total", (("id", name), ("scope", "tier"))): 3 for name in TIER},
     }
     assert nonzero == expected
+
+
+def test_refusals_are_counted_by_a_closed_set_of_reasons(metrics: Metrics) -> None:
+    for code in ("invalid_api_key", "invalid_api_key", "permission_denied", "rate_limit_exceeded", "made-up"):
+        metrics.refused(code)
+    page = samples(metrics.render())
+    assert {
+        labels: number for (name, labels), number in page.items() if name == "octoroute_refused_requests_total"
+    } == {
+        (("reason", "invalid_api_key"),): 2,
+        (("reason", "permission_denied"),): 1,
+        (("reason", "rate_limit_exceeded"),): 1,
+    }
 
 
 def test_counts_for_info(metrics: Metrics) -> None:
