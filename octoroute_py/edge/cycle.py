@@ -25,7 +25,7 @@ _NO_BODY = frozenset({204, 304})
 
 
 class Cycle:
-    """One request and its answer; the protocol fills `body` and `more_body` and calls `wake`."""
+    """One request and its answer; the protocol calls `take` and `wake` and says when `more_body` ends."""
 
     __slots__ = (
         "_chunked",
@@ -34,9 +34,10 @@ class Cycle:
         "_head",
         "_left",
         "_mute",
+        "_parts",
+        "_pending_bytes",
         "_protocol",
         "_waiter",
-        "body",
         "disconnected",
         "keep_alive",
         "more_body",
@@ -52,7 +53,8 @@ class Cycle:
         self.keep_alive = keep_alive
         self._continued = False
         self.disconnected = False
-        self.body = b""
+        self._parts: list[bytes] = []
+        self._pending_bytes = 0
         self.more_body = True
         self.response_started = False
         self.response_complete = False
@@ -64,6 +66,14 @@ class Cycle:
         self._left = 0
         self.task: asyncio.Task[None] | None = None
         """Whoever serves the request; kept here because the event loop itself holds tasks weakly."""
+
+    def take(self, body: bytes) -> int:
+        """Take a piece of the request's body; how many bytes wait to be received now."""
+        self._pending_bytes += len(body)
+        if not self.response_complete:
+            self._parts.append(body)
+            self.wake()
+        return self._pending_bytes
 
     def wake(self) -> None:
         """More of the request is there, or the client is gone."""
@@ -95,9 +105,11 @@ class Cycle:
         """The next part of the request body, or the news that the client left."""
         protocol = self._protocol
         while not (self.disconnected or self.response_complete):
-            if not self._delivered and (self.body or not self.more_body):
+            if not self._delivered and (self._parts or not self.more_body):
                 self._delivered = not self.more_body
-                body, self.body = self.body, b""
+                parts, self._parts = self._parts, []
+                self._pending_bytes = 0
+                body = parts[0] if len(parts) == 1 else b"".join(parts)
                 return {"type": "http.request", "body": body, "more_body": self.more_body}
             self._invite()
             protocol.resume_reading()

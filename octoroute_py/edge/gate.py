@@ -7,6 +7,7 @@ from octoroute_py.core.errors import BadRequest, GatewayError
 
 MAX_FIELDS = 100
 MAX_TARGET_BYTES = 8 * 1024
+MAX_LENGTH_DIGITS = 19
 
 _HOST = re.compile(rb"(?:[A-Za-z0-9_.~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _TRICKS = re.compile(rb"%2f|%5c|%00|//|[\\#]|(?:^|/)\.\.?(?:/|$)|%2e", re.IGNORECASE)
@@ -27,6 +28,8 @@ def refusal_of(
                 return BadRequest("The Host header is not valid.")
         elif name == b"content-length":
             lengths += 1
+            if len(value) > MAX_LENGTH_DIGITS:
+                return BadRequest("The Content-Length header is not valid.")
         elif name == b"transfer-encoding":
             if chunked or value.strip().lower() != b"chunked":
                 return BadRequest("Only the transfer coding 'chunked' is understood.")

@@ -35,6 +35,8 @@ WRITE_STALL_S = 60.0
 """A client that takes no byte for this long is cut off, and its upstream call with it."""
 PAUSE_ABOVE_BYTES = 64 * 1024
 """Unread bytes of a request body at which reading waits for the handler."""
+MAX_IGNORED_BYTES = 1024 * 1024
+"""How much of a body is read that came after its answer, so that the connection can be used again."""
 MAX_PIPELINED = 16
 LINGER_S = 2.0
 """What a client that is refused before it has sent its whole body gets to read the answer."""
@@ -50,6 +52,7 @@ class GatewayProtocol(asyncio.Protocol):
     """
 
     max_header_bytes: ClassVar[int] = 32 * 1024
+    max_connections: ClassVar[int] = 100_000
 
     def __init__(
         self,
@@ -78,6 +81,7 @@ class GatewayProtocol(asyncio.Protocol):
         self._body_open = False
         self._resuming = False
         self._head_seen = 0
+        self._quiet = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._since = 0.0
@@ -122,6 +126,9 @@ class GatewayProtocol(asyncio.Protocol):
         """A client has connected."""
         self.transport = cast(asyncio.Transport, transport)
         self.server_state.connections.add(self)  # type: ignore[arg-type]  # it has what the server asks of one
+        if len(self.server_state.connections) > self.max_connections:
+            self.transport.abort()
+            return
         self._fixed_scope = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -160,6 +167,7 @@ class GatewayProtocol(asyncio.Protocol):
         """Parse what has come."""
         if self._head_open:
             self._head_seen += len(data)
+        self._quiet += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -175,6 +183,9 @@ class GatewayProtocol(asyncio.Protocol):
                 self._since = self.loop.time()
                 self._arm(HEAD_DEADLINE_S)
         elif self._body_open:
+            if self._quiet > self.max_header_bytes:
+                self._refuse()  # trailers or chunk extensions without end
+                return
             self._since = self.loop.time()
             self._arm(BODY_PROGRESS_S)
 
@@ -265,13 +276,15 @@ class GatewayProtocol(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of a request's body."""
+        self._quiet = 0
         cycle = self._newest()
-        if cycle is None or cycle.response_complete:
+        if cycle is None:
             return
-        cycle.body = cycle.body + body if cycle.body else body
-        if len(cycle.body) > PAUSE_ABOVE_BYTES:
-            self.pause_reading()
-        cycle.wake()
+        if not cycle.response_complete:
+            if cycle.take(body) > PAUSE_ABOVE_BYTES:
+                self.pause_reading()
+        elif cycle.take(body) > MAX_IGNORED_BYTES:
+            self.transport.close()
 
     def on_message_complete(self) -> None:
         """The request is whole, unless it offered an upgrade: then its body is still to come."""
@@ -421,6 +434,8 @@ class GatewayProtocol(asyncio.Protocol):
         self._stall = self.loop.call_later(WRITE_STALL_S, self._check_stall)
 
 
-def protocol_for(max_header_bytes: int) -> type[GatewayProtocol]:
-    """The protocol class for a header cap; the server wants a class, so the cap is a class attribute."""
-    return type("BoundGatewayProtocol", (GatewayProtocol,), {"max_header_bytes": max_header_bytes})
+def protocol_for(max_header_bytes: int, *, max_connections: int = 100_000) -> type[GatewayProtocol]:
+    """The protocol class for a header cap and a number of connections; the server wants a class, so they are its
+    attributes. A connection above the number is cut off at once: every request may need a descriptor upstream too."""
+    limits = {"max_header_bytes": max_header_bytes, "max_connections": max_connections}
+    return type("BoundGatewayProtocol", (GatewayProtocol,), limits)

@@ -7,6 +7,7 @@ A second signal forces the end within two seconds. SIGHUP reloads the configurat
 
 import asyncio
 import contextlib
+import resource
 import signal
 import socket
 import ssl
@@ -22,6 +23,8 @@ from octoroute_py.core.errors import ConfigError
 from octoroute_py.edge.protocol import IDLE_S, GatewayProtocol, protocol_for
 
 BACKLOG = 4096
+MAX_DESCRIPTORS = 200_000
+RESERVED_DESCRIPTORS = 64
 CUT_GRACE_S = 2.0
 """What requests get to send their last error after the drain limit."""
 
@@ -151,11 +154,24 @@ def _tls_options(config: Config) -> dict[str, object]:
     return options
 
 
+def connections_allowed() -> int:
+    """Client connections that leave a descriptor upstream for each, after the soft limit was raised to the hard one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
+    if soft == resource.RLIM_INFINITY:
+        soft = wanted
+    elif soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    return max(1, (soft - RESERVED_DESCRIPTORS) // 2)
+
+
 async def run(app: ASGIApp, config: Config, hooks: Hooks, *, sockets: Sequence[socket.socket]) -> None:
     """Serve on the sockets until a signal ends it. Raises ConfigError for TLS files that cannot be used."""
     settings = uvicorn.Config(
         app,
-        http=protocol_for(config.limits.max_header_bytes),
+        http=protocol_for(config.limits.max_header_bytes, max_connections=connections_allowed()),
         ws="none",
         lifespan="on",
         proxy_headers=False,

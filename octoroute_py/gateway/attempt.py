@@ -75,7 +75,7 @@ class Attempting:
             except TransportError as error:
                 result = classify_exception(error)
             if isinstance(result, Fault):
-                result = fault = clean_fault(result, secrets=secrets_of(self._endpoint.config))
+                result = fault = self._clean(result)
             else:
                 relayed = result.relay is not None
             return result
@@ -151,6 +151,7 @@ class Attempting:
             scan,
             held,
             now=ctx.monotonic,
+            clean=self._clean,
             silence_s=ctx.snapshot.timers.silence_s[self._endpoint.id],
             deadline_s=ctx.deadline_s,
             on_end=self._end,
@@ -162,6 +163,10 @@ class Attempting:
         body = await answer.read(deadline=self._limit_at, max_bytes=MAX_ERROR_BYTES)
         read = read_answer(body, kind, self._ctx.surface)
         return read if isinstance(read, Fault) else Fault(kind=FaultKind.MALFORMED)
+
+    def _clean(self, fault: Fault) -> Fault:
+        """The fault with nothing in it that a client may not see: no URL, no key."""
+        return clean_fault(fault, secrets=secrets_of(self._endpoint.config))
 
     def _end(self, fault: Fault | None) -> None:
         """The attempt is over: tell the endpoint, the metrics and the request's own record."""

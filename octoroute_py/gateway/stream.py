@@ -19,12 +19,14 @@ KEEP_ALIVE_COMMENT = b": keep-alive\n\n"
 class Relay:
     """One committed stream on its way to the client.
 
-    `silence_s` bounds the pause between data events, `deadline_s` (monotonic) the whole call. `on_end(fault)` is called
-    exactly once: with the fault when the stream broke, with None when it is complete or was closed before its end.
+    `clean` takes out of a fault what the upstream wrote but no client may see. `silence_s` bounds the pause between
+    data events, `deadline_s` (monotonic) the whole call. `on_end(fault)` is called exactly once: with the fault when
+    the stream broke, with None when it is complete or was closed before its end.
     """
 
     __slots__ = (
         "_answer",
+        "_clean",
         "_deadline_s",
         "_events",
         "_given_s",
@@ -46,11 +48,13 @@ class Relay:
         first: bytes,
         *,
         now: Monotonic,
+        clean: Callable[[Fault], Fault],
         silence_s: float,
         deadline_s: float,
         on_end: Callable[[Fault | None], None],
     ) -> None:
         self._now = now
+        self._clean = clean
         self._answer = answer
         self._scan = scan
         self._pending = first
@@ -139,7 +143,7 @@ class Relay:
     def _break(self, fault: Fault) -> bytes:
         self.broken = True
         self._end(fault)
-        return error_event(stream_error(fault))
+        return error_event(stream_error(self._clean(fault)))
 
     def _end(self, fault: Fault | None) -> bytes:
         self.ended = True

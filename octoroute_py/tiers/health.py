@@ -121,6 +121,8 @@ class HealthProber:
             except (TransportError, TimeoutError):
                 endpoint.probe_failed(self._clock(), threshold=config.failure_threshold)
                 return
+            except OSError:
+                return  # we are out of descriptors or memory ourselves: that says nothing of the endpoint
         now = self._clock()
         if status in {401, 403}:
             endpoint.probe_refused(now)

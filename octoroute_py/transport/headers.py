@@ -32,6 +32,8 @@ _OWNED_BY_TRANSPORT = frozenset(
     )
 )
 
+_MAX_VALUE_BYTES = 256
+
 _TO_UPSTREAM = frozenset((b"openai-beta",))
 
 _TO_CLIENT = frozenset(
@@ -123,8 +125,12 @@ def forwardable_request_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple
 
 
 def forwardable_response_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """The upstream's headers that reach the client; `headers` have lower-case names."""
-    return [field for field in headers if field[0] in _TO_CLIENT or field[0].startswith(b"x-ratelimit-")]
+    """The upstream's headers that reach the client, each once and of bounded length; names are lower-case."""
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if (name in _TO_CLIENT or name.startswith(b"x-ratelimit-")) and len(value) <= _MAX_VALUE_BYTES:
+            found.setdefault(name, value)
+    return list(found.items())
 
 
 def _value(name: str, value: str) -> bytes:

@@ -453,3 +453,52 @@ async def test_a_connection_is_idle_between_its_requests() -> None:
 )
 def test_ordinary_paths_are_plain(path: bytes) -> None:
     assert path_is_plain(path)
+
+
+@pytest.mark.parametrize("rest", [b"0\r\nx: " + b"y" * 40_000, b"1;" + b"z" * 40_000])
+async def test_trailers_and_chunk_extensions_without_end_are_cut_off(rest: bytes) -> None:
+    client = Client()
+    await client.say(post(b"transfer-encoding: chunked\r\n") + b"1\r\na\r\n")
+    for start in range(0, len(rest), 4096):
+        await client.say(rest[start : start + 4096])
+    assert not client.is_open
+
+
+def connection(app: Any, state: ServerState, *, max_connections: int = 8) -> tuple[GatewayProtocol, Socket]:
+    """A connection of a server with this application."""
+    config = uvicorn.Config(app, interface="asgi3", log_config=None)
+    config.load()
+    protocol = protocol_for(32 * 1024, max_connections=max_connections)(config, state, {}, asyncio.get_running_loop())
+    socket = Socket()
+    protocol.connection_made(socket)
+    return protocol, socket
+
+
+async def answer_at_once(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 401, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body"})
+
+
+async def test_a_body_that_goes_on_after_its_answer_is_cut_off_in_the_end() -> None:
+    protocol, socket = connection(answer_at_once, ServerState())
+    protocol.data_received(b"POST / HTTP/1.1\r\n" + HOST + b"content-length: 9000000\r\n\r\n")
+    await asyncio.sleep(0.01)
+    assert (socket.written[:12], socket.ending) == (b"HTTP/1.1 401", None)
+    for _ in range(20):
+        protocol.data_received(b"x" * 65_536)
+    assert socket.ending == "closed"
+    protocol.connection_lost(None)
+
+
+async def test_a_content_length_of_thousands_of_digits_is_refused() -> None:
+    client = Client()
+    await client.say(post(b"content-length: " + b"24".rjust(4500, b"0") + b"\r\n"))
+    assert (client.status, client.is_open) == (400, False)
+
+
+async def test_connections_above_the_number_the_process_can_hold_are_cut_off() -> None:
+    state = ServerState()
+    made = [connection(answer_at_once, state, max_connections=2) for _ in range(3)]
+    assert [socket.ending for _, socket in made] == [None, None, "aborted"]
+    for protocol, _ in made:
+        protocol.connection_lost(None)

@@ -1,10 +1,12 @@
+from functools import partial
+
 import msgspec
 import pytest
 
 from octoroute_py.core.words import Surface
 from octoroute_py.gateway.stream import KEEP_ALIVE_COMMENT, Relay
 from octoroute_py.transport.base import Disconnected
-from octoroute_py.transport.faults import Fault, FaultKind
+from octoroute_py.transport.faults import Fault, FaultKind, clean_fault
 from octoroute_py.transport.stream_scan import StreamScan
 from tests.fakes import bodies
 from tests.fakes.scripted_transport import SSE, Clock, Part, Quiet, Reply, ScriptedAnswer, repeated
@@ -13,6 +15,7 @@ FIRST, NEXT = bodies.chat_chunk(text="He"), bodies.chat_chunk(text="llo")
 LAST = bodies.chat_chunk(finish_reason="stop")
 USAGE = bodies.usage_chunk(7, 5)
 COMMENT = b": thinking\n\n"
+KEY = "key-of-the-operator-1234"
 
 
 class Stream:
@@ -35,6 +38,7 @@ class Stream:
             self.scan,
             self.scan.feed(first),
             now=self.clock,
+            clean=partial(clean_fault, secrets=(KEY, "http://10.9.8.7:8000/v1")),
             silence_s=silence_s,
             deadline_s=self.clock.now + limit_s,
             on_end=self.ends.append,
@@ -204,3 +208,12 @@ async def test_closing_after_the_end_changes_nothing() -> None:
     await stream.all()
     stream.relay.close()
     assert (stream.ends, stream.answer.ending) == ([None], "finished")
+
+
+async def test_an_error_event_of_the_upstream_reaches_the_client_without_its_keys_and_addresses() -> None:
+    told = {"message": f"refused by http://10.9.8.7:8000/v1 key {KEY}", "type": "server_error"}
+    stream = Stream(b"data: " + msgspec.json.encode({"error": told}) + b"\n\n")
+    last = (await stream.all())[-1]
+    assert code_of(last) == "upstream_error"
+    assert b"10.9.8.7" not in last
+    assert KEY.encode() not in last
