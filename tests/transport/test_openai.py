@@ -582,3 +582,18 @@ def test_odd_fields_do_not_spoil_an_answer(body: bytes, usage: Usage | None) -> 
     assert isinstance(facts, BufferedFacts)
     assert facts.usage == usage
     assert facts.text() is None
+
+
+def test_usage_of_an_odd_shape_is_read_when_it_is_small_only() -> None:
+    for count, usage in ((10, Usage(prompt=3)), (100_000, None)):
+        odd = b'{"prompt_tokens":3,"completion_tokens":"x","more":[1' + b",1" * count + b"]}"
+        facts = read_answer(b'{"choices":[],"usage":' + odd + b"}", None, Surface.CHAT)
+        assert isinstance(facts, BufferedFacts)
+        assert facts.usage == usage
+
+
+def test_only_a_string_is_the_text_of_an_answer() -> None:
+    for content, text in ((b'"a\\n"', "a\n"), (b"[1,1]", None), (b"null", None), (b"7", None)):
+        facts = read_answer(b'{"choices":[{"message":{"content": ' + content + b"}}]}", None, Surface.CHAT)
+        assert isinstance(facts, BufferedFacts)
+        assert facts.text() == text
