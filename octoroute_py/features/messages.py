@@ -25,6 +25,10 @@ _TOOL_ROLES: Final = frozenset({"tool", "function"})
 _TOOL_ITEMS: Final = frozenset({"function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output"})
 _MOST_MESSAGES: Final = 4_096
 """Of a longer list only the last ones are read, and its text is taken to be as long as its bytes."""
+_MOST_ODD_BYTES: Final = 256 * 1024
+"""Of a longer value of an odd shape nothing is read: it may be millions of objects."""
+_ABSENT: Final = msgspec.Raw(b"")
+_HEAD: Final = 64
 _UNREADABLE: Final = (msgspec.DecodeError, ValueError, RecursionError)
 
 
@@ -52,8 +56,12 @@ class _Message(msgspec.Struct, gc=False):
     type: str | None = None
     content: _Content = None
     output: _Content = None
-    tool_calls: list[msgspec.Raw] | None = None
-    function_call: dict[str, msgspec.Raw] | None = None
+    tool_calls: msgspec.Raw = _ABSENT
+    function_call: msgspec.Raw = _ABSENT
+
+    def has_calls(self) -> bool:
+        """Whether a list of tool calls or an old function call stands in it, and is not empty."""
+        return _is_filled(self.tool_calls, b"[") or _is_filled(self.function_call, b"{")
 
 
 _MESSAGES: Final = msgspec.json.Decoder(list[_Message])
@@ -68,6 +76,8 @@ def read_messages(raw: msgspec.Raw) -> Reading:
     try:
         return _read(_MESSAGES.decode(raw), raw)
     except _UNREADABLE:
+        if len(raw) > _MOST_ODD_BYTES:
+            return Reading(code_points=len(raw))
         return _read(_recognised(_any_value(raw)), raw)
 
 
@@ -102,6 +112,8 @@ def read_prompt(raw: msgspec.Raw | None) -> Reading:
         return Reading(code_points=sum(map(len, _TOKEN_ID_LISTS.decode(raw))) * CODE_POINTS_PER_TOKEN)
     except _UNREADABLE:
         pass
+    if len(raw) > _MOST_ODD_BYTES:
+        return Reading(code_points=len(raw))
     value = _any_value(raw)
     return _of_texts([text for text in value if isinstance(text, str)]) if isinstance(value, list) else Reading()
 
@@ -123,6 +135,14 @@ def _string(raw: msgspec.Raw) -> str | None:
     except _UNREADABLE:
         value = _any_value(raw)
         return value if isinstance(value, str) else None
+
+
+def _is_filled(raw: msgspec.Raw, opener: bytes) -> bool:
+    """Whether the value begins with `opener` and holds something; what is long is taken to."""
+    if not len(raw):
+        return False
+    head = memoryview(raw)[:_HEAD].tobytes()
+    return head.startswith(opener) and (len(raw) > _HEAD or len(head[1:-1].strip()) > 0)
 
 
 def _any_value(raw: msgspec.Raw) -> object:
@@ -153,7 +173,7 @@ def _read(messages: list[_Message], raw: msgspec.Raw) -> Reading:
         if role == "user":
             turns += 1
             last = message
-        elif role in _TOOL_ROLES or message.type in _TOOL_ITEMS or message.tool_calls or message.function_call:
+        elif role in _TOOL_ROLES or message.type in _TOOL_ITEMS or message.has_calls():
             needs.add(Capability.TOOLS)
         content = message.content
         if content is None:
@@ -202,8 +222,8 @@ def _message(item: dict[str, object]) -> _Message:
         type=_text_or_none(item.get("type")),
         content=_content(item.get("content")),
         output=_content(item.get("output")),
-        tool_calls=[msgspec.Raw()] if isinstance(calls, list) and calls else None,
-        function_call={"": msgspec.Raw()} if isinstance(call, dict) and call else None,
+        tool_calls=msgspec.Raw(b"[0]") if isinstance(calls, list) and calls else _ABSENT,
+        function_call=msgspec.Raw(b"{0}") if isinstance(call, dict) and call else _ABSENT,
     )
 
 

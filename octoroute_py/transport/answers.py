@@ -6,11 +6,13 @@ import msgspec
 
 from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import Surface
+from octoroute_py.transport.error_text import MAX_BODY_READ
 from octoroute_py.transport.faults import Fault, fault_from_error_event, malformed
 from octoroute_py.transport.usage import ChatUsage, ResponsesUsage, read_usage
 
 _ABSENT = msgspec.Raw(b"")
 _NOTHING = (b"", b"null", b"{}", b'""', b"false")
+_QUOTE = ord('"')
 _BROKEN = (msgspec.MsgspecError, RecursionError, ValueError)
 
 
@@ -32,7 +34,7 @@ class _Loose(_Answer, gc=False):
 
 
 class _Message(msgspec.Struct, gc=False):
-    content: object = None
+    content: msgspec.Raw = _ABSENT
 
 
 class _TextChoice(msgspec.Struct, gc=False):
@@ -47,6 +49,7 @@ _decoders = {
     surface: msgspec.json.Decoder(_ResponsesAnswer if surface is Surface.RESPONSES else _Answer) for surface in Surface
 }
 _decode_loose = msgspec.json.Decoder(_Loose).decode
+_decode_text = msgspec.json.Decoder(str).decode
 _decode_texts = msgspec.json.Decoder(_Texts).decode
 
 
@@ -63,7 +66,12 @@ class BufferedFacts(msgspec.Struct, frozen=True, gc=False):
         except _BROKEN:
             return None
         message = choices[0].message if choices else None
-        return message.content if message is not None and isinstance(message.content, str) else None
+        if message is None or not len(message.content) or memoryview(message.content)[0] != _QUOTE:
+            return None
+        try:
+            return _decode_text(message.content)
+        except _BROKEN:
+            return None
 
 
 @lru_cache(maxsize=256)
@@ -94,8 +102,11 @@ def read_answer(body: bytes, content_type: bytes | None, surface: Surface) -> Bu
 
 
 def _loose_usage(answer: _Answer) -> Usage | None:
+    raw: object = answer.usage
+    if not isinstance(raw, msgspec.Raw) or len(raw) > MAX_BODY_READ:
+        return None
     try:
-        return read_usage(msgspec.json.decode(answer.usage)) if isinstance(answer.usage, msgspec.Raw) else None
+        return read_usage(msgspec.json.decode(raw))
     except _BROKEN:
         return None
 

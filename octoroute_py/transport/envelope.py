@@ -9,10 +9,19 @@ import msgspec
 
 from octoroute_py.core.errors import BadRequest
 from octoroute_py.core.words import Surface
-from octoroute_py.transport.nesting import MAX_CONTAINERS, MAX_DEPTH, TooComplex, is_too_deep, skeleton
+from octoroute_py.transport.nesting import (
+    MAX_CONTAINERS,
+    MAX_DEPTH,
+    TooComplex,
+    has_more_members,
+    is_too_deep,
+    skeleton,
+)
 
 MAX_MESSAGES = 10_000
 MAX_FIELDS = 1_000
+MAX_NAME_CHARS = 1_024
+"""Longest name of a top-level field."""
 MAX_HINT_BYTES = 4 * 1024
 """Largest `octoroute` object."""
 MAX_TOKEN_LIMIT = 2**32 - 1
@@ -24,9 +33,10 @@ _NULL = b"null"
 _BOOL_OR_NULL = (b"true", b"false", _NULL)
 _BROKEN = (msgspec.MsgspecError, RecursionError, ValueError)
 _OPEN = re.compile(rb"[ \t\r\n]*\{[ \t\r\n]*")
-_KEY = re.compile(rb'("(?:[^"\\]|\\.)*")[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
+_KEY = re.compile(rb'("(?:[^"\\]++|\\.)*+")[ \t\r\n]*+:[ \t\r\n]*+', re.DOTALL)
 _NEXT = re.compile(rb"[ \t\r\n]*([,}])[ \t\r\n]*")
 _NUMBER_START = frozenset(b"-0123456789")
+_FIELDS_COUNTED_ABOVE = 20_000  # up to here it costs less to read the fields than to count them first
 _FLAT_BYTES = 2 * (MAX_DEPTH - 4)  # too few for the levels left inside a message
 _QUOTE, _BRACE, _BRACKET = b'"{['
 
@@ -95,6 +105,7 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
 
 def parse_body(body: bytes, surface: Surface) -> Envelope:
     """Read a request body for `surface`. Raises BadRequest (400), whatever the bytes are."""
+    _check_field_count(body)
     if surface is Surface.CHAT and (envelope := _read_plain_chat(body)) is not None:
         return envelope
     fields = _parse_fields(body)
@@ -117,6 +128,15 @@ def parse_body(body: bytes, surface: Surface) -> Envelope:
         _include_usage(fields),
         _hints(fields),
     )
+
+
+def _check_field_count(body: bytes) -> None:
+    """Refuse a body of so many fields that reading them would be costly in itself."""
+    try:
+        if len(body) > 4 * _FIELDS_COUNTED_ABOVE and has_more_members(body, limit=_FIELDS_COUNTED_ABOVE):
+            raise _too_many_fields()
+    except TooComplex as error:
+        raise BadRequest("The request body holds too many values.") from error
 
 
 def _read_plain_chat(body: bytes) -> Envelope | None:
@@ -155,7 +175,9 @@ def _is_plainly_spelled(body: bytes, fields: dict[str, msgspec.Raw]) -> bool:
     for name, raw in fields.items():
         length = len(raw)
         size += len(name) + length
-        if "\0" in name or (length > 4 and name not in _READ_ELSEWHERE and memoryview(raw)[0] in _NUMBER_START):
+        if len(name) > MAX_NAME_CHARS or "\0" in name:
+            return False
+        if length > 4 and name not in _READ_ELSEWHERE and memoryview(raw)[0] in _NUMBER_START:
             return False
     return size == len(body) or _is_evenly_spaced(body, fields, size)
 
@@ -178,8 +200,14 @@ def _parse_fields(body: bytes) -> dict[str, msgspec.Raw]:
             message = "The request body is not valid JSON."
         raise BadRequest(message) from error
     if len(fields) > MAX_FIELDS:
-        raise BadRequest(f"The request body has more than {MAX_FIELDS} fields.")
+        raise _too_many_fields()
+    if max(map(len, fields), default=0) > MAX_NAME_CHARS:
+        raise BadRequest(f"A field name is longer than {MAX_NAME_CHARS} characters.")
     return fields
+
+
+def _too_many_fields() -> BadRequest:
+    return BadRequest(f"The request body has more than {MAX_FIELDS} fields.")
 
 
 def _too_deep(name: str | None = None) -> BadRequest:

@@ -9,9 +9,10 @@ from octoroute_py.config.schema import EndpointConfig
 
 MAX_MESSAGE_CHARS = 500
 """Longest upstream message a client gets to see."""
+MAX_BODY_READ = 64 * 1024
+"""Most bytes of a value of unknown shape that are turned into objects."""
 
 _MAX_KEPT_CHARS = 2_000  # of the raw message; leaves room for what cleaning takes out
-_MAX_BODY_READ = 64 * 1024
 _MIN_SECRET_CHARS = 4
 _LEAK_CHARS = 12  # this many characters of a secret in a row are as bad as the whole
 
@@ -42,7 +43,7 @@ NO_DETAIL = ErrorDetail()
 def read_error_body(body: bytes) -> ErrorDetail:
     """What an error answer says, in any of the usual shapes; plain text counts, an HTML page does not."""
     try:
-        value = msgspec.json.decode(body[:_MAX_BODY_READ])
+        value = msgspec.json.decode(body[:MAX_BODY_READ])
     except (msgspec.MsgspecError, RecursionError, ValueError):
         text = body[:_MAX_KEPT_CHARS].decode("utf-8", "replace").strip()
         return ErrorDetail(message=text) if text and text[0] not in "<{[" else NO_DETAIL

@@ -8,6 +8,7 @@ import msgspec
 
 from octoroute_py.transport.base import ConnectFailed, Disconnected, Headers, TimedOut, TransportError
 from octoroute_py.transport.error_text import (
+    MAX_BODY_READ,
     ErrorDetail,
     clean_message,
     clean_word,
@@ -95,6 +96,11 @@ class Fault(msgspec.Struct, frozen=True):
     error_type: str | None = None
 
 
+class _Large(msgspec.Struct, gc=False):
+    error: msgspec.Raw = msgspec.Raw(b"")
+
+
+_decode_large = msgspec.json.Decoder(_Large).decode
 _SPEND_CAP = frozenset(
     {"insufficient_quota", "enforced_spend_limit_reached", "billing_hard_limit_reached", "billing_error"}
 )
@@ -167,9 +173,12 @@ def classify_exception(error: TransportError) -> Fault:
 
 
 def fault_from_error_event(payload: bytes) -> Fault:
-    """What an error object inside a 200 means: the status it names, else that of its code or type, else 500."""
+    """What an error object inside a 200 means: the status it names, else that of its code or type, else 500.
+
+    Of a payload above MAX_BODY_READ only its `error` is read, and that only if it is smaller itself.
+    """
     try:
-        value: object = msgspec.json.decode(payload)
+        value = msgspec.json.decode(payload) if len(payload) <= MAX_BODY_READ else _error_of_large(payload)
     except (msgspec.MsgspecError, RecursionError, ValueError):
         return Fault(FaultKind.MALFORMED, 200)
     detail = read_error_value(value)
@@ -177,6 +186,11 @@ def fault_from_error_event(payload: bytes) -> Fault:
     if status is None:
         status = 400 if _CONTEXT_TEXT.search(detail.message or "") else 500
     return _fault(status, detail, retry_after_s=None)
+
+
+def _error_of_large(payload: bytes) -> object:
+    raw = _decode_large(payload).error
+    return {"error": msgspec.json.decode(raw)} if 0 < len(raw) <= MAX_BODY_READ else None
 
 
 def clean_fault(fault: Fault, *, secrets: Sequence[str]) -> Fault:

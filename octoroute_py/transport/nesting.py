@@ -10,6 +10,9 @@ MAX_CONTAINERS = 250_000
 _BRACKETS = b"{}[]"
 _NOT_BRACKETS = bytes(set(range(256)) - set(_BRACKETS))
 _STEPS = bytes.maketrans(_BRACKETS, b"\x01\xff\x01\xff")
+_MEMBER_MARKS = _BRACKETS + b":"
+_NOT_MEMBER_MARKS = bytes(set(range(256)) - set(_MEMBER_MARKS))
+_MEMBER_STEPS = bytes.maketrans(_MEMBER_MARKS, b"\x01\xff\x01\xff\0")
 
 
 class TooComplex(Exception):
@@ -31,6 +34,29 @@ def depth(text: bytes) -> int:
     if len(brackets) > 2 * MAX_CONTAINERS:
         raise TooComplex
     return max(accumulate(memoryview(brackets).cast("b")), default=0)
+
+
+def has_more_members(text: bytes, *, limit: int) -> bool:
+    """Whether the outermost object has more than `limit` members; holds for text that was not parsed yet.
+
+    What follows a mistake in the text cannot hide the members before it. Raises TooComplex.
+    """
+    if text.count(b":") <= limit:
+        return False
+    marks = skeleton(text).translate(_MEMBER_STEPS, _NOT_MEMBER_MARKS)
+    colons = marks.count(b"\0")
+    if colons <= limit:
+        return False
+    if colons > MAX_STRINGS or len(marks) - colons > 2 * MAX_CONTAINERS:
+        raise TooComplex
+    steps = memoryview(marks).cast("b")
+    found = 0
+    for step, level in zip(steps, accumulate(steps), strict=True):
+        if step == 0 and level == 1:
+            found += 1
+            if found > limit:
+                return True
+    return False
 
 
 def is_too_deep(text: bytes, *, limit: int) -> bool:

@@ -14,13 +14,15 @@ _BOM = b"\xef\xbb\xbf"
 # Atomic groups: CRLF is one line end, it must never be tried again as a CR followed by an empty line.
 _BLANK_LINE = re.compile(rb"(?>\r\n?|\n)(?>\r\n?|\n)")
 _LINE_END = re.compile(rb"\r\n?|\n")
+# Blank lines and events without a data field, as many as stand in a row. Possessive, so that nothing is tried twice.
+_IDLE = re.compile(rb"(?:(?:(?!data[:\r\n])[^\r\n]++(?>\r\n?|\n))*+[\r\n]++)++")
 
 
 class Block(NamedTuple):
     """One event as it came: `raw` includes its blank line.
 
-    `data` is the payload, its lines joined by LF; None when the block has no data field (comments, blank lines).
-    `event` is the event's name, if it has one.
+    `data` is the payload, its lines joined by LF; None when the block has no data field: then it may be several
+    comments and blank lines in a row. `event` is the name of an event that has data, if it has one.
     """
 
     raw: bytes
@@ -67,7 +69,12 @@ class SseSplitter:
             if end - start > self._max:
                 self.too_large = True
                 break
-            blocks.append(self._block(bytes(held[start:end])))
+            idle_end = self._end_of_idle(start)
+            if idle_end >= end:
+                blocks.append(Block(bytes(held[start:idle_end]), None, None))
+                end = idle_end
+            else:
+                blocks.append(self._block(bytes(held[start:end])))
             start = scan = end
         if self.too_large or len(held) - start > self._max:
             self.too_large = True
@@ -99,6 +106,17 @@ class SseSplitter:
         # Where lines end with LF or CRLF, a CR as the last byte so far is half of a line end: its LF belongs to it.
         is_half = not ended and end == len(held) and held[end - 1] == 13 and held[end - 2] != 13
         return 0 if is_half else end
+
+    def _end_of_idle(self, start: int) -> int:
+        """Where the blank lines and events without data that begin at `start` end, 0 when there are none.
+
+        Only asked where an event is whole, so that a line that drips in is not read again with every read. What it
+        finds may end with half a CRLF: the other half is a blank line more, and neither is ever withheld.
+        """
+        if self._bom_possible or self.held.startswith((b"data:", b"data\n", b"data\r"), start):
+            return 0
+        found = _IDLE.match(self.held, start, start + self._max)
+        return found.end() if found is not None else 0
 
     def _block(self, raw: bytes) -> Block:
         body = raw

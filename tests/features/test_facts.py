@@ -168,6 +168,51 @@ def test_what_is_odd_counts_as_no_text_beside_what_is_not() -> None:
     assert (facts.tokens, facts.turns, facts.last_user_text) == (2, 2, "efgh")
 
 
+def facts_of_raw(surface: Surface, name: str, raw: bytes) -> Facts:
+    return read_facts(
+        surface,
+        {name: msgspec.Raw(raw)},
+        importance=Importance.NORMAL,
+        task_type=None,
+        model="auto",
+        headers=NO_HEADERS,
+        stream=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("surface", "name", "start", "end"),
+    [
+        (Surface.CHAT, "messages", b'[{"role":"user","content":"hello"},{"role":"user","content":[1', b"]}]"),
+        (Surface.RESPONSES, "input", b'[{"role":"user","content":"hello"},{"role":"user","content":[1', b"]}]"),
+        (Surface.COMPLETIONS, "prompt", b'["hello",1', b"]"),
+    ],
+)
+def test_a_large_value_of_an_odd_shape_is_taken_by_its_bytes(
+    surface: Surface, name: str, start: bytes, end: bytes
+) -> None:
+    small = facts_of_raw(surface, name, start + b",1" * 100 + end)
+    assert (small.tokens, small.last_user_text) == (1, "hello" if surface is Surface.COMPLETIONS else "")
+    raw = start + b",1" * 1_000_000 + end
+    large = facts_of_raw(surface, name, raw)
+    assert (large.tokens, large.turns, large.last_user_text) == (len(raw) // 4, 1, "")
+
+
+@pytest.mark.parametrize("calls", [b'"tool_calls":[0%b]', b'"function_call":{"a":0%b}'])
+def test_calls_need_tools_however_many_there_are(calls: bytes) -> None:
+    for more in (b"", b',"b":0' * 1_000 if b"{" in calls else b",0" * 1_000):
+        facts = facts_of_raw(Surface.CHAT, "messages", b'[{"role":"assistant",' + calls % more + b"}]")
+        assert Capability.TOOLS in facts.needs
+
+
+@pytest.mark.parametrize(
+    "calls", [b'"tool_calls":[ ]', b'"function_call":{ }', b'"tool_calls":null', b'"tool_calls":"x"']
+)
+def test_no_calls_need_no_tools(calls: bytes) -> None:
+    facts = facts_of_raw(Surface.CHAT, "messages", b'[{"role":"assistant",' + calls + b"}]")
+    assert Capability.TOOLS not in facts.needs
+
+
 def test_text_that_is_not_unicode_is_still_counted() -> None:
     for content in (b'"abcdefg\\ud83d"', b'"abcdefg\xff"'):
         fields = {"messages": msgspec.Raw(b'[{"role":"user","content":' + content + b"}]")}

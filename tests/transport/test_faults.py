@@ -333,3 +333,17 @@ def test_a_cleaned_fault_keeps_plain_codes_and_loses_the_rest() -> None:
 def test_a_key_never_survives_whatever_surrounds_it(before: str, after: str) -> None:
     key = "zq9-K7mP2xR8tV4wY6nB"
     assert key not in clean_message(before + key + after, secrets=(key,))
+
+
+def test_an_error_in_a_large_body_is_read_when_it_is_small_itself() -> None:
+    error = b'{"message":"no more","code":"insufficient_quota"}'
+    padding = b"[1" + b",1" * 100_000 + b"]"
+    fault = fault_from_error_event(b'{"x":' + padding + b',"error":' + error + b"}")
+    assert (fault.kind, fault.message) == (FaultKind.QUOTA, "no more")
+    for large in (
+        b'{"error":{"message":"no more","x":' + padding + b"}}",
+        b'{"message":"no more","x":' + padding + b"}",
+    ):
+        fault = fault_from_error_event(large)
+        assert (fault.kind, fault.status, fault.message) == (FaultKind.SERVER_ERROR, 500, None)
+    assert fault_from_error_event(padding).kind is FaultKind.MALFORMED

@@ -317,6 +317,33 @@ def test_a_body_of_too_many_values_is_refused_without_being_built(filler: bytes)
     assert "too many values" in refused(chat(b'"x":[' + many + b"]")).client_message
 
 
+def test_a_field_name_too_long_is_refused_however_the_rest_is_spelled() -> None:
+    name = b'"' + b"a" * 9_000_000 + b'"'
+    for body in (
+        chat(name + b":1"),
+        chat(b" " + name + b" : 1, " + name + b":2"),
+        chat(b'"' + b"\\u0061" * 1_025 + b'":1'),
+    ):
+        assert "field name is longer than 1024" in refused(body).client_message
+    assert "a" * 1_024 in parse(chat(b'"' + b"a" * 1_024 + b'" : 1')).fields
+
+
+@pytest.mark.parametrize("count", [30_000, 900_000])
+@pytest.mark.parametrize("end", [b"", b"]", b'"', b"}{"])
+def test_a_body_of_too_many_fields_is_refused_before_it_is_parsed(count: int, end: bytes) -> None:
+    many = b",".join([b'"%d":0' % at for at in range(count)])
+    # What is broken at the end would be told of if the fields had been read first.
+    message = refused(chat(many)[:-1] + end).client_message
+    assert "more than 1000 fields" in message or "too many values" in message
+
+
+def test_colons_in_texts_and_below_the_top_are_no_fields() -> None:
+    code = json.dumps("def f(a: int) -> dict: return {'a': \"b: c\\\\\"}\n" * 20_000).encode()
+    tool = b'{"type":"function","function":{"name":"f","parameters":{"type":"object","x":{"a":1,"b":[{}]}}}}'
+    body = chat(b'"user":' + code + b',"tools":[' + b",".join([tool] * 10_000) + b"]")
+    assert list(parse(body).fields) == ["model", "messages", "user", "tools"]
+
+
 def test_millions_of_messages_are_refused_without_being_built() -> None:
     body = b'{"model":"m","messages":[' + b",".join([b"{}"] * 1_000_000) + b"]}"
     assert refused(body).param == "messages"
@@ -555,3 +582,18 @@ def test_odd_fields_do_not_spoil_an_answer(body: bytes, usage: Usage | None) -> 
     assert isinstance(facts, BufferedFacts)
     assert facts.usage == usage
     assert facts.text() is None
+
+
+def test_usage_of_an_odd_shape_is_read_when_it_is_small_only() -> None:
+    for count, usage in ((10, Usage(prompt=3)), (100_000, None)):
+        odd = b'{"prompt_tokens":3,"completion_tokens":"x","more":[1' + b",1" * count + b"]}"
+        facts = read_answer(b'{"choices":[],"usage":' + odd + b"}", None, Surface.CHAT)
+        assert isinstance(facts, BufferedFacts)
+        assert facts.usage == usage
+
+
+def test_only_a_string_is_the_text_of_an_answer() -> None:
+    for content, text in ((b'"a\\n"', "a\n"), (b"[1,1]", None), (b"null", None), (b"7", None)):
+        facts = read_answer(b'{"choices":[{"message":{"content": ' + content + b"}}]}", None, Surface.CHAT)
+        assert isinstance(facts, BufferedFacts)
+        assert facts.text() == text

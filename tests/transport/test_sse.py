@@ -127,11 +127,29 @@ def test_an_event_is_delivered_as_soon_as_its_blank_line_is_known() -> None:
 
 def test_comments_and_blank_lines_have_no_data() -> None:
     blocks = SseSplitter().feed(b": ping\n\n\ndata:x\n\n")
-    assert [(block.raw, block.data) for block in blocks] == [
-        (b": ping\n\n", None),
-        (b"\n", None),
-        (b"data:x\n\n", b"x"),
-    ]
+    assert b"".join(block.raw for block in blocks) == b": ping\n\n\ndata:x\n\n"
+    assert [block.data for block in blocks if block.data is not None] == [b"x"]
+    assert blocks[-1].raw == b"data:x\n\n"
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("idle", [b"", b":", b"d", b": data", b"id: 1", b"event: ping", b"datax: 1"])
+def test_a_read_of_nothing_but_idle_events_is_a_block_or_two(idle: bytes, end: bytes) -> None:
+    read = (idle + end * (2 if idle else 1)) * 5_000
+    splitter = SseSplitter()
+    blocks = splitter.feed(b"data: a" + end * 2 + read + b"data: b" + end * 2) + splitter.end()
+    assert [block.data for block in blocks if block.data is not None] == [b"a", b"b"]
+    assert b"".join(block.raw for block in blocks) == b"data: a" + end * 2 + read + b"data: b" + end * 2
+    assert len(blocks) == 3
+
+
+def test_a_run_of_idle_events_above_the_cap_is_cut_and_not_refused() -> None:
+    splitter = SseSplitter(max_event_bytes=100)
+    read = b":\n\n" * 500 + b"\n" * 500
+    blocks = splitter.feed(read + b"data: a\n\n")
+    assert not splitter.too_large
+    assert b"".join(block.raw for block in blocks) == read + b"data: a\n\n"
+    assert max(len(block.raw) for block in blocks) <= 100
 
 
 def test_a_byte_order_mark_is_skipped_at_the_start_only() -> None:
