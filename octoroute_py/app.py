@@ -153,7 +153,13 @@ class Application:
 
     def _access(self, config: Config) -> Access:
         # The listeners stay where they were opened, whatever a reloaded file says: so does what a stranger may do.
-        return Access(config.auth, loopback=self._loopback, generated=self._generated, wrong_keys=self._wrong_keys)
+        return Access(
+            config.auth,
+            loopback=self._loopback,
+            generated=self._generated,
+            wrong_keys=self._wrong_keys,
+            origins=config.cors.origins,
+        )
 
     def _make_transport(self, config: EndpointConfig) -> Transport:
         try:

@@ -3,10 +3,11 @@
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from octoroute_py.admission.origin import Origins
 from octoroute_py.admission.throttle import WrongKeys
 from octoroute_py.config.schema import AuthConfig, AuthMode, KeyConfig
 from octoroute_py.core.errors import BadRequest, ConfigError, Denied, GatewayError, Refused
@@ -111,10 +112,11 @@ class Access:
 
     `loopback` says whether the listener is only reachable from this machine. `generated` is the admin key that the
     first start made. `wrong_keys` lets several listeners, and the next configuration, share one memory of wrong keys.
-    Without any key a listener that is not loopback refuses everything but open routes.
+    `origins` are the web origins whose pages may use open routes. Without any key a listener that is not loopback
+    refuses everything but open routes.
     """
 
-    __slots__ = ("_anonymous", "_keys", "_wrong_keys")
+    __slots__ = ("_anonymous", "_keys", "_loopback", "_origins", "_wrong_keys")
 
     def __init__(
         self,
@@ -123,11 +125,14 @@ class Access:
         loopback: bool,
         generated: KeyConfig | None,
         wrong_keys: WrongKeys | None = None,
+        origins: Iterable[str] = (),
     ) -> None:
         keys = auth.keys if generated is None else (*auth.keys, generated)
         self._keys = KeyRing(keys)
         self._anonymous = Principal(ANONYMOUS, _anonymous_role(auth.mode, keys, loopback=loopback))
         self._wrong_keys = WrongKeys() if wrong_keys is None else wrong_keys
+        self._origins = Origins(origins)
+        self._loopback = loopback
 
     def authorize(
         self, headers: list[tuple[bytes, bytes]], *, needed: Role | None, source: str, now: float
@@ -139,8 +144,10 @@ class Access:
         A key that nobody knows is ignored wherever no key is needed: OpenAI's clients always send one.
         """
         anonymous = self._anonymous
-        if needed is None or anonymous.may(needed):
+        if needed is None:
             return self._known(headers) or anonymous
+        if anonymous.may(needed):
+            return self._known(headers) or self._stranger(headers)
         key = presented_key(headers)
         if key is None:
             raise _denied("This route needs a key: send 'Authorization: Bearer <key>' or 'X-API-Key: <key>'.")
@@ -165,6 +172,17 @@ class Access:
             return None  # another scheme is no key of ours, and none is needed
         return None if key is None or not self._keys else self._keys.find(key)
 
+    def _stranger(self, headers: list[tuple[bytes, bytes]]) -> Principal:
+        """Whoever comes without a key, unless it is a web page from elsewhere."""
+        for name, value in headers:
+            if name == b"origin" and not self._origins.admits(value, host=None if self._loopback else _host(headers)):
+                raise Denied(
+                    "Web pages of this origin may not use the gateway without a key; cors.origins can allow them.",
+                    code="permission_denied",
+                    status=403,
+                )
+        return self._anonymous
+
     def _wrong_key(self, source: str, now: float) -> GatewayError:
         wait_s = self._wrong_keys.strike(source, now)
         if wait_s is None:
@@ -188,6 +206,10 @@ def _anonymous_role(mode: AuthMode, keys: Sequence[KeyConfig], *, loopback: bool
     if all(key.role is Role.ADMIN for key in keys):
         return Role.INFERENCE
     return None
+
+
+def _host(headers: list[tuple[bytes, bytes]]) -> bytes | None:
+    return next((value for name, value in headers if name == b"host"), None)
 
 
 def _denied(message: str) -> Denied:

@@ -19,7 +19,7 @@ from octoroute_py.cli.options import config_option, read_config
 from octoroute_py.config.environment import Overrides
 from octoroute_py.config.schema import AuthMode, Config, KeyConfig
 from octoroute_py.core import clock
-from octoroute_py.edge.server import bind, run
+from octoroute_py.edge.server import CannotListen, bind, run
 from octoroute_py.telemetry.logs import configure_logs
 from octoroute_py.telemetry.scrub import Scrubber
 from octoroute_py.telemetry.sink import Sink
@@ -105,10 +105,13 @@ class _Hooks:
 
 def _listen(config: Config) -> tuple[list[socket.socket], int | None]:
     """The listening sockets, and the port of the management listener if there is one."""
-    sockets = bind(config.server.host, config.server.port)
-    if config.admin is None:
-        return sockets, None
-    management = bind(config.admin.host, config.admin.port)
+    try:
+        sockets = bind(config.server.host, config.server.port)
+        if config.admin is None:
+            return sockets, None
+        management = bind(config.admin.host, config.admin.port)
+    except CannotListen as error:
+        raise click.ClickException(str(error)) from None
     return [*sockets, *management], int(management[0].getsockname()[1])
 
 

@@ -34,6 +34,7 @@ class GatewayError(Exception):
         param: str | None = None,
         retry_after_s: float | None = None,
         error_type: str | None = None,
+        final: bool = False,
     ) -> None:
         super().__init__(message)
         self.client_message = message
@@ -42,6 +43,8 @@ class GatewayError(Exception):
         self.param = param
         self.retry_after_s = retry_after_s
         self.error_type = error_type or self.type
+        self.final = final
+        """Trying again soon is of no use: somebody has to mend something first."""
 
     def body(self) -> bytes:
         """The JSON envelope `{"error": {message, type, param, code}}`."""

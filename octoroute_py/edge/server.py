@@ -29,6 +29,10 @@ CUT_GRACE_S = 2.0
 """What requests get to send their last error after the drain limit."""
 
 
+class CannotListen(Exception):
+    """The address is taken or not ours to take; the message says which."""
+
+
 class Hooks(Protocol):
     """What the server tells the application about its life."""
 
@@ -119,7 +123,10 @@ class GatewayServer(uvicorn.Server):
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
-    """Listening sockets for a host and port (0 picks one); ConfigError with the reason when that cannot be."""
+    """Listening sockets for a host and port (0 picks one); CannotListen with the reason when that cannot be.
+
+    ConfigError for a host that is no address of this machine.
+    """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
@@ -138,7 +145,9 @@ def bind(host: str, port: int) -> list[socket.socket]:
             listener.close()
             if sockets:  # `localhost` may name an IPv6 address on a machine without IPv6
                 continue
-            raise ConfigError(f"cannot listen on {host} port {wanted}: {error.strerror}") from None
+            raise CannotListen(
+                f"cannot listen on {host} port {wanted}: {error.strerror}; --port chooses another"
+            ) from None
         listener.setblocking(False)
         sockets.append(listener)
     return sockets

@@ -87,7 +87,7 @@ def error_headers(error: GatewayError, request_id: str) -> RawHeaders:
     headers = [(b"content-type", b"application/json"), (b"x-request-id", request_id.encode())]
     if error.retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))))
-    if error.code in ("insufficient_quota", "upstream_quota"):
+    if error.final:
         headers.append((b"x-should-retry", b"false"))
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))

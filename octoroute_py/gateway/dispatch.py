@@ -31,6 +31,7 @@ FINAL = frozenset({FaultKind.REJECTED})
 FAILOVER_JITTER_S = 0.05
 SHORT_WAIT_S = 2.0
 """A rate-limited request waits for its endpoint if that is at most this long and at most half of what is left."""
+_NOBODY = "No model that may answer is available at the moment."
 
 
 class Job:
@@ -212,13 +213,15 @@ class Dispatcher:
 
     def _none_available(self, job: Job, now: float) -> GatewayError:
         """No send was possible at all: everything is full, or out."""
-        candidates = [e for e in self._candidates(job) if job.fits(e)]
-        if any(e.unavailable(now) is Unavailability.FULL for e in candidates):
+        reasons = {e.unavailable(now) for e in self._candidates(job) if job.fits(e)}
+        if Unavailability.FULL in reasons:
             return Refused("Every model that may answer is busy.", code="overloaded", retry_after_s=1.0)
+        why = ", ".join(sorted(reason.value for reason in reasons if reason is not None))
         return Refused(
-            "No model that may answer is available at the moment.",
+            f"No model that may answer is available at the moment ({why})." if why else _NOBODY,
             code="no_endpoint_available",
             retry_after_s=self._retry_after(job, now),
+            final=reasons == {Unavailability.AUTH},
         )
 
 

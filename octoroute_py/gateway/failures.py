@@ -37,7 +37,9 @@ def client_error(fault: Fault, *, retry_after_s: float) -> GatewayError:
     if kind in _TIMEOUTS:
         return UpstreamFailed("The model did not answer in time.", code="upstream_timeout", status=504)
     if kind is FaultKind.AUTH:
-        return UpstreamFailed("The model's server refused the gateway's credential.", code="upstream_auth_failed")
+        return UpstreamFailed(
+            "The model's server refused the gateway's credential.", code="upstream_auth_failed", final=True
+        )
     if kind is FaultKind.RATE_LIMITED:
         return Refused(
             "The model's provider limits the rate of requests.",
@@ -48,7 +50,9 @@ def client_error(fault: Fault, *, retry_after_s: float) -> GatewayError:
         )
     if kind in _LATER:
         message, code = _LATER[kind]
-        return UpstreamFailed(message, code=code, status=503, retry_after_s=retry_after_s)
+        return UpstreamFailed(
+            message, code=code, status=503, retry_after_s=retry_after_s, final=kind is FaultKind.QUOTA
+        )
     return UpstreamFailed(_BAD_GATEWAY[kind], code="upstream_error")
 
 

@@ -152,7 +152,7 @@ CLIENT_HEADERS = {
     "Authorization": "Bearer sk-of-the-client",
     "X-API-Key": "sk-of-the-client",
     "Cookie": "session=1",
-    "Origin": "http://page.example",
+    "Origin": "http://localhost:8080",
     "Referer": "http://page.example/x",
     "User-Agent": "curl/8",
     "X-Forwarded-For": "6.6.6.6",

@@ -132,7 +132,9 @@ async def test_a_failing_upstream_is_the_right_exception(
     assert shows_nothing(str(error.response.headers))
     if status in (429, 503):
         assert int(error.response.headers["retry-after"]) >= 1
-    assert error.response.headers.get("x-should-retry") == ("false" if name == "quota" else None)
+    assert error.response.headers.get("x-should-retry") == (
+        "false" if name in ("quota", "unauthorized", "forbidden") else None
+    )
 
 
 async def test_the_wait_of_a_limited_upstream_is_told(failures: House) -> None:

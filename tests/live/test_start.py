@@ -26,13 +26,13 @@ def config_of(upstream: FakeUpstream) -> str:
     return rule_config(urls, urls, urls)
 
 
-def refused(folder: Path, config: str, *args: str, env: dict[str, str] | None = None) -> list[str]:
-    """What a gateway that must not start says: exit 78, nothing on stdout, no traceback."""
+def refused(folder: Path, config: str, *args: str, env: dict[str, str] | None = None, code: int = 78) -> list[str]:
+    """What a gateway that must not start says: its exit code, nothing on stdout, no traceback."""
     path = folder / "config.toml"
     path.write_text(config, encoding="utf-8")
     command = [sys.executable, "-m", "octoroute_py", "serve", "-c", str(path), *args]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, env={**os.environ, **(env or {})})
-    assert (done.returncode, done.stdout) == (78, "")
+    assert (done.returncode, done.stdout) == (code, "")
     assert "Traceback" not in done.stderr
     return done.stderr.splitlines()
 
@@ -81,7 +81,7 @@ def test_a_strategy_that_is_not_built_yet_is_refused_in_one_line_that_says_what_
 def test_a_port_in_use_is_told_in_one_clear_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        told = refused(tmp_path, MINIMAL, "--port", str(port))
+        told = refused(tmp_path, MINIMAL, "--port", str(port), code=1)
         assert len(told) == 1
         assert str(port) in told[0]
         assert "in use" in told[0]

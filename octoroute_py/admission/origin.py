@@ -1,0 +1,48 @@
+"""Whether a web page may use a gateway that asks for no key.
+
+A browser sends cross-origin POSTs of plain text without asking first, so any page its user visits could spend their
+models' time and money through a gateway on loopback, though it could not read the answer. Pages of this machine and
+applications with a scheme of their own (app://, vscode-webview://) may; any other needs its origin in `cors.origins`.
+"""
+
+import ipaddress
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+
+class Origins:
+    """The origins that may use open routes; `allowed` are exact origins, or `*` for all."""
+
+    __slots__ = ("_all", "_allowed")
+
+    def __init__(self, allowed: Iterable[str]) -> None:
+        self._allowed = frozenset(allowed)
+        self._all = "*" in self._allowed
+
+    def admits(self, origin: bytes, *, host: bytes | None = None) -> bool:
+        """Whether a page of this origin may; `null`, the origin of sandboxed pages, may not.
+
+        `host` is the request's Host where a page of the same host is one of our own; never on loopback, where any name
+        may have been made to point (DNS rebinding).
+        """
+        text = origin.decode("latin-1").strip()
+        if self._all or text in self._allowed:
+            return True
+        try:
+            parts = urlsplit(text)
+            name = parts.hostname
+        except ValueError:
+            return False
+        if not parts.scheme or name is None:
+            return False
+        own = host is not None and parts.netloc == host.decode("latin-1")
+        return own or parts.scheme not in ("http", "https") or _is_this_machine(name)
+
+
+def _is_this_machine(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
