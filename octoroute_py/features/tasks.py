@@ -12,6 +12,9 @@ from octoroute_py.core.words import TaskType
 LOOKED_AT: Final = 16_384
 """So many characters of the last user message are looked at, by this module and by rule patterns."""
 
+_END_CHARS: Final = 2_048
+"""How much of either end of a long text tells what is asked."""
+
 FENCE: Final = "```"
 
 
@@ -47,8 +50,15 @@ _CODE: Final[tuple[tuple[str, str, re.Pattern[str] | None], ...]] = (
 
 
 def infer_task_type(text: str) -> TaskType:
-    """What the text asks for; the first group with a word in it wins, `question_answer` when there is none."""
-    text = text[:LOOKED_AT].lower()
+    """What the text asks for; the first group with a word in it wins, `question_answer` when there is none.
+
+    Of a long text its beginning and its end are searched: that is where people say what they want, and a long middle
+    is what they want it done to.
+    """
+    text = text[:LOOKED_AT]
+    if len(text) > 2 * _END_CHARS:
+        text = f"{text[:_END_CHARS]}\n{text[-_END_CHARS:]}"
+    text = text.lower()
     if FENCE[0] in text and FENCE in text:
         return TaskType.CODE
     for word, alone, task_type in _WORDS:

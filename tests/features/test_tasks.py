@@ -112,3 +112,11 @@ def test_code_is_seen(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "write code for me", "def leppard (band)", "a < b", "first class (or second)"])
 def test_words_about_code_are_not_code(text: str) -> None:
     assert not shows_code(text)
+
+
+def test_a_long_text_is_judged_by_its_beginning_and_its_end() -> None:
+    long = "lorem ipsum dolor " * 700
+    assert infer_task_type("Please summarize this: " + long) is TaskType.DOCUMENT_SUMMARY
+    assert infer_task_type(long + "Please summarize this.") is TaskType.DOCUMENT_SUMMARY
+    assert infer_task_type(long[:6000] + " summarize " + long[6000:]) is TaskType.QUESTION_ANSWER
+    assert infer_task_type("x" * 2047 + "hi" + "y" * 4000) is TaskType.QUESTION_ANSWER
