@@ -339,6 +339,9 @@ class _Wire(asyncio.Protocol):
                 await self.connection.closed.wait()
 
     async def _send(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            await self.connection.closed.wait()  # writing on would only count bytes that nobody takes
+            return
         self.transport.write(data)
         await self._writable.wait()
         self.connection.sent_bytes += len(data)
