@@ -26,8 +26,6 @@ SAME_AGAIN = frozenset(
     {FaultKind.CONNECT, FaultKind.SERVER_ERROR, FaultKind.UNAVAILABLE, FaultKind.MALFORMED, FaultKind.TRUNCATED}
 )
 """Failures after which the same endpoint may be asked again; one that used up its whole time limit is not."""
-FINAL = frozenset({FaultKind.REJECTED})
-"""Verdicts on the request itself: no other endpoint is asked."""
 FAILOVER_JITTER_S = 0.05
 SHORT_WAIT_S = 2.0
 """A rate-limited request waits for its endpoint if that is at most this long and at most half of what is left."""
@@ -146,7 +144,7 @@ class Dispatcher:
         job.excluded.add(endpoint.id)
         job.faults[endpoint.id] = fault
         job.first = job.first or fault
-        if fault.kind in FINAL:
+        if not fault.kind.may_try_elsewhere:
             raise client_error(fault, retry_after_s=1.0)
         if fault.kind is FaultKind.CONTEXT_LENGTH:
             if job.grew:
@@ -181,7 +179,7 @@ class Dispatcher:
             return
         limited = [e for e in self._candidates(job) if _is_limited(job, e)]
         if limited:
-            wait_s = min(e.eligible_at(now) for e in limited) - now
+            wait_s = job.ctx.snapshot.table.next_eligible_at(limited, now) - now
             if wait_s <= min(SHORT_WAIT_S, (job.ctx.deadline_s - now) / 2):
                 await self._pause(job, max(0.0, wait_s) + EARLY_WAKE_S)
                 for endpoint in limited:
@@ -209,7 +207,7 @@ class Dispatcher:
         return client_error(first, retry_after_s=self._retry_after(job, now))
 
     def _retry_after(self, job: Job, now: float) -> float:
-        return max(1.0, min((e.eligible_at(now) for e in self._candidates(job)), default=now) - now)
+        return max(1.0, job.ctx.snapshot.table.next_eligible_at(self._candidates(job), now) - now)
 
     def _none_available(self, job: Job, now: float) -> GatewayError:
         """No send was possible at all: everything is full, or out."""
