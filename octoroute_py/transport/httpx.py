@@ -32,6 +32,7 @@ from octoroute_py.transport.headers import Origin, field_lines
 _FINISH_S = 1.0
 _FINISH_BYTES = 256 * 1024
 _CLOSE_S = 2.0
+_MOST_CAUSES = 8
 
 
 class _Slot:
@@ -393,8 +394,10 @@ def _translated(exc: Exception) -> TransportError:
 
 
 def _is_out_of_sockets(error: BaseException | None) -> bool:
-    """Whether the operating system's own error, somewhere below the library's, says so."""
-    while error is not None:
+    """Whether the operating system's own error, a few steps below the library's, says so."""
+    for _ in range(_MOST_CAUSES):  # a chain of causes may run in a circle
+        if error is None:
+            return False
         if isinstance(error, OSError) and error.errno in OUT_OF_SOCKETS:
             return True
         error = error.__cause__ or error.__context__
