@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from octoroute_py.core import clock
 from octoroute_py.core.clock import Monotonic
-from octoroute_py.storage.engine import BUSY_WAIT_S, Source, connect
+from octoroute_py.storage.engine import BUSY_WAIT_S, Source, connect, connect_file
 from octoroute_py.storage.migrate import upgrade
 from octoroute_py.storage.writer import QUEUE_JOBS, Job, T, Writer
 
@@ -42,6 +42,15 @@ class Database:
         when another process does not let go of it within `busy_wait_s`.
         """
         source = connect(url, base_dir=base_dir, busy_wait_s=busy_wait_s)
+        return cls._up_to_date(source, monotonic=monotonic, max_jobs=max_jobs)
+
+    @classmethod
+    def open_file(cls, path: Path, *, monotonic: Monotonic = clock.monotonic) -> "Database":
+        """The same for a SQLite file by its path, whatever characters that has."""
+        return cls._up_to_date(connect_file(path), monotonic=monotonic, max_jobs=QUEUE_JOBS)
+
+    @classmethod
+    def _up_to_date(cls, source: Source, *, monotonic: Monotonic, max_jobs: int) -> "Database":
         try:
             upgrade(source)
         except BaseException:

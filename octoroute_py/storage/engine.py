@@ -70,7 +70,10 @@ def connect(url: str, *, base_dir: Path, busy_wait_s: float = BUSY_WAIT_S) -> So
     except ArgumentError:
         raise CannotOpen("the database URL cannot be read", location="storage.url") from None
     if parsed.get_backend_name() == "sqlite":
-        return _sqlite(parsed, base_dir, busy_wait_s)
+        name = parsed.database
+        if not name or name == ":memory:" or name.startswith("file:"):
+            raise CannotOpen("a SQLite database must be a file, as in sqlite:///octoroute.db", location="storage.url")
+        return connect_file(base_dir / name, busy_wait_s=busy_wait_s)
     location = parsed.render_as_string(hide_password=True)
     if parsed.get_driver_name() not in {"psycopg", "psycopg2"}:
         raise CannotOpen(f"{location}: this kind of database is not supported", location=location)
@@ -81,11 +84,8 @@ def connect(url: str, *, base_dir: Path, busy_wait_s: float = BUSY_WAIT_S) -> So
     return Source(engine, location)
 
 
-def _sqlite(url: URL, base_dir: Path, busy_wait_s: float) -> Source:
-    name = url.database
-    if not name or name == ":memory:" or name.startswith("file:"):
-        raise CannotOpen("a SQLite database must be a file, as in sqlite:///octoroute.db", location=str(url))
-    path = base_dir / name
+def connect_file(path: Path, *, busy_wait_s: float = BUSY_WAIT_S) -> Source:
+    """The engine of a SQLite file, which is made, empty, when it is missing. Raises CannotOpen."""
     location = str(path)
     _make_private_file(path, location)
     # SQLAlchemy keeps a pool of connections a thread may take from any other; SQLite itself serialises them.

@@ -1,0 +1,1 @@
+"""Offline: what learns from labelled data. Nothing that serves requests imports it."""
