@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         RouterError,
         StorageProblem,
     )
+    from octoroute_py.neural.fastgrnn import FastGRNN
     from octoroute_py.neural.router import Router
     from octoroute_py.neural.store import Storage
 
@@ -37,6 +38,7 @@ _HOMES = {
         "CircuitOpen", "InferenceFailed", "InvalidConfig", "InvalidInput", "ModelNotFound", "ModelRefused",
         "RouterError", "StorageProblem",
     ),
+    "fastgrnn": ("FastGRNN",),
     "router": ("Router",),
     "store": ("Storage",),
 }  # fmt: skip
@@ -44,6 +46,7 @@ _HOMES = {
 __all__ = [
     "Candidate",
     "CircuitOpen",
+    "FastGRNN",
     "InferenceFailed",
     "InvalidConfig",
     "InvalidInput",

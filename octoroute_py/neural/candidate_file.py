@@ -1,7 +1,7 @@
 """The model file of the network over candidates: one small safetensors file, looked at closely before it is used.
 
-Tensors: w, u, biases, gates, head (int8 with `<name>.scale`, or float32), mean, scale, calibration.light and
-calibration.heavy (float32). Metadata: format, schema, weights ("int8" or "float32"), and words about where it is from.
+Tensors: the matrices w, u and head as `<name>.<part>` in any form of `compact`; biases, gates, head_bias, mean, scale,
+held_out.light and held_out.heavy in float32. Metadata: format, schema, and words about where it is from.
 """
 
 import hashlib
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from octoroute_py.neural.candidate_net import INPUTS, Calibration, CandidateNet
+from octoroute_py.neural.candidate_net import INPUTS, CandidateNet, HeldOut
+from octoroute_py.neural.compact import Matrix, read_matrix
 from octoroute_py.neural.errors import ModelNotFound, ModelRefused
 from octoroute_py.neural.signals import weighted
 
@@ -24,10 +25,11 @@ FORMAT = "octoroute-candidates"
 SCHEMA = "1"
 LARGEST_BYTES = 1_000_000
 LARGEST_HIDDEN = 256
-LARGEST_CALIBRATION = 65_536
-LEAST_CALIBRATION = 19
+MOST_HELD_OUT = 65_536
+LEAST_HELD_OUT = 19
 """Fewer held-out answers of a kind could never show less than 5 % uncertainty."""
-WEIGHTS = ("w", "u", "biases", "gates", "head")
+MATRICES = ("w", "u", "head")
+PLAIN = ("biases", "gates", "head_bias", "mean", "scale", "held_out.light", "held_out.heavy")
 
 Tensors = Mapping[str, NDArray[np.generic]]
 
@@ -51,12 +53,12 @@ def load_net(path: Path) -> LoadedNet:
     try:
         notes = _notes(data)
         tensors: Tensors = load(data)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelRefused(f"{path} is not a safetensors file that can be read: {error}") from None
     if notes.get("format") != FORMAT or notes.get("schema") != SCHEMA:
         raise ModelRefused(f"{path} is not a model of the candidate router (format {FORMAT}, schema {SCHEMA})")
     try:
-        net = _net(tensors, quantised=notes.get("weights") == "int8")
+        net = _net(tensors)
         _try_out(net)
     except ModelRefused as refused:
         raise ModelRefused(f"{path}: {refused}") from None
@@ -65,43 +67,16 @@ def load_net(path: Path) -> LoadedNet:
 
 def save_net(path: Path, net: CandidateNet, notes: Mapping[str, str]) -> None:
     """Write a model file; what was there is replaced at once or not at all."""
-    tensors: dict[str, NDArray[np.generic]] = {}
-    for name in WEIGHTS:
-        value = getattr(net, name)
-        if net.quantised:
-            tensors[name], scale = to_grid(value)
-            tensors[f"{name}.scale"] = np.array([scale], dtype=np.float32)
-        else:
-            tensors[name] = value
-    tensors |= {"mean": net.mean, "scale": net.scale}
-    tensors |= {"calibration.light": net.calibration.light, "calibration.heavy": net.calibration.heavy}
-    own = {"format": FORMAT, "schema": SCHEMA, "weights": "int8" if net.quantised else "float32"}
+    tensors: dict[str, NDArray[np.generic]] = {
+        f"{name}.{part}": np.ascontiguousarray(tensor)
+        for name in MATRICES
+        for part, tensor in getattr(net, name).tensors().items()
+    }
+    tensors |= {name: getattr(net, name) for name in PLAIN if "." not in name}
+    tensors |= {"held_out.light": net.held_out.light, "held_out.heavy": net.held_out.heavy}
     beside = path.with_name(f".{path.name}.new")
-    beside.write_bytes(save(dict(tensors), metadata={**notes, **own}))
+    beside.write_bytes(save(tensors, metadata={**notes, "format": FORMAT, "schema": SCHEMA}))
     os.replace(beside, path)
-
-
-def quantise(net: CandidateNet) -> CandidateNet:
-    """The network with every weight on an int8 grid of its tensor; what is on it already stays as it is."""
-    if net.quantised:
-        return net
-    on_grid = {}
-    for name in WEIGHTS:
-        grid, scale = to_grid(getattr(net, name))
-        on_grid[name] = from_grid(grid, scale)
-    return msgspec.structs.replace(net, quantised=True, **on_grid)
-
-
-def to_grid(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], np.float32]:
-    """Weights rounded to whole steps from -127 to 127, and the size of a step."""
-    largest = np.max(np.abs(weights))
-    step = np.float32(largest / 127 if largest > 0 else 1.0)
-    return np.clip(np.rint(weights / step), -127, 127).astype(np.int8), step
-
-
-def from_grid(grid: NDArray[np.int8], step: np.float32) -> NDArray[np.float32]:
-    """The weights that a grid stands for."""
-    return grid.astype(np.float32) * step
 
 
 def _read(path: Path) -> bytes:
@@ -127,62 +102,70 @@ def _notes(data: bytes) -> dict[str, str]:
     return {str(key): str(value) for key, value in notes.items()}
 
 
-def _net(tensors: Tensors, *, quantised: bool) -> CandidateNet:
-    hidden = tensors["u"].shape[0] if "u" in tensors and tensors["u"].ndim == 2 else 0
+def _net(tensors: Tensors) -> CandidateNet:
+    strange = sorted(name for name in tensors if name not in PLAIN and name.split(".")[0] not in MATRICES)
+    if strange:
+        raise ModelRefused(f"the tensor {strange[0]} is unknown")
+    matrices = {name: _matrix(tensors, name) for name in MATRICES}
+    hidden = matrices["u"].dense().shape[0]
     if not 1 <= hidden <= LARGEST_HIDDEN:
         raise ModelRefused(f"the state must have 1 to {LARGEST_HIDDEN} numbers")
-    shapes = {
-        "w": (INPUTS, hidden),
-        "u": (hidden, hidden),
-        "biases": (2, hidden),
-        "gates": (2,),
-        "head": (hidden + 1,),
-        "mean": (INPUTS,),
-        "scale": (INPUTS,),
-    }
-    expected = {*shapes, "calibration.light", "calibration.heavy"}
-    expected |= {f"{name}.scale" for name in WEIGHTS} if quantised else set()
-    if set(tensors) != expected:
-        odd = sorted(set(tensors) ^ expected)[0]
-        raise ModelRefused(f"the tensor {odd} is {'unknown' if odd in tensors else 'missing'}")
-    found = {name: _weights(tensors, name, shape, quantised=quantised) for name, shape in shapes.items()}
-    if not (np.all(found["scale"] > 0) and np.all((found["gates"] >= 0) & (found["gates"] <= 1))):
+    for name, shape in {"w": (INPUTS, hidden), "u": (hidden, hidden), "head": (hidden, 1)}.items():
+        dense = matrices[name].dense()
+        if dense.shape != shape or not np.all(np.isfinite(dense)):
+            raise ModelRefused(f"the matrix {name} must be of shape {shape} and finite")
+    shapes = {"biases": (2, hidden), "gates": (2,), "head_bias": (1,), "mean": (INPUTS,), "scale": (INPUTS,)}
+    plain = {name: _floats(tensors, name, shape) for name, shape in shapes.items()}
+    if not (np.all(plain["scale"] > 0) and np.all((plain["gates"] >= 0) & (plain["gates"] <= 1))):
         raise ModelRefused("scale must be positive, and gates must lie between 0 and 1")
-    calibration = Calibration(*(_answers(tensors, f"calibration.{name}") for name in ("light", "heavy")))
-    return CandidateNet(calibration=calibration, quantised=quantised, **found)
+    return CandidateNet(
+        w=matrices["w"],
+        u=matrices["u"],
+        head=matrices["head"],
+        biases=plain["biases"],
+        gates=plain["gates"],
+        head_bias=plain["head_bias"],
+        mean=plain["mean"],
+        scale=plain["scale"],
+        held_out=HeldOut(_held_out(tensors, "held_out.light"), _held_out(tensors, "held_out.heavy")),
+    )
+
+
+def _matrix(tensors: Tensors, name: str) -> Matrix:
+    prefix = f"{name}."
+    try:
+        return read_matrix(
+            {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+        )
+    except ValueError as error:
+        raise ModelRefused(f"the matrix {name} {error}") from None
+
+
+def _held_out(tensors: Tensors, name: str) -> NDArray[np.float32]:
+    size = tensors[name].size if name in tensors else 0
+    if not LEAST_HELD_OUT <= size <= MOST_HELD_OUT:
+        raise ModelRefused(f"the tensor {name} must hold {LEAST_HELD_OUT} to {MOST_HELD_OUT} confidences")
+    found = _floats(tensors, name, (size,))
+    if found[0] < 0 or found[-1] > 1 or np.any(np.diff(found) < 0):
+        raise ModelRefused(f"the tensor {name} must hold sorted confidences from 0 to 1")
+    return found
+
+
+def _floats(tensors: Tensors, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    tensor = tensors.get(name)
+    if tensor is None:
+        raise ModelRefused(f"the tensor {name} is missing")
+    if tensor.shape != shape or tensor.dtype != np.float32:
+        raise ModelRefused(f"the tensor {name} must be float32 of shape {shape}")
+    if not np.all(np.isfinite(tensor)):
+        raise ModelRefused(f"the tensor {name} holds numbers that are not finite")
+    return tensor.astype(np.float32)
 
 
 def _try_out(net: CandidateNet) -> None:
     """What the network makes of nothing, of everything and of the worst must be probabilities."""
     worst = np.array([[0.0] * INPUTS, [1.0] * INPUTS, [-1.0, 0.0, 0.0, 0.0, 0.0]])
     with np.errstate(all="ignore"):
-        found = net.confidences(weighted(worst))
+        found = net.runner().confidences(weighted(worst))
     if not np.all((found >= 0) & (found <= 1)):
         raise ModelRefused("what it computes is no probability")
-
-
-def _weights(tensors: Tensors, name: str, shape: tuple[int, ...], *, quantised: bool) -> NDArray[np.float32]:
-    if quantised and name in WEIGHTS:
-        grid = _checked(tensors, name, shape, np.dtype(np.int8))
-        step = _checked(tensors, f"{name}.scale", (1,), np.dtype(np.float32))
-        return from_grid(grid.astype(np.int8), np.float32(step[0]))
-    return _checked(tensors, name, shape, np.dtype(np.float32)).astype(np.float32)
-
-
-def _answers(tensors: Tensors, name: str) -> NDArray[np.float32]:
-    size = tensors[name].size
-    if not LEAST_CALIBRATION <= size <= LARGEST_CALIBRATION:
-        raise ModelRefused(f"the tensor {name} must hold {LEAST_CALIBRATION} to {LARGEST_CALIBRATION} confidences")
-    answers = _checked(tensors, name, (size,), np.dtype(np.float32)).astype(np.float32)
-    if answers[0] < 0 or answers[-1] > 1 or np.any(np.diff(answers) < 0):
-        raise ModelRefused(f"the tensor {name} must hold sorted confidences from 0 to 1")
-    return answers
-
-
-def _checked(tensors: Tensors, name: str, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
-    tensor = tensors[name]
-    if tensor.shape != shape or tensor.dtype != dtype:
-        raise ModelRefused(f"the tensor {name} must be {dtype.name} of shape {shape}")
-    if not np.all(np.isfinite(tensor.astype(np.float64))):
-        raise ModelRefused(f"the tensor {name} holds numbers that are not finite")
-    return tensor

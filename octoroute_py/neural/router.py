@@ -8,6 +8,7 @@ if response.decisions[0].use_lightweight: ...
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,8 +20,8 @@ from octoroute_py.core.clock import Monotonic, Wall
 from octoroute_py.core.words import BreakerState
 from octoroute_py.neural.breaker import Breaker
 from octoroute_py.neural.candidate import Candidate, RouterConfig, RoutingDecision, RoutingRequest, RoutingResponse
-from octoroute_py.neural.candidate_file import LoadedNet, load_net, quantise, shipped
-from octoroute_py.neural.candidate_net import CandidateNet
+from octoroute_py.neural.candidate_file import load_net, shipped
+from octoroute_py.neural.candidate_net import CONTEXT, HeldOut, Runner, quantise
 from octoroute_py.neural.certainty import uncertainties
 from octoroute_py.neural.checks import created_s, embeddings, vector
 from octoroute_py.neural.errors import CircuitOpen, InferenceFailed, InvalidInput, StorageProblem
@@ -29,10 +30,16 @@ from octoroute_py.neural.store import Storage
 
 F64 = NDArray[np.float64]
 
-NEAREST = 64
+NEAREST = CONTEXT
 """How many stored candidates stand for a request that brings none: as long as the longest sets learned from."""
 
 _log = structlog.stdlib.get_logger("octoroute.neural")
+
+
+class _Model(NamedTuple):
+    runner: Runner
+    held_out: HeldOut
+    version: str
 
 
 class Router:
@@ -49,7 +56,7 @@ class Router:
         self._wall = wall
         self._lock = threading.Lock()
         self._breaker = Breaker(self.config.circuit_breaker_threshold) if self.config.enable_circuit_breaker else None
-        self._loaded = self._load()
+        self._model = self._load()
         path = self.config.database_path
         self.storage = None if path is None else Storage(path, wall=wall)
 
@@ -60,12 +67,12 @@ class Router:
 
     def reload_model(self) -> None:
         """Use the model file as it is now; when that cannot be used, raise why and go on with the old one."""
-        self._loaded = self._load()
+        self._model = self._load()
 
     @property
     def model_version(self) -> str:
         """The first 12 digits of the SHA-256 of the model file in use."""
-        return self._loaded.version
+        return self._model.version
 
     @property
     def circuit_state(self) -> BreakerState | None:
@@ -95,9 +102,9 @@ class Router:
         candidates = [candidates[at] for at in order]
         signals = weighted(self._signals(similarity[order], candidates, request))
         feature_s = self._monotonic() - began
-        net = self._loaded.net
-        confidences = self._infer(net, signals) if candidates else np.empty(0)
-        unsure = uncertainties(confidences, net.calibration, level=self.config.max_uncertainty)
+        model = self._model
+        confidences = self._infer(model.runner, signals) if candidates else np.empty(0)
+        unsure = uncertainties(confidences, model.held_out, level=self.config.max_uncertainty)
         decisions = self._decisions(candidates, confidences, unsure)[: request.top_k]
         response = RoutingResponse(
             decisions=decisions,
@@ -107,12 +114,11 @@ class Router:
         )
         return self._noted(request, response)
 
-    def _load(self) -> LoadedNet:
+    def _load(self) -> "_Model":
         path = self.config.model_path
         loaded = load_net(shipped() if path is None else Path(path))
-        if self.config.enable_quantization:
-            loaded = msgspec.structs.replace(loaded, net=quantise(loaded.net))
-        return loaded
+        net = quantise(loaded.net) if self.config.enable_quantization else loaded.net
+        return _Model(net.runner(), net.held_out, loaded.version)
 
     def _nearest(self, query: NDArray[np.float32]) -> Sequence[Candidate]:
         if self.storage is None:
@@ -128,7 +134,7 @@ class Router:
         shared = np.array([overlap(request.metadata, each.metadata) for each in candidates])
         return np.stack([similarity, recency(ages), frequency(counts), rates, shared], axis=1)
 
-    def _infer(self, net: CandidateNet, signals: F64) -> NDArray[np.floating]:
+    def _infer(self, runner: Runner, signals: F64) -> NDArray[np.floating]:
         """The confidences (N,); what happens is told to the breaker."""
         breaker = self._breaker
         if breaker is not None:
@@ -140,7 +146,7 @@ class Router:
         good = False
         try:
             with np.errstate(all="ignore"):
-                confidences = net.confidences(signals)
+                confidences = runner.confidences(signals)
             good = bool(np.all((confidences >= 0) & (confidences <= 1)))
         finally:
             if breaker is not None:

@@ -1,1 +1,1 @@
-"""Offline: what learns from labelled data. Nothing that serves requests imports it."""
+"""Offline work: learning from labelled outcomes, and measuring what was learned. Serving never imports it."""

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from octoroute_py.neural.candidate_net import Calibration, CandidateNet
+from octoroute_py.neural.candidate_net import CandidateNet, HeldOut
 from octoroute_py.neural.certainty import uncertainties
 from octoroute_py.neural.signals import weighted
 from octoroute_py.training.candidate_world import CandidateSets
@@ -39,9 +39,9 @@ class Trust(msgspec.Struct, frozen=True):
 def confidences(net: CandidateNet, sets: CandidateSets) -> F64:
     """The network's confidences (B, T), -1 where there is no candidate."""
     found = np.full(sets.mask.shape, -1.0)
-    read = weighted(sets.signals)
+    read, runner = weighted(sets.signals), net.runner()
     for row, length in enumerate(sets.mask.sum(axis=1).astype(int)):
-        found[row, :length] = net.confidences(read[row, :length])
+        found[row, :length] = runner.confidences(read[row, :length])
     return found
 
 
@@ -56,7 +56,7 @@ def calibrated(net: CandidateNet, sets: CandidateSets) -> CandidateNet:
     """The network with the leading confidences of sets that it has not learned from."""
     lead, labels = leading(confidences(net, sets), sets)
     light, heavy = (np.sort(lead[labels == wanted]).astype(np.float32) for wanted in (1.0, 0.0))
-    return msgspec.structs.replace(net, calibration=Calibration(light, heavy))
+    return msgspec.structs.replace(net, held_out=HeldOut(light, heavy))
 
 
 def fit_of(found: F64, sets: CandidateSets) -> Fit:
@@ -75,7 +75,7 @@ def fit_to(found: F64, labels: F64) -> Fit:
 def trust_in(net: CandidateNet, sets: CandidateSets) -> Trust:
     """What the defaults make of the leading candidates of these sets."""
     lead, labels = leading(confidences(net, sets), sets)
-    light = (lead >= THRESHOLD) & (uncertainties(lead, net.calibration, level=LEVEL) <= LEVEL)
+    light = (lead >= THRESHOLD) & (uncertainties(lead, net.held_out, level=LEVEL) <= LEVEL)
     return Trust(
         light=float(light.mean()),
         right=float(labels[light].mean()) if light.any() else float("nan"),

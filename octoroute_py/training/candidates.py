@@ -9,8 +9,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from octoroute_py.neural.candidate_file import quantise
-from octoroute_py.neural.candidate_net import INPUTS, Calibration, CandidateNet, sigmoid, tanh
+from octoroute_py.neural.candidate_net import INPUTS, CandidateNet, HeldOut, quantise
+from octoroute_py.neural.compact import Plain
+from octoroute_py.neural.fastgrnn import rational_sigmoid, rational_tanh, tanh_slope
 from octoroute_py.neural.signals import weighted
 from octoroute_py.training.candidate_world import CandidateSets
 
@@ -21,7 +22,7 @@ LEARNING_RATE = 0.01
 WEIGHT_DECAY = 0.002
 CLIP = 1.0
 BATCH = 128
-NOT_CALIBRATED = Calibration(np.empty(0, dtype=np.float32), np.empty(0, dtype=np.float32))
+NOTHING_HELD_OUT = HeldOut(np.empty(0, dtype=np.float32), np.empty(0, dtype=np.float32))
 GATES_AT_START = (1.0, -4.0)
 """Before the logistic function: zeta 0.73, nu 0.02."""
 
@@ -35,12 +36,22 @@ class Fitted(msgspec.Struct, frozen=True):
     losses: tuple[float, ...]
 
 
-def network(fitted: Fitted, calibration: Calibration = NOT_CALIBRATED) -> CandidateNet:
-    """The fitted weights as the router runs them, on the int8 grid."""
-    floats = {name: value.astype(np.float32) for name, value in fitted.weights.items()}
-    floats["gates"] = (1.0 / (1.0 + np.exp(-fitted.weights["gates"]))).astype(np.float32)
-    mean, scale = fitted.mean.astype(np.float32), fitted.scale.astype(np.float32)
-    return quantise(CandidateNet(mean=mean, scale=scale, calibration=calibration, quantised=False, **floats))
+def network(fitted: Fitted, held_out: HeldOut = NOTHING_HELD_OUT) -> CandidateNet:
+    """The fitted weights as the router runs them, in eight bits."""
+    weights = {name: value.astype(np.float32) for name, value in fitted.weights.items()}
+    return quantise(
+        CandidateNet(
+            w=Plain(weights["w"]),
+            u=Plain(weights["u"]),
+            biases=weights["biases"],
+            gates=_gates(fitted.weights).astype(np.float32),
+            head=Plain(weights["head"][:-1, None]),
+            head_bias=weights["head"][-1:],
+            mean=fitted.mean.astype(np.float32),
+            scale=fitted.scale.astype(np.float32),
+            held_out=held_out,
+        )
+    )
 
 
 def start(rng: np.random.Generator, hidden: int) -> Weights:
@@ -100,15 +111,15 @@ def loss_of(weights: Weights, inputs: F64, sets: CandidateSets) -> float:
 def loss_and_gradients(weights: Weights, inputs: F64, labels: F64, mask: F64) -> tuple[float, Weights]:
     """Binary cross-entropy a candidate, and its gradient by every weight; inputs (B, T, 5), labels and mask (B, T)."""
     u, biases, head = weights["u"], weights["biases"], weights["head"]
-    zeta, nu = 1.0 / (1.0 + np.exp(-weights["gates"]))
+    zeta, nu = _gates(weights)
     batch, length, _ = inputs.shape
     projected = inputs @ weights["w"]
     states = np.zeros((length + 1, batch, u.shape[0]))
     totals = np.empty((length, batch, u.shape[0]))
     for t in range(length):
         totals[t] = projected[:, t] + states[t] @ u
-        gate = sigmoid(totals[t] + biases[1])
-        states[t + 1] = (zeta * (1 - gate) + nu) * tanh(totals[t] + biases[0]) + gate * states[t]
+        gate = rational_sigmoid(totals[t] + biases[1])
+        states[t + 1] = (zeta * (1 - gate) + nu) * rational_tanh(totals[t] + biases[0]) + gate * states[t]
     logits = (states[1:] @ head[:-1] + head[-1]).T  # (B, T)
     share = mask / mask.sum()
     loss = float(np.sum(share * (np.logaddexp(0.0, logits) - labels * logits)))
@@ -123,14 +134,14 @@ def loss_and_gradients(weights: Weights, inputs: F64, labels: F64, mask: F64) ->
 def _back(weights: Weights, gradients: Weights, inputs: F64, error: F64, states: F64, totals: F64) -> None:
     """Adds what the states pass back through time, last candidate first."""
     u, biases, head = weights["u"], weights["biases"], weights["head"]
-    zeta, nu = 1.0 / (1.0 + np.exp(-weights["gates"]))
+    zeta, nu = _gates(weights)
     pulled = np.zeros_like(states[0])
     d_zeta = d_nu = 0.0
     for t in range(len(totals) - 1, -1, -1):
         pulled = pulled + error[:, t, None] * head[:-1]
-        gate, candidate = sigmoid(totals[t] + biases[1]), tanh(totals[t] + biases[0])
-        d_candidate = pulled * (zeta * (1 - gate) + nu) * _slope(totals[t] + biases[0])
-        d_gate = pulled * (states[t] - zeta * candidate) * 0.25 * _slope(0.5 * (totals[t] + biases[1]))
+        gate, candidate = rational_sigmoid(totals[t] + biases[1]), rational_tanh(totals[t] + biases[0])
+        d_candidate = pulled * (zeta * (1 - gate) + nu) * tanh_slope(totals[t] + biases[0])
+        d_gate = pulled * (states[t] - zeta * candidate) * 0.25 * tanh_slope(0.5 * (totals[t] + biases[1]))
         d_zeta += float(np.sum(pulled * (1 - gate) * candidate))
         d_nu += float(np.sum(pulled * candidate))
         given = d_candidate + d_gate
@@ -141,10 +152,10 @@ def _back(weights: Weights, gradients: Weights, inputs: F64, error: F64, states:
     gradients["gates"] += np.array([d_zeta * zeta * (1 - zeta), d_nu * nu * (1 - nu)])
 
 
-def _slope(x: F64) -> F64:
-    square = np.minimum(x * x, 9.0)
-    root: F64 = (9.0 - square) / (9.0 + 3.0 * square)
-    return root * root
+def _gates(weights: Weights) -> F64:
+    """Zeta and nu, which are learned as logits."""
+    gates: F64 = 1.0 / (1.0 + np.exp(-weights["gates"]))
+    return gates
 
 
 def _batches(rng: np.random.Generator, rows: int) -> Iterator[NDArray[np.int64]]:
