@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import msgspec
 import structlog
@@ -21,6 +22,7 @@ from octoroute_py.gateway.context import Snapshot
 from octoroute_py.gateway.pipeline import Gateway
 from octoroute_py.gateway.timers import Timers
 from octoroute_py.ledger.recorder import Recorder
+from octoroute_py.neural.process import RouterProcess
 from octoroute_py.routing.default import WithDefault
 from octoroute_py.routing.intent import Catalog
 from octoroute_py.routing.strategies import make_router
@@ -99,12 +101,18 @@ class Application:
             rng=self._rng,
             on_failure=self._prober_failed,
         )
+        self._router = RouterProcess(database_file(config))
         self.app: ASGIApp = build_app(
-            routes(self.gateway, Operations(self.gateway, self._prober), Reload(self.reload)),
+            routes(self.gateway, Operations(self.gateway, self._prober), Reload(self.reload), self._router.ask),
             cors_origins=config.cors.origins,
             management_port=None if config.admin is None else config.admin.port,
             lifespan=self._lifespan,
         )
+
+    @property
+    def router_pid(self) -> int | None:
+        """The process that answers /api/neural/route, once it was asked."""
+        return self._router.pid
 
     def reload(self) -> int:
         """Put the configuration in force as it stands now, whole or not at all; the new generation.
@@ -149,7 +157,7 @@ class Application:
                     await task
             transports = [endpoint.transport for endpoint in self.gateway.snapshot.table.endpoints]
             closing = [transport.aclose() for transport in (*transports, *self._probes.values())]
-            await asyncio.gather(*closing, *self._closing)
+            await asyncio.gather(*closing, *self._closing, self._router.close())
 
     def _access(self, config: Config) -> Access:
         # The listeners stay where they were opened, whatever a reloaded file says: so does what a stranger may do.
@@ -248,6 +256,26 @@ def refuse_unbuilt(config: Config) -> None:
         raise ConfigError("\n".join(config.unbuilt))
 
 
+def database_file(config: Config) -> Path | None:
+    """The file of `[storage]` with the tables of this version, None without `[storage]`.
+
+    Raises ConfigError for a database that must not be used: damaged, newer, another program's, out of reach.
+    """
+    if config.storage_url is None:
+        return None
+    # who keeps nothing does not load what keeps it
+    from octoroute_py.storage.db import Database
+    from octoroute_py.storage.errors import StorageError
+
+    base_dir = Path() if config.path is None else config.path.parent
+    try:
+        database = Database.open(config.storage_url.reveal(), base_dir=base_dir.absolute())
+    except StorageError as error:
+        raise ConfigError(f"storage: {error}") from None
+    database.close()
+    return Path(database.location)
+
+
 def listening_hosts(config: Config) -> tuple[str, ...]:
     """Where the gateway listens: the server's host and, if it has one, the management listener's."""
     return (config.server.host,) if config.admin is None else (config.server.host, config.admin.host)
@@ -267,6 +295,7 @@ def needs_restart(old: Config, new: Config) -> dict[str, list[str]]:
         "admin": (old.admin, new.admin),
         "cors": (old.cors, new.cors),
         "observability": (old.observability, new.observability),
+        "storage": (old.storage_url, new.storage_url),
         "limits.max_header_bytes": (old.limits.max_header_bytes, new.limits.max_header_bytes),
     }
     changed = [name for name, (before, after) in fixed.items() if before != after]

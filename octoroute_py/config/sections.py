@@ -237,9 +237,13 @@ _STORAGE = _UrlKind(("sqlite:///", "postgresql://", "postgresql+psycopg://"), "D
 _REDIS = _UrlKind(("redis://", "rediss://", "unix://"), "REDIS_URL")
 
 
-def read_storage(table: Table) -> Secret | None:
+DEFAULT_STORAGE = "sqlite:///octoroute.db"
+"""What `[storage]` means when it says no more; the path begins beside the config."""
+
+
+def read_storage(table: Table) -> Secret:
     """`[storage]`: a database URL without a password."""
-    return _url(table, _STORAGE)
+    return _url(table, _STORAGE) or Secret(DEFAULT_STORAGE)
 
 
 def read_redis(table: Table) -> Secret | None:

@@ -19,8 +19,8 @@ def unbuilt(config: Config, *, tables: frozenset[str], rate_limit: int | None) -
         lines.append(f'strategy "{strategy}" comes with {comes_with}; in this version `strategy = "rule"` works')
     if config.routing.neural is not None:
         lines.append("[routing.neural] comes with the scorer; in this version leave the table out")
-    if "storage" in tables:
-        lines.append("[storage] comes with the database; in this version leave the table out")
+    if config.storage_url is not None and not config.storage_url.reveal().startswith("sqlite:///"):
+        lines.append("[storage] on a database server comes with the ledger; in this version give a sqlite:/// URL")
     if "redis" in tables:
         lines.append("[redis] comes with shared counters; in this version leave the table out")
     if config.limits.requests_per_minute is not None:

@@ -1,0 +1,140 @@
+"""The router in a process of its own, as the event loop sees it.
+
+Reading a body of many embeddings, importing numpy and computing hold Python's lock for milliseconds, from whatever
+thread: here they hold another process's. It is started by the first question, answers one after the other, ends when
+the gateway does, however that ends, and is started again when it dies.
+"""
+
+import asyncio
+import contextlib
+import struct
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import NamedTuple
+
+PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+WAITING = 64
+"""How many questions may wait for their turn."""
+ANSWER_S = 30.0
+CLOSE_S = 5.0
+CHUNK_BYTES = 256 * 1024
+LARGEST_REPLY_BYTES = 64 * 1024 * 1024
+
+_LENGTH = struct.Struct("<I")
+_HEAD = struct.Struct("<HH")
+_MAIN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from octoroute_py.neural.worker import main; main()"
+
+
+class Busy(Exception):
+    """Too many questions are waiting."""
+
+
+class Broken(Exception):
+    """The process died, or did not answer in time; the next question starts a new one."""
+
+
+class Answer(NamedTuple):
+    """The worker's reply; `retry_after_s` is 0 where it says nothing about trying again."""
+
+    status: int
+    body: bytes
+    retry_after_s: int
+
+
+class RouterProcess:
+    """Asks the process; `database` is the file it keeps candidates and history in, None for no file."""
+
+    def __init__(self, database: Path | None = None, *, answer_s: float = ANSWER_S, waiting: int = WAITING) -> None:
+        self._database = database
+        self._answer_s = answer_s
+        self._places = waiting
+        self._turn = asyncio.Lock()
+        self._asked: set[asyncio.Task[Answer]] = set()
+        self._process: asyncio.subprocess.Process | None = None
+        self._closed = False
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id while there is one."""
+        return None if self._process is None else self._process.pid
+
+    async def ask(self, body: bytes) -> Answer:
+        """The answer to a request body. Raises Busy, or Broken.
+
+        A caller that is cancelled leaves its question to end by itself, so that the next one gets its own answer.
+        """
+        if self._closed or len(self._asked) >= self._places:
+            raise Busy
+        return await asyncio.shield(self._later(self._exchange(body)))
+
+    async def close(self) -> None:
+        """End the process once what was asked is answered; nothing can be asked from now on."""
+        self._closed = True
+        if self._asked:
+            await asyncio.wait(self._asked, timeout=CLOSE_S)
+        await self._end()
+
+    def _later(self, work: Coroutine[None, None, Answer]) -> asyncio.Task[Answer]:
+        task = asyncio.ensure_future(work)
+        self._asked.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
+    def _forget(self, task: asyncio.Task[Answer]) -> None:
+        self._asked.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever asked may have left; an error is not news to anybody else
+
+    async def _exchange(self, body: bytes) -> Answer:
+        async with self._turn:
+            try:
+                async with asyncio.timeout(self._answer_s):
+                    return await self._talk(body)
+            except (OSError, EOFError, TimeoutError) as error:
+                await self._end(kill=True)
+                raise Broken from error
+            except asyncio.CancelledError:
+                await self._end(kill=True)
+                raise
+
+    async def _talk(self, body: bytes) -> Answer:
+        if self._process is None:
+            self._process = await self._start()
+        to, back = self._process.stdin, self._process.stdout
+        if to is None or back is None:
+            raise BrokenPipeError
+        to.write(_LENGTH.pack(len(body)))
+        for at in range(0, len(body), CHUNK_BYTES):
+            to.write(body[at : at + CHUNK_BYTES])
+            await to.drain()
+        (length,) = _LENGTH.unpack(await back.readexactly(_LENGTH.size))
+        if not _HEAD.size <= length <= LARGEST_REPLY_BYTES:
+            raise EOFError
+        reply = await back.readexactly(length)
+        status, retry_after_s = _HEAD.unpack_from(reply)
+        return Answer(status, reply[_HEAD.size :], retry_after_s)
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        database = "" if self._database is None else str(self._database)
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-c", _MAIN, str(PACKAGE_ROOT), database,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+
+    async def _end(self, *, kill: bool = False) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.stdin is not None:
+            process.stdin.close()
+        if kill:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await process.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
