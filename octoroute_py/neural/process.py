@@ -7,7 +7,9 @@ the gateway does, however that ends, and is started again when it dies.
 
 import asyncio
 import contextlib
+import socket
 import struct
+import subprocess
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -42,6 +44,12 @@ class Answer(NamedTuple):
     retry_after_s: int
 
 
+class _Worker(NamedTuple):
+    process: "subprocess.Popen[bytes]"
+    to: asyncio.StreamWriter
+    back: asyncio.StreamReader
+
+
 class RouterProcess:
     """Asks the process; `database` is the file it keeps candidates and history in, None for no file."""
 
@@ -51,13 +59,13 @@ class RouterProcess:
         self._places = waiting
         self._turn = asyncio.Lock()
         self._asked: set[asyncio.Task[Answer]] = set()
-        self._process: asyncio.subprocess.Process | None = None
+        self._worker: _Worker | None = None
         self._closed = False
 
     @property
     def pid(self) -> int | None:
         """The process's id while there is one."""
-        return None if self._process is None else self._process.pid
+        return None if self._worker is None else self._worker.process.pid
 
     async def ask(self, body: bytes) -> Answer:
         """The answer to a request body. Raises Busy, or Broken.
@@ -99,11 +107,9 @@ class RouterProcess:
                 raise
 
     async def _talk(self, body: bytes) -> Answer:
-        if self._process is None:
-            self._process = await self._start()
-        to, back = self._process.stdin, self._process.stdout
-        if to is None or back is None:
-            raise BrokenPipeError
+        if self._worker is None:
+            self._worker = await _start(self._database)
+        to, back = self._worker.to, self._worker.back
         to.write(_LENGTH.pack(len(body)))
         for at in range(0, len(body), CHUNK_BYTES):
             to.write(body[at : at + CHUNK_BYTES])
@@ -115,26 +121,31 @@ class RouterProcess:
         status, retry_after_s = _HEAD.unpack_from(reply)
         return Answer(status, reply[_HEAD.size :], retry_after_s)
 
-    async def _start(self) -> asyncio.subprocess.Process:
-        database = "" if self._database is None else str(self._database)
-        return await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-c", _MAIN, str(PACKAGE_ROOT), database,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
-
     async def _end(self, *, kill: bool = False) -> None:
-        process, self._process = self._process, None
-        if process is None:
+        worker, self._worker = self._worker, None
+        if worker is None:
             return
-        if process.stdin is not None:
-            process.stdin.close()
+        worker.to.close()
         if kill:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            worker.process.kill()
+        with contextlib.suppress(OSError):
+            await worker.to.wait_closed()
         try:
-            async with asyncio.timeout(CLOSE_S):
-                await process.wait()
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+            await asyncio.to_thread(worker.process.wait, CLOSE_S)
+        except subprocess.TimeoutExpired:
+            worker.process.kill()
+            await asyncio.to_thread(worker.process.wait)
+
+
+async def _start(database: Path | None) -> _Worker:
+    here, there = socket.socketpair()
+    with there:
+        process = _spawn(there, "" if database is None else str(database))
+    back, to = await asyncio.open_connection(sock=here)
+    return _Worker(process, to, back)
+
+
+def _spawn(end: socket.socket, database: str) -> "subprocess.Popen[bytes]":
+    """Half a millisecond; asyncio's own way holds the event loop for ten."""
+    argv = [sys.executable, "-P", "-c", _MAIN, str(PACKAGE_ROOT), database]
+    return subprocess.Popen(argv, stdin=end.fileno(), stdout=end.fileno(), start_new_session=True)  # noqa: S603 - our own module

@@ -4,6 +4,7 @@ A frame is its length as four bytes, little-endian, and so many bytes. A reply b
 after which to try again, two bytes each. What would be printed goes to stderr.
 """
 
+import contextlib
 import os
 import struct
 import sys
@@ -56,5 +57,5 @@ def main() -> None:
     path = sys.argv[1]
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    with replies:
+    with replies, contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the gateway is gone
         serve(sys.stdin.buffer, replies, RouterConfig(database_path=path or None))
