@@ -114,6 +114,7 @@ class RouterProcess:
         for at in range(0, len(body), CHUNK_BYTES):
             to.write(body[at : at + CHUNK_BYTES])
             await to.drain()
+            await asyncio.sleep(0)  # a socket that takes all of it must not hold the event loop for all of it
         (length,) = _LENGTH.unpack(await back.readexactly(_LENGTH.size))
         if not _HEAD.size <= length <= LARGEST_REPLY_BYTES:
             raise EOFError
