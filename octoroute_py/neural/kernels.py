@@ -98,7 +98,16 @@ def pool_rows(
 
 @njit(fastmath=True)
 def _step_back(
-    given: F32, pulled: F32, before: F32, total: F32, u: F32, biases: F32, gates: F32, d_u: F32, d_biases: F32, d_gates: F32
+    given: F32,
+    pulled: F32,
+    before: F32,
+    total: F32,
+    u: F32,
+    biases: F32,
+    gates: F32,
+    d_u: F32,
+    d_biases: F32,
+    d_gates: F32,
 ) -> None:
     """One step of backpropagation: `pulled` is dLoss/dh' and becomes dLoss/dh; `given` receives dLoss/d(Wx + Uh)."""
     size = u.shape[0]
