@@ -1,0 +1,1 @@
+"""The small network: what it computes, how it is stored, how far it can be trusted."""

@@ -1,0 +1,1 @@
+"""Learning from labelled prompts, offline; nothing that serves requests imports this room."""
