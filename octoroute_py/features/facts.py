@@ -87,7 +87,7 @@ def read_facts(
         model=model,
         headers={name: value for name, value in headers.items() if name not in _CREDENTIALS},
         last_user_text=reading.last_user_text,
-        conversation=read_conversation(reading.messages, fields, turns=reading.turns) if words else None,
+        conversation=read_conversation(reading.messages, fields) if words else None,
     )
 
 
