@@ -84,9 +84,15 @@ class _Hooks:
         self._application = application
         self._on_ready = on_ready
         self._drain_s = drain_s
+        self._preparing: asyncio.Task[None] | None = None
 
     def ready(self) -> None:
-        """What start-up left behind is never looked at again by the collector: its pauses fall on requests."""
+        """The listeners are open; what is ready is said once the scorer is, if there is one."""
+        self._preparing = asyncio.create_task(self._announce_prepared())
+
+    async def _announce_prepared(self) -> None:
+        await self._application.prepared()
+        # What start-up left behind is never looked at again by the collector: its pauses fall on requests.
         gc.collect()
         gc.freeze()
         self._on_ready()

@@ -10,7 +10,6 @@ from typing import Final
 
 import msgspec
 
-from octoroute_py.config.schema import RouterTimeouts
 from octoroute_py.core.clock import Monotonic, Wall
 from octoroute_py.core.ids import new_request_id
 from octoroute_py.core.words import Surface, Tier
@@ -70,9 +69,7 @@ class JudgeCalls:
             now = self._monotonic()
             if now >= question.deadline_s:
                 break
-            endpoint = table.pick(
-                self._tier, now=now, excluded=excluded, fits=lambda each: form_for(each) is not None
-            )
+            endpoint = table.pick(self._tier, now=now, excluded=excluded, fits=lambda each: form_for(each) is not None)
             place = None if endpoint is None else form_for(endpoint)
             if endpoint is None or place is None:
                 break
@@ -153,11 +150,6 @@ class JudgeCalls:
             endpoint.auth_out(now)
         elif kind is not FaultKind.TIMEOUT and kind.counts_for_breaker:
             hold.failure(now)
-
-
-def judge_limit_s(timeouts: RouterTimeouts, tier: Tier) -> float:
-    """Seconds that one question to a judge on this tier may take."""
-    return {Tier.FAST: timeouts.fast, Tier.BALANCED: timeouts.balanced, Tier.DEEP: timeouts.deep}[tier]
 
 
 def _fits(endpoint: Endpoint, question: Question, form: Form) -> bool:

@@ -42,6 +42,11 @@ class Cascade:
         """Whether a step looks at the words of a request."""
         return self.neural is not None or self.judge is not None
 
+    @property
+    def ready(self) -> bool:
+        """Whether every step can do its part: the scorer, if there is one, is prepared."""
+        return self.neural is None or self.neural.ready
+
     async def route(self, inquiry: Inquiry) -> Decision:
         """The first decision of a step, else the default tier."""
         for step in self._steps:

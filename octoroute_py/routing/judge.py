@@ -121,12 +121,9 @@ class Judge:
         wait_s = (by_s - now) * SHARE_OF_WAIT
         return await self._board(flight, digest, None if wait_s > self._limit_s else max(0.0, wait_s))
 
-    async def aclose(self) -> None:
-        """Give up every question under way."""
-        tasks = [flight.task for flight in self._flights.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async def settled(self) -> None:
+        """Wait for the questions under way; none takes longer than the limit."""
+        await asyncio.gather(*(flight.task for flight in self._flights.values()), return_exceptions=True)
 
     async def _board(self, flight: _Flight, digest: bytes, wait_s: float | None) -> Tier:
         flight.passengers += 1

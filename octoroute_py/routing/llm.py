@@ -34,9 +34,9 @@ class JudgeRouter:
         tier = self._judge.known(_case(inquiry))
         return None if tier is None else self._judged[tier]
 
-    async def aclose(self) -> None:
-        """Give up every question under way."""
-        await self._judge.aclose()
+    async def settled(self) -> None:
+        """Wait for the questions under way."""
+        await self._judge.settled()
 
 
 def _case(inquiry: Inquiry) -> Case:

@@ -21,7 +21,6 @@ from octoroute_py.neural.decide import DEFAULT_PRICES, Choice, Limits, Prices
 from octoroute_py.neural.flips import Asked, Flip, Thresholds, decide, flips
 from octoroute_py.routing.router import Inquiry
 
-
 _TRIAL: Final = Inquiry(
     Facts(
         tokens=7,

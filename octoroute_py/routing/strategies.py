@@ -1,14 +1,17 @@
 """From the configured strategy to the router that carries it out."""
 
+import random
 from typing import TYPE_CHECKING, Final
 
-from octoroute_py.config.schema import Config, StrategyName
-from octoroute_py.core.clock import Wall
-from octoroute_py.core.words import Strategy
+from octoroute_py.config.schema import Config, RouterTimeouts, StrategyName
+from octoroute_py.core.clock import Monotonic, Wall
+from octoroute_py.core.words import Strategy, Tier
 from octoroute_py.routing.default import Cascade, default_tier
-from octoroute_py.routing.judge import Judge
+from octoroute_py.routing.judge import Ask, Judge, Report
+from octoroute_py.routing.judge_prompt import spoken_forms, tool_forms
 from octoroute_py.routing.llm import JudgeRouter
 from octoroute_py.routing.rules import RuleRouter
+from octoroute_py.tiers.breaker import Breaker
 
 if TYPE_CHECKING:
     from octoroute_py.routing.neural import NeuralRouter
@@ -19,6 +22,26 @@ SCORED: Final = frozenset({StrategyName.NEURAL, StrategyName.HYBRID})
 """Strategies that need the scorer."""
 JUDGED: Final = frozenset({StrategyName.LLM, StrategyName.TOOL, StrategyName.HYBRID})
 """Strategies that need a judge."""
+
+
+def make_judge(config: Config, ask: Ask, *, now: Monotonic, report: Report, rng: random.Random) -> Judge | None:
+    """The judge of `[routing]`, who puts its questions by `ask`; None where the strategy has no use for it."""
+    routing = config.routing
+    if routing.strategy not in JUDGED:
+        return None
+    return Judge(
+        ask,
+        forms=tool_forms if routing.strategy is StrategyName.TOOL else spoken_forms,
+        limit_s=judge_limit_s(routing.router_timeouts, routing.router_tier),
+        breaker=Breaker(config.breaker, rng=rng),
+        now=now,
+        report=report,
+    )
+
+
+def judge_limit_s(timeouts: RouterTimeouts, tier: Tier) -> float:
+    """Seconds that one question to a judge on this tier may take."""
+    return {Tier.FAST: timeouts.fast, Tier.BALANCED: timeouts.balanced, Tier.DEEP: timeouts.deep}[tier]
 
 
 def make_router(
