@@ -139,9 +139,9 @@ class Application:
         _log.info("configuration reloaded", generation=snapshot.generation, **needs_restart(old.config, config))
         return snapshot.generation
 
-    def reload_on_signal(self) -> None:
+    def reload_on_signal(self) -> asyncio.Task[None]:
         """SIGHUP: reload soon, and say in the log when the file cannot be used."""
-        self._later(self._reload_and_tell())
+        return self._later(self._reload_and_tell())
 
     async def prepared(self) -> None:
         """Wait until the scorer is ready, or known to be none."""
@@ -243,10 +243,11 @@ class Application:
         judge = make_judge(config, calls, now=clock.monotonic, report=log_judge_failure, rng=self._rng)
         return make_router(config, clock.wall, neural=load_neural(config), judge=judge)
 
-    def _later(self, work: Coroutine[None, None, None]) -> None:
+    def _later(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+        return task
 
     def _live_rows(self) -> LiveRows:
         """Breakers and availability as they are now, for a scrape."""
