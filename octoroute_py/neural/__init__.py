@@ -1,1 +1,1 @@
-"""The small network: what it computes, how it is stored, how far it can be trusted."""
+"""The small network and what makes its numbers trustworthy: calibration, risk control, the choice of a tier."""

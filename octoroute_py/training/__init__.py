@@ -1,1 +1,1 @@
-"""Learning from labelled prompts, offline; nothing that serves requests imports this room."""
+"""Offline work: learning from labelled outcomes, and measuring what was learned. Serving never imports it."""
