@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
@@ -37,6 +38,9 @@ from octoroute_py.tiers.watch import EndpointWatch
 from octoroute_py.transport.base import Transport, UpstreamRequest
 from octoroute_py.transport.connect import TransportMaker
 
+if TYPE_CHECKING:
+    from octoroute_py.routing.neural import NeuralRouter
+
 _log = structlog.stdlib.get_logger("octoroute")
 
 PROBE_CONNECT_S = 3.0
@@ -53,8 +57,8 @@ LoadConfig = Callable[[], Config]
 class Application:
     """Everything a running gateway consists of; `app` is what a server serves.
 
-    Build it inside a running event loop. `load` is asked at every reload; `generated` is the admin key a first start
-    made off loopback.
+    Build it inside a running event loop. `load` is asked at every reload; `neural` is what `load_neural` gives for the
+    configuration; `generated` is the admin key a first start made off loopback.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Application:
         load: LoadConfig,
         sink: Sink,
         scrubber: Scrubber,
+        neural: "NeuralRouter | None" = None,
         generated: KeyConfig | None = None,
         rng: random.Random | None = None,
     ) -> None:
@@ -86,7 +91,7 @@ class Application:
         )
         scrubber.learn(known_secrets(config))
         self.gateway = Gateway(
-            make_snapshot(config, table, self._make_router(config), generation=1),
+            make_snapshot(config, table, self._make_router(config, neural), generation=1),
             self._access(config),
             metrics=metrics,
             recorder=Recorder(metrics, access_log),
@@ -117,10 +122,10 @@ class Application:
         async with self._reloading:
             config = self._load()
             refuse_unbuilt(config)
-            router = self._make_router(config)
-            if router.neural is not None:
-                await asyncio.to_thread(router.neural.prepare)
-            return self._swap(config, router)
+            neural = load_neural(config)
+            if neural is not None:
+                await asyncio.to_thread(neural.prepare)
+            return self._swap(config, self._make_router(config, neural))
 
     def _swap(self, config: Config, router: Cascade) -> int:
         old = self.gateway.snapshot
@@ -224,14 +229,14 @@ class Application:
         """Make the scorer ready beside what else starts: until then the gateway is alive but not ready."""
         neural = self.gateway.snapshot.router.neural
         try:
-            if neural is not None:
+            if neural is not None and not neural.ready:
                 await asyncio.to_thread(neural.prepare)
         except Exception:  # noqa: BLE001 - what cannot score abstains, and /health/ready says so
             _log.error("the scorer could not be prepared", exc_info=True)
             return
         self._prepared.set()
 
-    def _make_router(self, config: Config) -> Cascade:
+    def _make_router(self, config: Config, neural: "NeuralRouter | None") -> Cascade:
         calls = JudgeCalls(
             lambda: self.gateway.snapshot,
             tier=config.routing.router_tier,
@@ -241,7 +246,7 @@ class Application:
             rng=self._rng,
         )
         judge = make_judge(config, calls, now=clock.monotonic, report=log_judge_failure, rng=self._rng)
-        return make_router(config, clock.wall, neural=load_neural(config), judge=judge)
+        return make_router(config, clock.wall, neural=neural, judge=judge)
 
     def _later(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
