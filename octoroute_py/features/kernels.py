@@ -21,7 +21,6 @@ from octoroute_py.features.layout import (
     MOST_TOKENS,
     SCALARS,
     TAIL_TOKENS,
-    Count,
     Kind,
 )
 from octoroute_py.features.lexicon import BUCKETS, FNV_OFFSET, FNV_PRIME, SLOTS, word_slots
