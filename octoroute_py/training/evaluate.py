@@ -83,7 +83,7 @@ def evaluate(
         return _group(name, evidence, measured, rows=np.flatnonzero(rows), prices=prices, chance=chance)
 
     sources = np.array(evidence.sources)
-    kinds = [("fast, balanced and deep labelled", laddered), ("fast and deep labelled", ~laddered)]
+    kinds = [("3 tiers labelled", laddered), ("2 tiers labelled", ~laddered)]
     overall = group("all", np.ones(len(evidence), dtype=bool))
     return Report(
         artifact=artifact,
