@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from octoroute_py.core.errors import BadRequest, GatewayError, NotFound
 from octoroute_py.core.words import Role, Surface
 from octoroute_py.edge.admin import Reload
+from octoroute_py.edge.explain import Explain
 from octoroute_py.edge.gate import path_is_plain
 from octoroute_py.edge.guard import Guarded
 from octoroute_py.edge.model_call import ModelCall
@@ -61,6 +62,7 @@ def routes(gateway: Gateway, operations: Operations, reload: Reload, ask_router:
     table.add("POST", "/v1/completions", ModelCall(gateway, Surface.COMPLETIONS), role=Role.INFERENCE)
     table.add("POST", "/v1/embeddings", ModelCall(gateway, Surface.EMBEDDINGS), role=Role.INFERENCE)
     table.add("POST", "/v1/responses", ModelCall(gateway, Surface.RESPONSES), role=Role.INFERENCE)
+    table.add("POST", "/v1/routing/explain", Explain(gateway), role=Role.INFERENCE)
     table.add("GET", "/v1/models", ListModels(gateway), role=Role.INFERENCE)
     table.add("GET", "/v1/models/{id:path}", OneModel(gateway), role=Role.INFERENCE)
     table.add("POST", "/chat", ModelCall(gateway, Surface.CHAT, Native()), role=Role.INFERENCE)

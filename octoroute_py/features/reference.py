@@ -43,7 +43,12 @@ def kind(char: str) -> Kind:
 def fold(char: str) -> str:
     """The lower-case form of a letter, by the fixed distances above."""
     code = ord(char)
-    if "A" <= char <= "Z" or (0xC0 <= code <= 0xDE and code != 0xD7) or 0x391 <= code <= 0x3A9 or 0x410 <= code <= 0x42F:
+    if (
+        "A" <= char <= "Z"
+        or (0xC0 <= code <= 0xDE and code != 0xD7)
+        or 0x391 <= code <= 0x3A9
+        or 0x410 <= code <= 0x42F
+    ):
         return chr(code + 0x20)
     return chr(code + 0x50) if 0x400 <= code <= 0x40F else char
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octoroute_py.features import kernels
-from octoroute_py.features.layout import CONTEXT_CHARS, CONTEXT_TOKENS, HEAD_CHARS, MOST_TOKENS, SCALARS, TAIL_CHARS
+from octoroute_py.features.layout import CONTEXT_CHARS, HEAD_CHARS, MOST_TOKENS, SCALARS, TAIL_CHARS
 from octoroute_py.features.layout import SCHEMA_VERSION as SCHEMA_VERSION
 
 _MOST_CHARS: Final = HEAD_CHARS + TAIL_CHARS
@@ -59,7 +59,7 @@ class Vectoriser:
     __slots__ = ("_scalars", "_tokens")
 
     def __init__(self) -> None:
-        self._tokens = np.empty(MOST_TOKENS + CONTEXT_TOKENS, dtype=np.int32)
+        self._tokens = np.empty(MOST_TOKENS, dtype=np.int32)
         self._scalars = np.empty(len(SCALARS), dtype=np.float32)
 
     def warm(self) -> None:

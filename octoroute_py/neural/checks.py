@@ -18,18 +18,11 @@ LONGEST_ID = 512
 
 def vector(values: Vector, field: str) -> F32:
     """An embedding (D,) as float32; raises InvalidInput for what is none."""
-    try:
-        found = np.asarray(values)
-    except ValueError:
-        raise InvalidInput(f"{field} must be a list of numbers", field=field) from None
-    if found.ndim != 1 or found.dtype.kind not in "fiu":
-        raise InvalidInput(f"{field} must be a list of numbers", field=field)
-    if not 1 <= len(found) <= LARGEST_DIMENSIONS:
-        raise InvalidInput(f"{field} must have 1 to {LARGEST_DIMENSIONS} dimensions", field=field)
+    found = _numbers(values, field)
     with np.errstate(over="ignore"):
         single = found.astype(np.float32)
-    if not np.all(np.isfinite(single)):
-        raise InvalidInput(f"{field} holds a number that is not finite as float32", field=field)
+    if not np.isfinite(single).all():
+        raise _not_finite(field)
     return single
 
 
@@ -39,18 +32,22 @@ def embeddings(candidates: Sequence[Candidate], dimensions: int) -> F32:
         raise InvalidInput(f"candidates must be at most {MOST_CANDIDATES}", field="candidates")
     seen: set[str] = set()
     rows = np.empty((len(candidates), dimensions), dtype=np.float32)
-    for at, each in enumerate(candidates):
-        where = f"candidates[{at}]"
-        check(each, where)
-        if each.id in seen:
-            raise InvalidInput(f"{where}.id stands twice in the list", field=f"{where}.id")
-        seen.add(each.id)
-        row = vector(each.embedding, f"{where}.embedding")
-        if len(row) != dimensions:
-            raise InvalidInput(
-                f"{where}.embedding has {len(row)} dimensions, the query {dimensions}", field=f"{where}.embedding"
-            )
-        rows[at] = row
+    with np.errstate(over="ignore"):
+        for at, each in enumerate(candidates):
+            where = f"candidates[{at}]"
+            check(each, where)
+            if each.id in seen:
+                raise InvalidInput(f"{where}.id stands twice in the list", field=f"{where}.id")
+            seen.add(each.id)
+            row = _numbers(each.embedding, f"{where}.embedding")
+            if len(row) != dimensions:
+                raise InvalidInput(
+                    f"{where}.embedding has {len(row)} dimensions, the query {dimensions}", field=f"{where}.embedding"
+                )
+            rows[at] = row
+    odd = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(odd):
+        raise _not_finite(f"candidates[{odd[0]}].embedding")
     return rows
 
 
@@ -74,6 +71,23 @@ def created_s(created_at: float | None, now: float) -> float:
     if created_at is None:
         return now
     return created_at / 1000.0 if created_at > MILLISECONDS_FROM else float(created_at)
+
+
+def _numbers(values: Vector, field: str) -> NDArray[np.generic]:
+    """A list of numbers as an array (D,) of whatever type they are."""
+    try:
+        found = np.asarray(values)
+    except ValueError:
+        raise InvalidInput(f"{field} must be a list of numbers", field=field) from None
+    if found.ndim != 1 or (found.dtype.kind not in "fiu" and found.size):
+        raise InvalidInput(f"{field} must be a list of numbers", field=field)
+    if not 1 <= len(found) <= LARGEST_DIMENSIONS:
+        raise InvalidInput(f"{field} must have 1 to {LARGEST_DIMENSIONS} dimensions", field=field)
+    return found
+
+
+def _not_finite(field: str) -> InvalidInput:
+    return InvalidInput(f"{field} holds a number that is not finite as float32", field=field)
 
 
 def _is_number(value: object) -> bool:

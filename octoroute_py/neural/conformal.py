@@ -74,6 +74,12 @@ def fit_curve(risks: Floats, losses: Floats) -> RiskCurve:
     return RiskCurve(tuple(levels.tolist()), tuple(thresholds[kept].tolist()), len(risks))
 
 
+def lost(risks: Floats, losses: Floats, threshold: float) -> Floats:
+    """What each row (N,) loses when it is sent by this threshold; arguments as in `fit_curve`."""
+    balanced = np.where(risks[:, 1] <= threshold, losses[:, 1], 0.0)
+    return np.asarray(np.where(risks[:, 0] <= threshold, losses[:, 0], balanced))
+
+
 def _loss_steps(risks: Floats, losses: Floats) -> tuple[Floats, Floats]:
     """At which threshold each row's loss changes, and by how much."""
     fast, balanced = risks[:, 0], risks[:, 1]

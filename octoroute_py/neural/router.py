@@ -8,7 +8,7 @@ if response.decisions[0].use_lightweight: ...
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -21,7 +21,7 @@ from octoroute_py.core.words import BreakerState
 from octoroute_py.neural.breaker import Breaker
 from octoroute_py.neural.candidate import Candidate, RouterConfig, RoutingDecision, RoutingRequest, RoutingResponse
 from octoroute_py.neural.candidate_file import load_net, shipped
-from octoroute_py.neural.candidate_net import CONTEXT, HeldOut, Runner, quantise
+from octoroute_py.neural.candidate_net import CONTEXT, HeldOut, quantise
 from octoroute_py.neural.certainty import uncertainties
 from octoroute_py.neural.checks import created_s, embeddings, vector
 from octoroute_py.neural.errors import CircuitOpen, InferenceFailed, InvalidInput, StorageProblem
@@ -36,8 +36,16 @@ NEAREST = CONTEXT
 _log = structlog.stdlib.get_logger("octoroute.neural")
 
 
+class Net(Protocol):
+    """A network that is ready to run."""
+
+    def confidences(self, signals: F64) -> NDArray[np.float32]:
+        """The probability (T,) that the light model does well with each candidate, from weighted signals (T, 5)."""
+        ...
+
+
 class _Model(NamedTuple):
-    runner: Runner
+    runner: Net
     held_out: HeldOut
     version: str
 
@@ -45,13 +53,21 @@ class _Model(NamedTuple):
 class Router:
     """Routes by one loaded model; safe to use from several threads.
 
+    `compiled` runs the network as machine code: making that ready takes seconds, the first time on a machine, and then
+    a hundredth of the time; without it numpy computes the same.
     Raises ModelNotFound or ModelRefused for a model file that cannot be used, StorageProblem for a database.
     """
 
     def __init__(
-        self, config: RouterConfig | None = None, *, monotonic: Monotonic = clock.monotonic, wall: Wall = clock.wall
+        self,
+        config: RouterConfig | None = None,
+        *,
+        compiled: bool = True,
+        monotonic: Monotonic = clock.monotonic,
+        wall: Wall = clock.wall,
     ) -> None:
         self.config = config or RouterConfig()
+        self._compiled = compiled
         self._monotonic = monotonic
         self._wall = wall
         self._lock = threading.Lock()
@@ -118,7 +134,12 @@ class Router:
         path = self.config.model_path
         loaded = load_net(shipped() if path is None else Path(path))
         net = quantise(loaded.net) if self.config.enable_quantization else loaded.net
-        return _Model(net.runner(), net.held_out, loaded.version)
+        if not self._compiled:
+            return _Model(net.runner(), net.held_out, loaded.version)
+        # whoever does not want it compiled does not load the compiler
+        from octoroute_py.neural.candidate_kernel import CompiledRunner
+
+        return _Model(CompiledRunner(net), net.held_out, loaded.version)
 
     def _nearest(self, query: NDArray[np.float32]) -> Sequence[Candidate]:
         if self.storage is None:
@@ -134,7 +155,7 @@ class Router:
         shared = np.array([overlap(request.metadata, each.metadata) for each in candidates])
         return np.stack([similarity, recency(ages), frequency(counts), rates, shared], axis=1)
 
-    def _infer(self, runner: Runner, signals: F64) -> NDArray[np.floating]:
+    def _infer(self, runner: Net, signals: F64) -> NDArray[np.floating]:
         """The confidences (N,); what happens is told to the breaker."""
         breaker = self._breaker
         if breaker is not None:

@@ -10,6 +10,7 @@ Sources: RouteLLM (arXiv 2406.18665) for APGR and CPT. Rows of equal score are t
 the curve is straight across them. All functions are pure and take arrays of one length N.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,7 +21,7 @@ Floats = NDArray[np.float64]
 
 INTERVAL: Final = 0.98
 """How often the intervals hold the true value; a claim of being better rests on their lower end (99 in 100)."""
-_DRAWS: Final = 1000
+DRAWS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,39 +46,46 @@ class Recovery:
 
     def cpt(self, share: float) -> float:
         """The smallest share of calls, in percent, that wins back `share` of the gap."""
-        reached = np.flatnonzero(self.recovered >= share)
+        reached = np.flatnonzero(self.recovered >= share - 1e-12)
         if not len(reached):
             return float("nan")
         after = int(reached[0])
         if not after:
             return 0.0
         low, high = self.recovered[after - 1], self.recovered[after]
-        part = (share - low) / (high - low)
+        part = min(1.0, (share - low) / (high - low))
         return float(100 * (self.calls[after - 1] + part * (self.calls[after] - self.calls[after - 1])))
 
 
-def recovery(need: Floats, small: Floats, large: Floats, *, weights: Floats | None = None) -> Recovery:
+def recovery(need: Floats, small: Floats, large: Floats) -> Recovery:
     """The curve of sending rows to the large model in falling order of `need`.
 
-    `small` and `large` are the qualities of both models on each row; `weights` how often each row counts.
+    `small` and `large` are the qualities of both models on each row.
     """
-    weights = np.ones(len(need)) if weights is None else weights
     order = np.argsort(-need, kind="stable")
-    need, weights, gain = need[order], weights[order], (large - small)[order]
+    need, gain = need[order], (large - small)[order]
     ends = np.append(need[1:] != need[:-1], True)
-    calls = np.cumsum(weights)[ends]
-    won = np.cumsum(weights * gain)[ends]
+    calls = np.flatnonzero(ends) + 1.0
+    won = np.cumsum(gain)[ends]
     if not won[-1] > 0:
         return Recovery(np.array([0.0, 1.0]), np.full(2, np.nan))
     return Recovery(np.append(0.0, calls / calls[-1]), np.append(0.0, won / won[-1]))
 
 
-def apgr_interval(need: Floats, small: Floats, large: Floats, *, seed: int = 0, draws: int = 300) -> Interval:
+def apgr_interval(need: Floats, small: Floats, large: Floats, *, seed: int = 0, draws: int = DRAWS) -> Interval:
     """APGR with its interval; draws in which there is no gap to win back are left out."""
-    rng = np.random.default_rng(seed)
-    value = recovery(need, small, large).apgr()
-    drawn = [recovery(need, small, large, weights=row).apgr() for row in _resamples(rng, len(need), draws)]
-    return _interval(value, np.array(drawn))
+    order = np.argsort(-need, kind="stable")
+    need, gain = need[order], (large - small)[order]
+    ends = np.append(need[1:] != need[:-1], True)
+    drawn = [np.zeros(0)]
+    for weights in _blocks(np.random.default_rng(seed), len(need), draws):
+        calls = np.cumsum(weights, axis=1)[:, ends]  # (D, K)
+        won = np.cumsum(weights * gain, axis=1)[:, ends]
+        width = np.diff(calls, axis=1, prepend=0.0) / calls[:, -1:]
+        height = (won + np.concatenate([np.zeros((len(won), 1)), won[:, :-1]], axis=1)) / 2
+        there = won[:, -1] > 0
+        drawn.append((width * height).sum(axis=1)[there] / won[there, -1])
+    return _interval(recovery(need, small[order], large[order]).apgr(), np.concatenate(drawn))
 
 
 def auc(score: Floats, positive: NDArray[np.bool_]) -> float:
@@ -91,7 +99,7 @@ def auc(score: Floats, positive: NDArray[np.bool_]) -> float:
     return float((rank[place][positive].sum() - good * (good + 1) / 2) / (good * bad))
 
 
-def against_random_mix(tiers: NDArray[np.intp], quality: Floats, *, seed: int = 0, draws: int = _DRAWS) -> Interval:
+def against_random_mix(tiers: NDArray[np.intp], quality: Floats, *, seed: int = 0, draws: int = DRAWS) -> Interval:
     """How much better the chosen tiers (N,) answer than the same tiers dealt out at random, at the same cost.
 
     `quality` (N, 3) is what each tier achieves on each row. The random mix is not drawn but exact: its mean over all
@@ -127,15 +135,14 @@ def best_mix(quality: Floats, prices: Floats, cost: Floats) -> Floats:
     return best
 
 
-def _resamples(rng: np.random.Generator, rows: int, draws: int) -> Floats:
-    """How often each row is drawn (D, N) when as many rows are drawn with replacement."""
-    return rng.multinomial(rows, np.full(rows, 1 / rows), size=draws).astype(np.float64)
+def _blocks(rng: np.random.Generator, rows: int, draws: int) -> Iterator[Floats]:
+    """Row weights (D, N) of as many bootstrap draws, in parts small enough for memory.
 
-
-def _blocks(rng: np.random.Generator, rows: int, draws: int) -> list[Floats]:
-    """The draws in parts small enough for memory."""
-    size = max(1, 4_000_000 // max(1, rows))
-    return [_resamples(rng, rows, min(size, draws - start)) for start in range(0, draws, size)]
+    The Bayesian bootstrap (Rubin 1981): weights from the exponential distribution stand for drawing with replacement.
+    """
+    size = max(1, 2_000_000 // max(1, rows))
+    for start in range(0, draws, size):
+        yield rng.standard_exponential((min(size, draws - start), rows))
 
 
 def _interval(value: float, drawn: Floats) -> Interval:

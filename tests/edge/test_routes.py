@@ -25,6 +25,7 @@ KNOWN = {
     ("POST", "/v1/completions"): Role.INFERENCE,
     ("POST", "/v1/embeddings"): Role.INFERENCE,
     ("POST", "/v1/responses"): Role.INFERENCE,
+    ("POST", "/v1/routing/explain"): Role.INFERENCE,
     ("GET", "/v1/models"): Role.INFERENCE,
     ("GET", "/v1/models/{id:path}"): Role.INFERENCE,
     ("POST", "/chat"): Role.INFERENCE,

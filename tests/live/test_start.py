@@ -72,10 +72,10 @@ def test_a_secret_that_is_not_set_is_told_before_anything_is_served(tmp_path: Pa
     assert "NOT_SET_ANYWHERE" in "\n".join(refused(tmp_path, config))
 
 
-def test_a_strategy_that_is_not_built_yet_is_refused_in_one_line_that_says_what_works(tmp_path: Path) -> None:
-    told = refused(tmp_path, MINIMAL.replace('"rule"', '"neural"'))
+def test_a_table_that_is_not_built_yet_is_refused_in_one_line_that_says_what_works(tmp_path: Path) -> None:
+    told = refused(tmp_path, MINIMAL + '[redis]\nurl = "redis://127.0.0.1"\n')
     assert len(told) == 1
-    assert 'strategy = "rule"' in told[0]
+    assert "leave the table out" in told[0]
 
 
 def test_a_port_in_use_is_told_in_one_clear_line(tmp_path: Path) -> None:

@@ -15,14 +15,17 @@ from octoroute_py.neural.conformal import (
     fit_curve,
     fit_guard,
     fit_sets,
+    lost,
 )
 from tests.fakes.outcomes import drawn
 
 
-def lost(risks: Floats, losses: Floats, threshold: float) -> Floats:
-    """What each row loses at a threshold, as the policy would send it."""
-    fast, balanced = risks[:, 0] <= threshold, risks[:, 1] <= threshold
-    return np.where(fast, losses[:, 0], np.where(balanced, losses[:, 1], 0.0))
+def test_a_row_loses_what_the_tier_it_is_sent_to_loses() -> None:
+    risks = np.array([[0.3, 0.1], [0.1, 0.3], [np.inf, 0.2], [0.5, 0.5]])
+    losses = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [1.0, 1.0]])
+    assert lost(risks, losses, 0.05).tolist() == [0, 0, 0, 0]
+    assert lost(risks, losses, 0.2).tolist() == [0, 0, 1, 0]
+    assert lost(risks, losses, 0.3).tolist() == [1, 0, 1, 0]
 
 
 def by_brute_force(risks: Floats, losses: Floats, alpha: float) -> float:
