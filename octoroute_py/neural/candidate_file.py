@@ -1,7 +1,8 @@
 """The model file of the network over candidates: one small safetensors file, looked at closely before it is used.
 
 Tensors: the matrices w, u and head as `<name>.<part>` in any form of `compact`; biases, gates, head_bias, mean, scale,
-held_out.light and held_out.heavy in float32. Metadata: format, schema, and words about where it is from.
+held_out.light and held_out.heavy in float32. Metadata: one JSON object with format, schema, and words about where the
+model is from.
 """
 
 import hashlib
@@ -23,6 +24,7 @@ from octoroute_py.neural.signals import weighted
 
 FORMAT = "octoroute-candidates"
 SCHEMA = "1"
+METADATA = "octoroute"
 LARGEST_BYTES = 1_000_000
 LARGEST_HIDDEN = 256
 MOST_HELD_OUT = 65_536
@@ -53,7 +55,7 @@ def load_net(path: Path) -> LoadedNet:
     try:
         notes = _notes(data)
         tensors: Tensors = load(data)
-    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (SafetensorError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ModelRefused(f"{path} is not a safetensors file that can be read: {error}") from None
     if notes.get("format") != FORMAT or notes.get("schema") != SCHEMA:
         raise ModelRefused(f"{path} is not a model of the candidate router (format {FORMAT}, schema {SCHEMA})")
@@ -75,7 +77,9 @@ def save_net(path: Path, net: CandidateNet, notes: Mapping[str, str]) -> None:
     tensors |= {name: getattr(net, name) for name in PLAIN if "." not in name}
     tensors |= {"held_out.light": net.held_out.light, "held_out.heavy": net.held_out.heavy}
     beside = path.with_name(f".{path.name}.new")
-    beside.write_bytes(save(tensors, metadata={**notes, "format": FORMAT, "schema": SCHEMA}))
+    # one entry of metadata: several would be written in another order each time
+    said = json.dumps({**notes, "format": FORMAT, "schema": SCHEMA}, sort_keys=True)
+    beside.write_bytes(save(tensors, metadata={METADATA: said}))
     os.replace(beside, path)
 
 
@@ -98,8 +102,9 @@ def _notes(data: bytes) -> dict[str, str]:
     if len(data) < 8 or length > len(data) - 8:
         raise ValueError("its header is longer than the file")
     header = json.loads(data[8 : 8 + length])
-    notes = header.get("__metadata__", {}) if isinstance(header, dict) else {}
-    return {str(key): str(value) for key, value in notes.items()}
+    said = header.get("__metadata__", {}).get(METADATA) if isinstance(header, dict) else None
+    notes = {} if said is None else json.loads(said)
+    return {str(key): str(value) for key, value in notes.items()} if isinstance(notes, dict) else {}
 
 
 def _net(tensors: Tensors) -> CandidateNet:

@@ -69,8 +69,8 @@ def _close_to_best(block: _Block, query: F32, k: int) -> NDArray[np.intp]:
     scaled = query / max(float(np.max(np.abs(query))), 1e-38)
     with np.errstate(all="ignore"):
         rough = block.unit @ (scaled / max(float(np.linalg.norm(scaled)), 1e-38)).astype(np.float32)
-    rough = np.where(np.isfinite(rough), rough, np.inf)
-    last = np.partition(rough, -k)[-k]
-    if not np.isfinite(last):
+    known = np.isfinite(rough)
+    if k == 0 or int(known.sum()) <= k:
         return np.arange(len(block.ids))
-    return np.flatnonzero(rough >= last - CLOSE)
+    last = np.partition(rough[known], -k)[-k]
+    return np.flatnonzero(~known | (rough >= last - CLOSE))
