@@ -51,11 +51,14 @@ class _Worker(NamedTuple):
 
 
 class RouterProcess:
-    """Asks the process; `database` is the file it keeps candidates and history in, None for no file."""
+    """Asks the process; `database` is the file it keeps candidates and history in, None for no file.
 
-    def __init__(self, database: Path | None = None, *, answer_s: float = ANSWER_S, waiting: int = WAITING) -> None:
+    `answer_s` is how long an answer may take once its turn has come, the start of the process included.
+    """
+
+    def __init__(self, database: Path | None = None, *, waiting: int = WAITING) -> None:
+        self.answer_s = ANSWER_S
         self._database = database
-        self._answer_s = answer_s
         self._places = waiting
         self._turn = asyncio.Lock()
         self._asked: set[asyncio.Task[Answer]] = set()
@@ -97,7 +100,7 @@ class RouterProcess:
     async def _exchange(self, body: bytes) -> Answer:
         async with self._turn:
             try:
-                async with asyncio.timeout(self._answer_s):
+                async with asyncio.timeout(self.answer_s):
                     return await self._talk(body)
             except (OSError, EOFError, TimeoutError) as error:
                 await self._end(kill=True)

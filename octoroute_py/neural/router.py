@@ -8,7 +8,7 @@ if response.decisions[0].use_lightweight: ...
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -26,7 +26,9 @@ from octoroute_py.neural.certainty import uncertainties
 from octoroute_py.neural.checks import created_s, embeddings, vector
 from octoroute_py.neural.errors import CircuitOpen, InferenceFailed, InvalidInput, StorageProblem
 from octoroute_py.neural.signals import cosines, frequency, overlap, recency, weighted
-from octoroute_py.neural.store import Storage
+
+if TYPE_CHECKING:
+    from octoroute_py.neural.store import Storage
 
 F64 = NDArray[np.float64]
 
@@ -73,8 +75,7 @@ class Router:
         self._lock = threading.Lock()
         self._breaker = Breaker(self.config.circuit_breaker_threshold) if self.config.enable_circuit_breaker else None
         self._model = self._load()
-        path = self.config.database_path
-        self.storage = None if path is None else Storage(path, wall=wall)
+        self.storage = self._open_storage()
 
     def close(self) -> None:
         """Let go of the database, if there is one."""
@@ -129,6 +130,15 @@ class Router:
             feature_time_us=round(feature_s * 1e6),
         )
         return self._noted(request, response)
+
+    def _open_storage(self) -> "Storage | None":
+        path = self.config.database_path
+        if path is None:
+            return None
+        # whoever keeps nothing does not load what keeps it
+        from octoroute_py.neural.store import Storage
+
+        return Storage(path, wall=self._wall)
 
     def _load(self) -> "_Model":
         path = self.config.model_path

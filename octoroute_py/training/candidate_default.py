@@ -22,7 +22,7 @@ from octoroute_py.training.candidate_report import (
     fit_to,
     leading,
     linear,
-    trust_in,
+    trust_of,
     weighted_sum,
 )
 from octoroute_py.training.candidate_world import LONGEST, CandidateSets, make_sets
@@ -31,7 +31,7 @@ from octoroute_py.training.candidates import fit, network
 SEED = 20_250_101
 HIDDEN = 8
 EPOCHS = 12
-SETS = {"train": 20_000, "held_out": 3_000, "calibration": 5_000, "test": 10_000}
+SETS = {"train": 20_000, "held_out": 3_000, "calibration": 12_000, "test": 10_000}
 LONG_SETS = 400
 LONG = 1_000
 
@@ -76,7 +76,7 @@ def measure(
     }
     figures: dict[str, object] = {name: _rounded(fit) for name, fit in rows.items()}
     figures["weighted sum"] = {"auc": round(fit_of(weighted_sum(test), test).auc, 3)}
-    figures["defaults"] = _rounded(trust_in(net, test))
+    figures["defaults"] = _rounded(trust_of(lead, labels, net.held_out))
     return figures
 
 

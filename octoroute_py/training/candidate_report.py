@@ -72,10 +72,9 @@ def fit_to(found: F64, labels: F64) -> Fit:
     return Fit(loss, auc(found, labels))
 
 
-def trust_in(net: CandidateNet, sets: CandidateSets) -> Trust:
-    """What the defaults make of the leading candidates of these sets."""
-    lead, labels = leading(confidences(net, sets), sets)
-    light = (lead >= THRESHOLD) & (uncertainties(lead, net.held_out, level=LEVEL) <= LEVEL)
+def trust_of(lead: F64, labels: F64, held_out: HeldOut) -> Trust:
+    """What the defaults make of leading candidates of these confidences and labels (B,)."""
+    light = (lead >= THRESHOLD) & (uncertainties(lead, held_out, level=LEVEL) <= LEVEL)
     return Trust(
         light=float(light.mean()),
         right=float(labels[light].mean()) if light.any() else float("nan"),

@@ -46,7 +46,7 @@ def test_the_version_is_that_of_the_bytes(tmp_path: Path) -> None:
 
 def test_the_shipped_model_is_small_and_says_what_it_learned_from_and_what_it_does_not_know() -> None:
     loaded = load_net(shipped())
-    assert shipped().stat().st_size < 40_000
+    assert shipped().stat().st_size < 60_000
     assert loaded.net.quantised
     assert "made-up" in loaded.notes["learned_from"]
     assert loaded.notes["knows_not"] == "any real model, prompt or deployment"
