@@ -14,6 +14,7 @@ F32 = NDArray[np.float32]
 LARGEST_DIMENSIONS = 16_384
 MOST_CANDIDATES = 10_000
 LONGEST_ID = 512
+LARGEST_COUNT = 2**53
 
 
 def vector(values: Vector, field: str) -> F32:
@@ -53,13 +54,13 @@ def embeddings(candidates: Sequence[Candidate], dimensions: int) -> F32:
 
 def check(candidate: Candidate, where: str) -> None:
     """Raises InvalidInput unless everything but the embedding is in order."""
-    if not isinstance(candidate.id, str) or not 1 <= len(candidate.id) <= LONGEST_ID:
+    if not isinstance(candidate.id, str) or not 1 <= len(candidate.id) <= LONGEST_ID or not _can_be_kept(candidate.id):
         raise InvalidInput(f"{where}.id must be a text of 1 to {LONGEST_ID} characters", field=f"{where}.id")
     rate = candidate.success_rate
     if not _is_number(rate) or not 0.0 <= rate <= 1.0:
         raise InvalidInput(f"{where}.successRate must be from 0 to 1", field=f"{where}.successRate")
     count = candidate.access_count
-    if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count < 2**63:
+    if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= LARGEST_COUNT:
         raise InvalidInput(f"{where}.accessCount must be a whole number from 0 on", field=f"{where}.accessCount")
     made = candidate.created_at
     if made is not None and (not _is_number(made) or not abs(made) < 2**63):
@@ -88,6 +89,11 @@ def _numbers(values: Vector, field: str) -> NDArray[np.generic]:
 
 def _not_finite(field: str) -> InvalidInput:
     return InvalidInput(f"{field} holds a number that is not finite as float32", field=field)
+
+
+def _can_be_kept(text: str) -> bool:
+    """Whether every database takes the text: no lone surrogates, no NUL."""
+    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _is_number(value: object) -> bool:

@@ -25,7 +25,11 @@ LARGEST_REPLY_BYTES = 64 * 1024 * 1024
 
 _LENGTH = struct.Struct("<I")
 _HEAD = struct.Struct("<HH")
-_MAIN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from octoroute_py.neural.worker import main; main()"
+_MAIN = (
+    "import os, sys; os.environ.setdefault('OPENBLAS_NUM_THREADS', '1'); sys.path.insert(0, sys.argv.pop(1)); "
+    "from octoroute_py.neural.worker import main; main()"
+)
+"""What the process runs: this very package, on one core, for the others belong to the gateway."""
 
 
 class Busy(Exception):

@@ -10,10 +10,14 @@ import struct
 import sys
 from typing import BinaryIO
 
+import structlog
+
 from octoroute_py.neural.candidate import RouterConfig
 from octoroute_py.neural.errors import RouterError
 from octoroute_py.neural.router import Router
 from octoroute_py.neural.wire import Reply, answer, refusal
+
+_log = structlog.stdlib.get_logger("octoroute.neural")
 
 LENGTH = struct.Struct("<I")
 HEAD = struct.Struct("<HH")
@@ -32,6 +36,9 @@ def serve(requests: BinaryIO, replies: BinaryIO, config: RouterConfig) -> None:
                 reply = answer(router, body)
             except RouterError as error:
                 reply = refusal(503, str(error), code="router_unavailable")
+            except Exception:  # noqa: BLE001 - the worker outlives its bugs and reports them
+                _log.error("routing failed", exc_info=True)
+                reply = refusal(500, "the router failed", code="internal_error")
             write_reply(replies, reply)
     finally:
         if router is not None:
