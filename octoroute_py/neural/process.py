@@ -83,11 +83,14 @@ class RouterProcess:
             raise Busy
         return await asyncio.shield(self._later(self._exchange(body)))
 
-    async def close(self) -> None:
-        """End the process once what was asked is answered; nothing can be asked from now on."""
+    async def close(self, *, within_s: float = CLOSE_S) -> None:
+        """End the process once what was asked is answered, or `within_s`; nothing can be asked from now on."""
         self._closed = True
         if self._asked:
-            await asyncio.wait(self._asked, timeout=CLOSE_S)
+            _, late = await asyncio.wait(self._asked, timeout=within_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
         await self._end()
 
     def _later(self, work: Coroutine[None, None, Answer]) -> asyncio.Task[Answer]:
@@ -102,16 +105,19 @@ class RouterProcess:
             task.exception()  # whoever asked may have left; an error is not news to anybody else
 
     async def _exchange(self, body: bytes) -> Answer:
-        async with self._turn:
-            try:
-                async with asyncio.timeout(self.answer_s):
-                    return await self._talk(body)
-            except (OSError, EOFError, TimeoutError) as error:
-                await self._end(kill=True)
-                raise Broken from error
-            except asyncio.CancelledError:
-                await self._end(kill=True)
-                raise
+        try:
+            async with self._turn:
+                return await self._in_turn(body)
+        except asyncio.CancelledError as error:  # by `close`, which has waited long enough
+            raise Broken from error
+
+    async def _in_turn(self, body: bytes) -> Answer:
+        try:
+            async with asyncio.timeout(self.answer_s):
+                return await self._talk(body)
+        except (OSError, EOFError, TimeoutError, asyncio.CancelledError) as error:
+            await self._end(kill=True)
+            raise Broken from error
 
     async def _talk(self, body: bytes) -> Answer:
         if self._worker is None:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -101,7 +101,7 @@ class Storage:
 
         `new` are candidates to keep first where their ids are unknown. Raises InvalidInput for an unknown candidate.
         """
-        unknown = [self._row(each, "new") for each in new]
+        offered = [self._row(each, f"candidates[{at}]") for at, each in enumerate(new)]
         now = int(self._wall())
         row = RoutingRow(
             candidate_id=candidate_id,
@@ -112,10 +112,13 @@ class Storage:
             timestamp=now,
             inference_time_us=inference_time_us,
         )
+
+        def note(connection: Any) -> int:
+            rows.add_new(connection, offered, now=now)
+            return rows.add_routing(connection, row)
+
         try:
-            if unknown:
-                self._write(lambda connection: rows.add_new(connection, unknown, now=now), count=len(unknown))
-            return self._write(lambda connection: rows.add_routing(connection, row))
+            return self._write(note, count=1 + len(offered))
         except KeyError:
             raise InvalidInput(f"there is no candidate {candidate_id!r}", field="candidate_id") from None
 

@@ -43,22 +43,30 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     succeeded: int
 
 
+_IDS_AT_ONCE = 500
 _FIELDS = tuple(candidates.c[name] for name in CandidateRow.__struct_fields__)
 
 
 def put(connection: Connection, row: CandidateRow, *, now: int) -> None:
     """Keep a candidate; one of the same id is replaced, its history stays."""
-    values = _values(connection, row, now)
-    statement = _insert(connection).values(values)
+    values = _values(row, now=now, revision=_next_revision(connection))
     rest = {name: value for name, value in values.items() if name != "id"}
-    connection.execute(statement.on_conflict_do_update(index_elements=[candidates.c.id], set_=rest))
+    statement = _insert(connection).on_conflict_do_update(index_elements=[candidates.c.id], set_=rest)
+    connection.execute(statement, values)
 
 
 def add_new(connection: Connection, rows: Sequence[CandidateRow], *, now: int) -> None:
     """Keep those candidates whose id is unknown; the others stay as they are."""
-    for row in rows:
-        statement = _insert(connection).values(_values(connection, row, now))
-        connection.execute(statement.on_conflict_do_nothing(index_elements=[candidates.c.id]))
+    known: set[str] = set()
+    for at in range(0, len(rows), _IDS_AT_ONCE):
+        ids = [row.id for row in rows[at : at + _IDS_AT_ONCE]]
+        known |= set(connection.execute(select(candidates.c.id).where(candidates.c.id.in_(ids))).scalars())
+    first = _next_revision(connection)
+    values = [
+        _values(row, now=now, revision=first + at) for at, row in enumerate(row for row in rows if row.id not in known)
+    ]
+    if values:
+        connection.execute(_insert(connection).on_conflict_do_nothing(index_elements=[candidates.c.id]), values)
 
 
 def get(connection: Connection, ids: Sequence[str]) -> dict[str, CandidateRow]:
@@ -131,15 +139,19 @@ def totals(connection: Connection) -> Totals:
     return Totals(routes=row[0], lightweight=row[1], average_us=float(row[2] or 0.0), outcomes=row[3], succeeded=row[4])
 
 
-def _values(connection: Connection, row: CandidateRow, now: int) -> dict[str, Any]:
-    last = connection.execute(select(func.coalesce(func.max(candidates.c.revision), 0))).scalar_one()
+def _values(row: CandidateRow, *, now: int, revision: int) -> dict[str, Any]:
     return {
         **msgspec.structs.asdict(row),
         "dimensions": len(row.embedding) // 4,
         "outcomes": row.access_count,
         "last_accessed": now,
-        "revision": last + 1,
+        "revision": revision,
     }
+
+
+def _next_revision(connection: Connection) -> int:
+    last = connection.execute(select(func.coalesce(func.max(candidates.c.revision), 0))).scalar_one()
+    return int(last) + 1
 
 
 def _insert(connection: Connection) -> Any:

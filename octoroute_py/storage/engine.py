@@ -73,6 +73,8 @@ def connect(url: str, *, base_dir: Path, busy_wait_s: float = BUSY_WAIT_S) -> So
         name = parsed.database
         if not name or name == ":memory:" or name.startswith("file:"):
             raise CannotOpen("a SQLite database must be a file, as in sqlite:///octoroute.db", location="storage.url")
+        if parsed.query:
+            raise CannotOpen("a sqlite:/// URL takes no options after a '?'", location="storage.url")
         return connect_file(base_dir / name, busy_wait_s=busy_wait_s)
     location = parsed.render_as_string(hide_password=True)
     if parsed.get_driver_name() not in {"psycopg", "psycopg2"}:

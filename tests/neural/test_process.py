@@ -81,6 +81,22 @@ async def test_a_process_that_does_not_answer_is_replaced() -> None:
         assert answered_id((await process.ask(question("c"))).body) == "c"
 
 
+async def test_closing_does_not_wait_for_ever_and_leaves_no_process_behind() -> None:
+    process = RouterProcess()
+    await process.ask(question("a"))
+    stopped = process.pid
+    assert stopped is not None
+    os.kill(stopped, signal.SIGSTOP)
+    waiting = [asyncio.create_task(process.ask(question(str(n)))) for n in range(5)]
+    await asyncio.sleep(0)
+    await process.close(within_s=0.1)
+    found = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(each) for each in found] == [Broken] * 5
+    after = process.pid
+    assert after is None
+    assert not psutil.pid_exists(stopped)
+
+
 async def test_it_ends_when_the_gateway_is_killed() -> None:
     script = (
         "import asyncio, sys\n"

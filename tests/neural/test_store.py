@@ -111,6 +111,26 @@ def test_a_routing_counts_as_an_access(storage: Storage, tmp_path: Path) -> None
     raw.close()
 
 
+def test_only_candidates_that_are_unknown_are_kept_with_a_routing(storage: Storage) -> None:
+    storage.insert_candidate(candidate("c3", 0.0, 1.0, success_rate=0.5))
+    offered = [candidate(f"c{at}", 1.0, 0.0, success_rate=1.0) for at in range(1200)]
+    storage.record_routing(
+        "c7", confidence=0.5, use_lightweight=False, uncertainty=0.5, inference_time_us=1, new=offered
+    )
+    assert len(storage.query_candidates(5000)) == 1200
+    assert get(storage, "c3").success_rate == 0.5
+    assert get(storage, "c7").access_count == 1
+    assert len(storage.search([1.0, 0.0], 5000)) == 1200
+
+
+def test_a_routing_that_cannot_be_noted_keeps_none_of_its_candidates(storage: Storage) -> None:
+    with pytest.raises(InvalidInput):
+        storage.record_routing(
+            "nobody", confidence=0.5, use_lightweight=False, uncertainty=0.5, inference_time_us=1, new=[candidate("a")]
+        )
+    assert storage.query_candidates(5) == []
+
+
 def test_a_query_embedding_is_kept_only_when_it_is_given(storage: Storage, tmp_path: Path) -> None:
     storage.insert_candidate(candidate("a"))
     route(storage, "a")

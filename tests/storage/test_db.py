@@ -169,11 +169,20 @@ def test_a_missing_folder_is_told(tmp_path: Path) -> None:
         open_here(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://u:hunter22@db/x", "not a url"])
+@pytest.mark.parametrize(
+    "url", ["sqlite://", "sqlite:///:memory:", "sqlite:///x.db?mode=ro", "mysql://u:hunter22@db/x", "not a url"]
+)
 def test_a_url_of_another_kind_is_refused_without_its_password(tmp_path: Path, url: str) -> None:
     with pytest.raises(CannotOpen) as refused:
         Database.open(url, base_dir=tmp_path)
     assert "hunter22" not in str(refused.value)
+
+
+def test_a_server_without_its_driver_is_told_without_its_password(tmp_path: Path) -> None:
+    for url in ("postgresql://u:hunter22@db/x", "postgresql+psycopg://u:hunter22@db/x"):
+        with pytest.raises(CannotOpen, match=r"u:\*\*\*@db/x needs the driver psycopg") as refused:
+            Database.open(url, base_dir=tmp_path)
+        assert "hunter22" not in str(refused.value)
 
 
 def test_a_lock_of_another_process_is_waited_for_then_told_and_gone_again_later(tmp_path: Path) -> None:
