@@ -101,24 +101,23 @@ class Application:
             wall=clock.wall,
             rng=self._rng,
         )
-        self._prober = HealthProber(
+        self._prober = self._make_prober()
+        self._dancer = RouterProcess(database_file(config))
+        self.app: ASGIApp = build_app(
+            routes(self.gateway, Operations(self.gateway, self._prober), Reload(self.reload), self._dancer.ask),
+            cors_origins=config.cors.origins,
+            management_port=None if config.admin is None else config.admin.port,
+            lifespan=self._lifespan,
+        )
+
+    def _make_prober(self) -> HealthProber:
+        return HealthProber(
             lambda: self.gateway.snapshot.table,
             config_getter=lambda: self.gateway.config.health,
             probe=self._probe,
             clock=clock.monotonic,
             rng=self._rng,
             on_failure=self._prober_failed,
-        )
-        self._dancer = RouterProcess(database_file(config))
-        self.app = self._build(config)
-
-    def _build(self, config: Config) -> ASGIApp:
-        operations = Operations(self.gateway, self._prober)
-        return build_app(
-            routes(self.gateway, operations, Reload(self.reload), self._dancer.ask),
-            cors_origins=config.cors.origins,
-            management_port=None if config.admin is None else config.admin.port,
-            lifespan=self._lifespan,
         )
 
     @property

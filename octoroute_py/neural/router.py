@@ -34,6 +34,8 @@ F64 = NDArray[np.float64]
 
 NEAREST = CONTEXT
 """How many stored candidates stand for a request that brings none: as long as the longest sets learned from."""
+NOTE_WAIT_S = 1.0
+"""How long a decision waits for another process's lock, to be noted."""
 
 _log = structlog.stdlib.get_logger("octoroute.neural")
 
@@ -138,7 +140,7 @@ class Router:
         # whoever keeps nothing does not load what keeps it
         from octoroute_py.neural.store import Storage
 
-        return Storage(path, wall=self._wall)
+        return Storage(path, wall=self._wall, busy_wait_s=NOTE_WAIT_S)
 
     def _load(self) -> "_Model":
         path = self.config.model_path

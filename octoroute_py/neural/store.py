@@ -27,19 +27,24 @@ from octoroute_py.storage.errors import StorageError
 
 T = TypeVar("T")
 
+BUSY_WAIT_S = 5.0
+
 _decode = msgspec.json.Decoder(dict[str, object]).decode
 
 
 class Storage:
-    """The file at `path`, made when it is missing; raises StorageProblem when it cannot be used as it is."""
+    """The file at `path`, made when it is missing; raises StorageProblem when it cannot be used as it is.
 
-    def __init__(self, path: Path | str, *, wall: Wall = clock.wall) -> None:
+    `busy_wait_s` is how long a method waits for another process that holds the file's lock.
+    """
+
+    def __init__(self, path: Path | str, *, wall: Wall = clock.wall, busy_wait_s: float = BUSY_WAIT_S) -> None:
         self._wall = wall
         self._index = VectorIndex()
         self._indexed = 0
         self._searching = threading.Lock()
         with _told():
-            self._database = Database.open_file(Path(path).absolute())
+            self._database = Database.open_file(Path(path).absolute(), busy_wait_s=busy_wait_s)
 
     def __enter__(self) -> "Storage":
         return self

@@ -45,9 +45,12 @@ class Database:
         return cls._up_to_date(source, monotonic=monotonic, max_jobs=max_jobs)
 
     @classmethod
-    def open_file(cls, path: Path, *, monotonic: Monotonic = clock.monotonic) -> "Database":
+    def open_file(
+        cls, path: Path, *, monotonic: Monotonic = clock.monotonic, busy_wait_s: float = BUSY_WAIT_S
+    ) -> "Database":
         """The same for a SQLite file by its path, whatever characters that has."""
-        return cls._up_to_date(connect_file(path), monotonic=monotonic, max_jobs=QUEUE_JOBS)
+        source = connect_file(path, busy_wait_s=busy_wait_s)
+        return cls._up_to_date(source, monotonic=monotonic, max_jobs=QUEUE_JOBS)
 
     @classmethod
     def _up_to_date(cls, source: Source, *, monotonic: Monotonic, max_jobs: int) -> "Database":

@@ -1,6 +1,7 @@
 """The Tiny Dancer router: its decisions follow from the formulas, the network and the thresholds, and nothing else."""
 
 import math
+import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -421,13 +422,19 @@ def test_an_empty_database_gives_no_decisions(tmp_path: Path) -> None:
     router.close()
 
 
-def test_a_decision_stands_even_where_it_could_not_be_noted(tmp_path: Path) -> None:
+def test_a_decision_stands_even_where_it_could_not_be_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     router = make(RouterConfig(database_path=tmp_path / "kept.db"))
-    router.close()
+    other = sqlite3.connect(tmp_path / "kept.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
     offered = candidates(9, 4)
     found = ask(router, offered)
     assert found.routing_id is None
     assert found.decisions == ask(make(), offered).decisions
+    assert "routing not noted" in capsys.readouterr().out
+    other.execute("COMMIT")
+    other.close()
+    assert ask(router, offered).routing_id == 1
+    router.close()
 
 
 def test_a_database_that_must_not_be_used_is_refused(tmp_path: Path) -> None:
