@@ -10,13 +10,13 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Executable
 
 from octoroute_py.core import clock
 from octoroute_py.core.clock import Monotonic
 from octoroute_py.storage.engine import BUSY_WAIT_S, Source, connect, connect_file
 from octoroute_py.storage.migrate import upgrade
-from octoroute_py.storage.writer import QUEUE_JOBS, Job, T, Writer
+from octoroute_py.storage.writer import QUEUE_JOBS, Job, T, Values, Writer
 
 
 class Database:
@@ -78,6 +78,10 @@ class Database:
     def submit(self, job: Job[T], *, rows: int = 1) -> Future[T]:
         """Queue a write; the future ends when it is on disk. See `Writer.submit`."""
         return self._writer.submit(job, rows=rows)
+
+    def append(self, statement: Executable, values: Values) -> Future[None]:
+        """Queue a row that is only inserted, the cheapest way to write many. See `Writer.append`."""
+        return self._writer.append(statement, values)
 
     def write(self, job: Job[T], *, rows: int = 1) -> T:
         """Write and wait until it is on disk; for threads that may wait. Raises what the job or the commit raised."""

@@ -4,13 +4,14 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, text
 
 from octoroute_py.core import clock
 from octoroute_py.storage.engine import Source, connect
-from octoroute_py.storage.errors import Closed, Overflow
+from octoroute_py.storage.errors import Closed, Conflict, Overflow, StorageError
 from octoroute_py.storage.writer import GROUP_ROWS, Writer
 
 
@@ -47,6 +48,9 @@ class Table:
         self.writer.submit(job)
         assert started.wait(10)
         return go_on
+
+
+APPEND = text("INSERT INTO numbers VALUES (:n)")
 
 
 def insert(connection: Connection, number: int) -> int:
@@ -114,6 +118,50 @@ def test_a_job_that_fails_takes_nobody_elses_rows_and_leaves_none_of_its_own(tab
     with pytest.raises(LookupError, match="my own"):
         failing.result(10)
     assert table.numbers() == [1, 2]
+
+
+def test_rows_that_are_appended_together_are_sent_together_in_order(table: Table) -> None:
+    sent: list[int] = []
+    event.listen(table.source.engine, "before_cursor_execute", partial(note_rows, sent))
+    go_on = table.busy()
+    futures = [table.writer.append(APPEND, {"n": number}) for number in range(100)]
+    job = table.writer.submit(partial(insert, number=100))
+    futures += [table.writer.append(APPEND, {"n": number}) for number in range(101, 150)]
+    go_on.set()
+    for future in futures:
+        future.result(10)
+    assert job.result(10) == 100
+    assert sent == [100, 1, 49]
+    assert table.commits == 2
+    assert table.numbers() == list(range(150))
+
+
+def test_a_row_that_breaks_a_rule_takes_none_of_its_neighbours(table: Table) -> None:
+    table.add(7)
+    go_on = table.busy()
+    futures = [table.writer.append(APPEND, {"n": number}) for number in (5, 6, 7, 8, 5)]
+    go_on.set()
+    for at in (2, 4):
+        with pytest.raises(Conflict):
+            futures[at].result(10)
+    for at in (0, 1, 3):
+        futures[at].result(10)
+    assert table.numbers() == [5, 6, 7, 8]
+
+
+def test_a_row_that_no_database_takes_is_its_senders_error(table: Table) -> None:
+    good, bad = table.writer.append(APPEND, {"n": 1}), table.writer.append(APPEND, {"n": object()})
+    with pytest.raises(StorageError):
+        bad.result(10)
+    good.result(10)
+    assert table.numbers() == [1]
+
+
+def note_rows(sent: list[int], *args: Any) -> None:
+    """How many rows a statement of the table carries."""
+    _, _, statement, parameters, _, many = args
+    if "INTO numbers" in statement:
+        sent.append(len(parameters) if many else 1)
 
 
 def test_a_cancelled_job_is_not_written(table: Table) -> None:
