@@ -24,12 +24,12 @@ def test_a_valid_file_is_told_in_one_line(folder: Path) -> None:
 
 
 def test_what_is_not_built_yet_is_a_note_and_no_failure(folder: Path) -> None:
-    (folder / "own.toml").write_text(MINIMAL + "[storage]\n")
+    (folder / "own.toml").write_text(MINIMAL + '[redis]\nurl = "redis://127.0.0.1"\n')
     result = CliRunner().invoke(cli, ["check", "-c", "own.toml"])
     assert result.exit_code == 0
     first, second = result.output.splitlines()
     assert first == "own.toml: ok: 3 endpoints, strategy rule"
-    assert second.startswith("note: [storage] comes with")
+    assert second.startswith("note: [redis] comes with")
 
 
 def test_every_problem_is_listed_and_the_exit_code_is_78(folder: Path) -> None:
