@@ -25,8 +25,9 @@ def fit_calibration(
 ) -> Calibration:
     """Fits everything on labelled outcomes that the network did not learn from.
 
-    `raw` is (N, 7) as in `Raw`; `outcomes` (N, 3) is 1 where the tier succeeded, 0 where it failed, NaN where that is
-    not known. Raises ValueError when there is no row, or none with a known outcome of fast and deep.
+    `raw` is (N, 7) as in `Raw`; `outcomes` (N, 3) is 1 where the tier succeeded, 0 where it failed, between them where
+    it did now and then, NaN where that is not known. Raises ValueError when there is no row, or none with a known
+    outcome of fast and deep.
     """
     usable = ~np.isnan(outcomes[:, 0]) & ~np.isnan(outcomes[:, 2])
     if not usable.any():
@@ -54,19 +55,19 @@ def fit_calibration(
 
 def smallest_success(outcomes: Floats) -> NDArray[np.intp]:
     """The index of the smallest tier that succeeded, deep where none did; an unknown outcome is passed over."""
-    succeeded = np.nan_to_num(outcomes) > 0
+    succeeded = np.nan_to_num(outcomes) >= 0.5
     succeeded[:, 2] = True
     return np.asarray(succeeded.argmax(axis=1))
 
 
 def losses_of(outcomes: Floats) -> Floats:
-    """The loss (N, 2) of sending a row to fast or balanced: 1 where it failed and deep would have succeeded.
+    """The loss (N, 2) of sending a row to fast or balanced: the chance that it fails and deep would have succeeded.
 
     Where balanced is not labelled it is taken to be no better than fast, so that the promise errs on the safe side.
     """
     known = np.where(np.isnan(outcomes[:, 1]), outcomes[:, 0], outcomes[:, 1])
     smaller = np.stack([outcomes[:, 0], known], axis=1)
-    return (smaller < outcomes[:, 2:3]).astype(np.float64)
+    return np.asarray((1.0 - smaller) * outcomes[:, 2:3])
 
 
 def floored(risks: Floats, p: Floats, sets: LabelSets) -> Floats:

@@ -15,14 +15,14 @@ _RIDGE = 1e-6
 def fit_platt(logits: Floats, correct: Floats) -> tuple[float, float]:
     """Slope and intercept such that sigmoid(slope * logit + intercept) is the chance of success.
 
-    `logits` and `correct` (0 or 1) are (N,). Without a row of either outcome nothing can be learnt, and with a slope
-    that would turn the order round the logits do not predict: both give the identity or the constant base rate.
+    `logits` and `correct` (from 0 to 1) are (N,). Without a row of either outcome nothing can be learnt, and with a
+    slope that would turn the order round the logits do not predict: both give the identity or the base rate.
     """
     good = float(correct.sum())
     bad = len(correct) - good
     if not good or not bad:
         return 1.0, 0.0
-    target = np.where(correct > 0, (good + 1.0) / (good + 2.0), 1.0 / (bad + 2.0))
+    target = correct * (good + 1.0) / (good + 2.0) + (1.0 - correct) / (bad + 2.0)
     weights = np.array([1.0, 0.0])
     columns = np.stack([logits, np.ones_like(logits)], axis=1)  # (N, 2)
     for _ in range(_STEPS):

@@ -17,6 +17,7 @@ from octoroute_py.training.report import Bin, DialResult, Group, PerTier, Range,
 
 ALPHAS: Final = (0.02, 0.05, 0.10)
 DEFAULT_ALPHA: Final = 0.05
+_KINDS: Final = ("3 tiers labelled", "2 tiers labelled")
 _BINS: Final = 10
 _CURVE_POINTS: Final = 101
 _RANKS: Final = {tier: rank for rank, tier in enumerate(TIERS)}
@@ -26,12 +27,14 @@ _RANKS: Final = {tier: rank for rank, tier in enumerate(TIERS)}
 class Evidence:
     """Labelled rows as the artifact sees them.
 
-    `raw` (N, 7) are the network's raw numbers, `outcomes` (N, 3) its tiers' (1 right, 0 wrong, NaN not known; fast and
-    deep always are), `lengths` (N,) the prompts' characters, `linear` (N,) the gain score of the linear baseline.
+    `raw` (N, 7) are the network's raw numbers, `outcomes` (N, 3) how the tiers did (1 right, 0 wrong, NaN not known),
+    `pair` (N, 3) the same for rows that were also answered by a second pair of models, as fast and deep. `lengths` (N,)
+    are the prompts' characters, `linear` (N,) the gain score of the linear baseline.
     """
 
     raw: Floats
     outcomes: Floats
+    pair: Floats
     lengths: Floats
     sources: Sequence[str]
     tags: Sequence[str | None]
@@ -43,15 +46,22 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Measured:
-    """The rows with everything that is computed once for all groups."""
+    """What is computed once of all rows: it does not depend on how they turned out."""
 
     p: Floats  # (N, 3)
     risks: Floats  # (N, 2)
-    quality: Floats  # (N, 3), balanced as fast where it is not labelled
-    losses: Floats  # (N, 2)
     known: NDArray[np.bool_]
     tiers: tuple[NDArray[np.intp], ...]  # one (N,) for each alpha
     abstained: tuple[NDArray[np.bool_], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """Some rows, with the outcomes (N, 3) they are held against."""
+
+    name: str
+    rows: NDArray[np.intp]
+    outcomes: Floats
 
 
 class _Chance(NamedTuple):
@@ -72,31 +82,44 @@ def evaluate(
     draws: int = DRAWS,
 ) -> Report:
     """The report, its intervals from `draws` bootstrap draws; raises ValueError when there is no row."""
-    if not len(evidence):
+    views = _views(evidence)
+    if not len(views[0].rows):
         raise ValueError("there is no row with a known outcome of fast and deep")
     measured = _measure(evidence, calibration, prices)
-    laddered = ~np.isnan(evidence.outcomes[:, 1])
-
-    chance = _Chance(seed, draws)
-
-    def group(name: str, rows: NDArray[np.bool_]) -> Group:
-        return _group(name, evidence, measured, rows=np.flatnonzero(rows), prices=prices, chance=chance)
-
-    sources = np.array(evidence.sources)
-    kinds = [("3 tiers labelled", laddered), ("2 tiers labelled", ~laddered)]
-    overall = group("all", np.ones(len(evidence), dtype=bool))
+    overall, *parts = (
+        _group(view, evidence, measured, prices=prices, chance=_Chance(seed, draws)) for view in views if len(view.rows)
+    )
     return Report(
         artifact=artifact,
         data=data,
-        rows=len(evidence),
+        rows=overall.rows,
         prices=prices,
         calibrated_on=calibration.gain.rows,
         all=overall,
-        groups=tuple(group(name, rows) for name, rows in kinds if rows.any()),
-        sources=tuple(group(str(name), sources == name) for name in np.unique(sources)),
-        bins={tier.value: _bins(measured.p[:, n], evidence.outcomes[:, n]) for n, tier in enumerate(TIERS)},
+        groups=tuple(group for group in parts if group.name in _KINDS),
+        sources=tuple(group for group in parts if group.name not in _KINDS),
+        bins={
+            tier.value: _bins(measured.p[views[0].rows, n], evidence.outcomes[views[0].rows, n])
+            for n, tier in enumerate(TIERS)
+        },
         verdict=overall.dials[ALPHAS.index(DEFAULT_ALPHA)].verdict,
     )
+
+
+def _views(evidence: Evidence) -> list[_View]:
+    """All rows, those of each kind of labels, those of each source."""
+    outcomes, pair = evidence.outcomes, evidence.pair
+    usable = ~np.isnan(outcomes[:, [0, 2]]).any(axis=1)
+    laddered = usable & ~np.isnan(outcomes[:, 1])
+    paired = ~np.isnan(pair[:, [0, 2]]).any(axis=1)
+    two = np.where(laddered[:, None], pair, outcomes)
+    sources = np.array(evidence.sources)
+    return [
+        _View("all", np.flatnonzero(usable), outcomes),
+        _View(_KINDS[0], np.flatnonzero(laddered), outcomes),
+        _View(_KINDS[1], np.flatnonzero((usable & ~laddered) | paired), two),
+        *(_View(str(name), np.flatnonzero(usable & (sources == name)), outcomes) for name in np.unique(sources)),
+    ]
 
 
 def choices(evidence: Evidence, calibration: Calibration, *, alpha: float, prices: Prices) -> list[Choice]:
@@ -110,27 +133,23 @@ def choices(evidence: Evidence, calibration: Calibration, *, alpha: float, price
 
 def _measure(evidence: Evidence, calibration: Calibration, prices: Prices) -> _Measured:
     p = calibration.probabilities(evidence.raw)
-    outcomes = evidence.outcomes
     made = [choices(evidence, calibration, alpha=alpha, prices=prices) for alpha in ALPHAS]
     return _Measured(
         p=p,
         risks=floored(evidence.raw[:, 3:5], p, calibration.sets),
-        quality=np.where(np.isnan(outcomes), outcomes[:, [0, 0, 2]], outcomes),
-        losses=losses_of(outcomes),
         known=np.array([calibration.guard.knows(*row) for row in evidence.raw[:, 5:7].tolist()]),
         tiers=tuple(np.array([_RANKS[choice.leaning] for choice in row], dtype=np.intp) for row in made),
         abstained=tuple(np.array([choice.tier is None for choice in row]) for row in made),
     )
 
 
-def _group(
-    name: str, evidence: Evidence, measured: _Measured, *, rows: NDArray[np.intp], prices: Prices, chance: _Chance
-) -> Group:
-    outcomes, gain = evidence.outcomes[rows], evidence.raw[rows, 3]
-    fast, deep, p = outcomes[:, 0], outcomes[:, 2], measured.p[rows]
+def _group(view: _View, evidence: Evidence, measured: _Measured, *, prices: Prices, chance: _Chance) -> Group:
+    rows, outcomes = view.rows, view.outcomes[view.rows]
+    gain, p, fast, deep = evidence.raw[rows, 3], measured.p[rows], outcomes[:, 0], outcomes[:, 2]
+    quality = np.where(np.isnan(outcomes), outcomes[:, [0, 0, 2]], outcomes)
     curve = recovery(gain, fast, deep)
     return Group(
-        name=name,
+        name=view.name,
         rows=len(rows),
         right=_per_tier(outcomes, lambda n, known: float(outcomes[known, n].mean())),
         apgr=_range(apgr_interval(gain, fast, deep, seed=chance.seed, draws=chance.draws)),
@@ -139,24 +158,26 @@ def _group(
         apgr_failure=recovery(1.0 - p[:, 0], fast, deep).apgr(),
         apgr_length=recovery(evidence.lengths[rows], fast, deep).apgr(),
         apgr_linear=None if evidence.linear is None else recovery(evidence.linear[rows], fast, deep).apgr(),
-        auc_right=_per_tier(outcomes, lambda n, known: auc(p[known, n], outcomes[known, n] > 0)),
+        auc_right=_per_tier(outcomes, lambda n, known: auc(p[known, n], outcomes[known, n] >= 0.5)),
         auc_gain=auc(gain, deep > fast),
         ece=_per_tier(outcomes, lambda n, known: calibration_error(p[known, n], outcomes[known, n])),
         in_distribution=float(measured.known[rows].mean()),
-        dials=tuple(_dialled(n, measured, rows=rows, prices=prices, chance=chance) for n in range(len(ALPHAS))),
-        curve=cost_curve(measured.risks[rows], measured.quality[rows], prices),
+        dials=tuple(_dialled(n, measured, view, quality, prices=prices, chance=chance) for n in range(len(ALPHAS))),
+        curve=cost_curve(measured.risks[rows], quality, prices),
     )
 
 
-def _dialled(place: int, measured: _Measured, *, rows: NDArray[np.intp], prices: Prices, chance: _Chance) -> DialResult:
-    tiers, quality = measured.tiers[place][rows], measured.quality[rows]
-    every = np.arange(len(rows))
-    with_deep = np.column_stack([measured.losses[rows], np.zeros(len(rows))])
+def _dialled(
+    place: int, measured: _Measured, view: _View, quality: Floats, *, prices: Prices, chance: _Chance
+) -> DialResult:
+    rows = view.rows
+    tiers, every = measured.tiers[place][rows], np.arange(len(rows))
+    losses = np.column_stack([losses_of(view.outcomes[rows]), np.zeros(len(rows))])
     shares = np.bincount(tiers, minlength=3) / len(rows)
     lead = _range(against_random_mix(tiers, quality, seed=chance.seed, draws=chance.draws))
     return DialResult(
         alpha=ALPHAS[place],
-        risk=float(with_deep[every, tiers].mean()),
+        risk=float(losses[every, tiers].mean()),
         shares=PerTier(*shares.tolist()),
         abstained=float(measured.abstained[place][rows].mean()),
         cost=float(shares @ prices / prices[0]) if prices[0] else float("nan"),

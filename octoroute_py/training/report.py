@@ -85,9 +85,9 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Everything `octoroute evaluate` says of an artifact on one data set.
 
-    `all` is over every row, `groups` over the rows with a label of balanced and those without, `sources` over each
-    source. `bins` tell for each tier how stated and real success rates lie together. `verdict` is that over all rows at
-    the middle dial.
+    `all` is over every row, `groups` over the rows with labels of all three tiers and those with labels of two (a row
+    answered by both sets of models counts in either), `sources` over each source. `bins` tell for each tier how stated
+    and real success rates lie together. `verdict` is that over all rows at the middle dial.
     """
 
     artifact: str

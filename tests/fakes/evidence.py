@@ -20,6 +20,7 @@ def evidence_of(raw: Floats, outcomes: Floats) -> Evidence:
     return Evidence(
         raw=raw,
         outcomes=outcomes,
+        pair=np.full((rows, 3), np.nan),
         lengths=np.arange(rows, dtype=np.float64),
         sources=["maths" if n < rows // 3 else "chat" for n in range(rows)],
         tags=[None] * rows,
