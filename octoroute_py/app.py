@@ -122,9 +122,7 @@ class Application:
         async with self._reloading:
             config = self._load()
             refuse_unbuilt(config)
-            neural = load_neural(config)
-            if neural is not None:
-                await asyncio.to_thread(neural.prepare)
+            neural = await asyncio.to_thread(load_prepared, config)
             return self._swap(config, self._make_router(config, neural))
 
     def _swap(self, config: Config, router: Cascade) -> int:
@@ -277,6 +275,14 @@ def log_changes(watch: EndpointWatch, table: TierTable, now: float) -> None:
             _log.warning("tier out", tier=tier_change.tier.value)
         else:
             _log.info("tier back", tier=tier_change.tier.value)
+
+
+def load_prepared(config: Config) -> "NeuralRouter | None":
+    """The scorer's router, ready to decide; takes a second where numba was not needed before."""
+    neural = load_neural(config)
+    if neural is not None:
+        neural.prepare()
+    return neural
 
 
 def log_judge_failure(failure: JudgeFailure, error: Exception | None) -> None:
