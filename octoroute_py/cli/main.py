@@ -20,6 +20,8 @@ COMMANDS: dict[str, str] = {
     "check": "Validate a configuration and list all of its problems.",
     "discover": "Find model servers on this machine and write a config.",
     "route": "Show which tier a prompt would go to, and why.",
+    "calibrate": "Fit the probabilities and the dial of a scorer on labelled rows.",
+    "evaluate": "Report what a scorer is worth on labelled rows it never saw.",
 }
 """Each command, one module of this package, with its line in the help."""
 
