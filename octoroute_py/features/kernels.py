@@ -3,8 +3,10 @@
 Importing this module imports numba; `warm` compiles or loads what it needs from numba's cache.
 """
 
+import contextlib
 import math
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numba import njit
@@ -25,13 +27,19 @@ from octoroute_py.features.layout import (
 )
 from octoroute_py.features.lexicon import BUCKETS, FNV_OFFSET, FNV_PRIME, SLOTS, word_slots
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 
 _SPACE, _LETTER, _DIGIT, _MARK = (int(kind) for kind in Kind)
 _CHARS, _LETTERS, _CAPITALS, _DIGITS, _SPACES, _MARKS, _FOREIGN, _LINES, _WORDS, _NUMBERS = range(10)
 _TOKENS, _CHOICES, _MATHS, _LATEX, _CODE, _QUESTIONS, _FRESH_LINE, _LAST_MARK, _WORD_GROUP = range(10, 19)
-_RING_AT: Final = HEAD_TOKENS
+# Numbers with a type of their own: numba would compile a function once more for every literal it is called with.
+_ZERO: Final[Any] = np.int64(0)
+_START: Final[Any] = np.int64(FNV_OFFSET)
+_HEAD: Final[Any] = np.int64(HEAD_TOKENS)
+_TAIL: Final[Any] = np.int64(TAIL_TOKENS)
 _SLOT_HASHES: Final = np.array(word_slots()[0], dtype=np.int64)
 _SLOT_GROUPS: Final = np.array(word_slots()[1], dtype=np.int64)
 _TRAITS: Final = np.zeros(256, dtype=np.uint8)
@@ -41,7 +49,21 @@ for _bit, _marks in ((1, MATHS_MARKS), (2, LATEX_MARKS), (4, CODE_MARKS)):
         _TRAITS[ord(_char)] |= _bit
 
 
-@njit
+def _jit(function: F) -> F:
+    """The function compiled when it is first called, for calls from compiled code only; keeps its signature."""
+    options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    compiled: F = njit(**options)(function)
+    return compiled
+
+
+def _entry(function: F) -> F:
+    """The function compiled when it is first called, for calls from Python too."""
+    options: dict[str, Any] = {"no_cfunc_wrapper": True}
+    compiled: F = njit(**options)(function)
+    return compiled
+
+
+@_jit
 def _size(lead: int) -> int:
     """How many bytes the character takes that begins with this byte."""
     if lead < 0x80:
@@ -51,7 +73,7 @@ def _size(lead: int) -> int:
     return 3 if lead < 0xF0 else 4
 
 
-@njit
+@_jit
 def _code(data: Bytes, at: int) -> int:
     """The code point that begins at `at`."""
     lead = int(data[at])
@@ -65,7 +87,7 @@ def _code(data: Bytes, at: int) -> int:
     return (lead & 0x07) << 18 | rest
 
 
-@njit
+@_jit
 def _kind(code: int) -> int:
     if code < 0x80:
         if code <= 0x20 or code == 0x7F:
@@ -78,7 +100,7 @@ def _kind(code: int) -> int:
     return _LETTER if 0xC0 <= code < 0x2000 and code not in (0xD7, 0xF7) else _MARK
 
 
-@njit
+@_jit
 def _fold(code: int) -> int:
     if 0x41 <= code <= 0x5A or 0x391 <= code <= 0x3A9 or 0x410 <= code <= 0x42F:
         return code + 0x20
@@ -87,12 +109,12 @@ def _fold(code: int) -> int:
     return code + 0x50 if 0x400 <= code <= 0x40F else code
 
 
-@njit
+@_jit
 def _mix(value: int, byte: int) -> int:
     return (value ^ byte) * FNV_PRIME & 0xFFFFFFFF
 
 
-@njit
+@_jit
 def _mix_code(value: int, code: int) -> int:
     """The hash after the UTF-8 bytes of a folded letter, which is below U+2000."""
     if code < 0x80:
@@ -102,9 +124,9 @@ def _mix_code(value: int, code: int) -> int:
     return _mix(_mix(_mix(value, 0xE0 | code >> 12), 0x80 | code >> 6 & 0x3F), 0x80 | code & 0x3F)
 
 
-@njit
+@_jit
 def _word(data: Bytes, at: int, counts: Ints) -> tuple[int, int]:
-    value = FNV_OFFSET
+    value: int = _START
     letters = 0
     code = first = _code(data, at)
     while _kind(code) == _LETTER:
@@ -130,9 +152,9 @@ def _word(data: Bytes, at: int, counts: Ints) -> tuple[int, int]:
     return at, value
 
 
-@njit
+@_jit
 def _number(data: Bytes, at: int, counts: Ints) -> tuple[int, int]:
-    value = FNV_OFFSET
+    value: int = _START
     shaped = 0
     while at < len(data):
         byte = int(data[at])
@@ -151,9 +173,9 @@ def _number(data: Bytes, at: int, counts: Ints) -> tuple[int, int]:
     return at, value
 
 
-@njit
+@_jit
 def _mark(data: Bytes, at: int, counts: Ints) -> tuple[int, int]:
-    value = FNV_OFFSET
+    value: int = _START
     code = _code(data, at)
     size = _size(data[at])
     for offset in range(size):
@@ -175,10 +197,11 @@ def _mark(data: Bytes, at: int, counts: Ints) -> tuple[int, int]:
     return at, value
 
 
-@njit
+@_jit
 def _walk(data: Bytes, counts: Ints, kept: NDArray[np.int32], head: int, ring: int) -> int:
     """Cuts a text into tokens: the first `head` buckets go to `kept`, the last `ring` round and round behind them."""
-    at = found = 0
+    at: int = _ZERO
+    found: int = _ZERO
     counts[_FRESH_LINE] = 1
     while at < len(data):
         code = _code(data, at)
@@ -206,7 +229,7 @@ def _walk(data: Bytes, counts: Ints, kept: NDArray[np.int32], head: int, ring: i
     return found
 
 
-@njit
+@_jit
 def _scalars(counts: Ints, extras: tuple[int, int, int, int, int, int], out: NDArray[np.float32]) -> None:
     chars = max(1, counts[_CHARS])
     letters, words = counts[_LETTERS], counts[_WORDS]
@@ -235,7 +258,7 @@ def _scalars(counts: Ints, extras: tuple[int, int, int, int, int, int], out: NDA
         out[29 + extra] = math.log1p(extras[3 + extra])
 
 
-@njit
+@_entry
 def featurise(
     text: Bytes,
     context: Bytes,
@@ -249,14 +272,14 @@ def featurise(
     """
     counts = np.zeros(COUNTS, dtype=np.int64)
     kept = np.empty(MOST_TOKENS, dtype=np.int32)
-    found = _walk(text, counts, kept, HEAD_TOKENS, TAIL_TOKENS)
+    found = _walk(text, counts, kept, _HEAD, _TAIL)
     _scalars(counts, extras, scalars)
     length = min(found, MOST_TOKENS)
     filled = 0
     room = min(CONTEXT_TOKENS, CONTEXT_ROOM - length)
     if room > 0 and len(context) > 0:
         earlier = np.empty(CONTEXT_TOKENS, dtype=np.int32)
-        behind = _walk(context, np.zeros(COUNTS, dtype=np.int64), earlier, 0, room)
+        behind = _walk(context, np.zeros(COUNTS, dtype=np.int64), earlier, _ZERO, room)
         filled = min(room, behind)
         start = behind % room if behind > room else 0
         for index in range(filled):
@@ -271,10 +294,8 @@ def featurise(
 def warm() -> None:
     """Compiles the featuriser, or loads it from the cache; without a place to cache it is compiled each start."""
     entry: Any = featurise
-    try:
+    with contextlib.suppress(RuntimeError):  # no folder can be written: the code lives in this process alone
         entry.enable_caching()
-    except RuntimeError:
-        pass  # no folder can be written: the code lives in this process alone
     text = np.frombuffer(b"warm 1 ?", dtype=np.uint8)
     featurise(
         text, text, (8, 8, 1, 0, 0, 0), np.empty(MOST_TOKENS, dtype=np.int32), np.empty(len(SCALARS), dtype=np.float32)

@@ -181,7 +181,8 @@ def read_matrix(tensors: Tensors) -> Matrix:
         return sparse
     if given.keys() == {"left", "scales", "right"}:
         right = _float(tensors, "right", 2)
-        left = _checked(Int8(_int8(tensors, "left", 2), scales), (len(right),))
+        left = Int8(_int8(tensors, "left", 2), scales)
+        _checked(left, (len(right),))
         return LowRank(left, right)
     raise ValueError(f"holds no known form of a matrix ({', '.join(sorted(given)) or 'nothing'})")
 

@@ -4,38 +4,59 @@ One forward pass serves both sides: inference reads a table that holds W already
 first. Importing this module imports numba; `warm` compiles what inference needs, or loads it from numba's cache.
 """
 
-from typing import Any
+import contextlib
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 
 
-@njit(fastmath=True)
-def _tanh(x: float) -> float:
+def jit(function: F) -> F:
+    """The function compiled when it is first called, for calls from Python too; keeps its signature.
+
+    Sums may be taken in any order (fastmath), so results equal those of numpy but for rounding.
+    """
+    options: dict[str, Any] = {"fastmath": True, "no_cfunc_wrapper": True}
+    compiled: F = njit(**options)(function)
+    return compiled
+
+
+def _inner(function: F) -> F:
+    """The same for calls from compiled code only, which takes less time to compile."""
+    options: dict[str, Any] = {"fastmath": True, "no_cfunc_wrapper": True, "no_cpython_wrapper": True}
+    compiled: F = njit(**options)(function)
+    return compiled
+
+
+@_inner
+def _tanh(x: Any) -> Any:
     x = min(max(x, np.float32(-3.0)), np.float32(3.0))
     square = x * x
     return x * (np.float32(27.0) + square) / (np.float32(27.0) + np.float32(9.0) * square)
 
 
-@njit(fastmath=True)
-def _sigmoid(x: float) -> float:
+@_inner
+def _sigmoid(x: Any) -> Any:
     return np.float32(0.5) + np.float32(0.5) * _tanh(np.float32(0.5) * x)
 
 
-@njit(fastmath=True)
-def _slope(x: float) -> float:
+@_inner
+def _slope(x: Any) -> Any:
     """The derivative of `_tanh`."""
     square = min(x * x, np.float32(9.0))
     root = (np.float32(9.0) - square) / (np.float32(9.0) + np.float32(3.0) * square)
     return root * root
 
 
-@njit(fastmath=True)
+@_inner
 def _forward(inputs: F32, u: F32, biases: F32, gates: F32, states: F32, sums: F32) -> None:
     """Runs the cell over projected inputs (T, H); states (T + 1, H) begin with h0, sums (T, H) receive Wx + Uh."""
     size = u.shape[0]
@@ -53,7 +74,7 @@ def _forward(inputs: F32, u: F32, biases: F32, gates: F32, states: F32, sums: F3
             states[t + 1, j] = (zeta * (np.float32(1.0) - gate) + nu) * candidate + gate * states[t, j]
 
 
-@njit(fastmath=True)
+@_inner
 def _pool(inputs: F32, states: F32, pooled: F32) -> None:
     """What the head reads of a sequence (3H,): the last state, the mean state, the mean projected input."""
     steps, size = inputs.shape
@@ -68,14 +89,14 @@ def _pool(inputs: F32, states: F32, pooled: F32) -> None:
         pooled[j] = states[steps, j]
 
 
-@njit(fastmath=True)
+@_inner
 def _gather(table: F32, tokens: I32, inputs: F32) -> None:
     for t in range(len(tokens)):
         for j in range(table.shape[1]):
             inputs[t, j] = table[tokens[t], j]
 
 
-@njit(fastmath=True)
+@jit
 def pool_rows(
     table: F32, u: F32, biases: F32, gates: F32, tokens: I32, offsets: I64, rows: I64, most: int, pooled: F32
 ) -> None:
@@ -94,7 +115,7 @@ def pool_rows(
         _pool(inputs[: len(mine)], states, pooled[b])
 
 
-@njit(fastmath=True)
+@_inner
 def _step_back(
     given: F32,
     pulled: F32,
@@ -137,7 +158,7 @@ def _step_back(
         pulled[i] += back
 
 
-@njit(fastmath=True)
+@jit
 def pool_rows_back(
     table: F32, u: F32, biases: F32, gates: F32, tokens: I32, offsets: I64, rows: I64, most: int, d_pooled: F32,
     d_table: F32, d_u: F32, d_biases: F32, d_gates: F32,
@@ -165,7 +186,7 @@ def pool_rows_back(
                 d_table[mine[t], j] += given[j] + d_pooled[b, 2 * size + j] * share
 
 
-@njit(fastmath=True)
+@_inner
 def _read_sequence(table: F32, u: F32, weights: F32, tokens: I32, pooled: F32) -> None:
     steps, size = len(tokens), table.shape[1]
     inputs = np.empty((steps, size), dtype=np.float32)
@@ -183,8 +204,8 @@ def _read_sequence(table: F32, u: F32, weights: F32, tokens: I32, pooled: F32) -
             pooled[j] += inputs[t, j] / np.float32(steps)
 
 
-@njit(fastmath=True)
-def _distance(read: F32, usual: F32, scalars: F32, standard: F32) -> float:
+@_inner
+def _distance(read: F32, usual: F32, scalars: F32, standard: F32) -> Any:
     """Root mean square of how many standard deviations the numbers lie from those of the training data."""
     size, count = len(usual) // 2, len(scalars)
     total = np.float32(0.0)
@@ -199,7 +220,7 @@ def _distance(read: F32, usual: F32, scalars: F32, standard: F32) -> float:
     return np.sqrt(total / used)
 
 
-@njit(fastmath=True)
+@_inner
 def _read_out(
     read: F32, weights: F32, bias: F32, units: F32, units_bias: F32, units_out: F32, out: NDArray[np.float64]
 ) -> None:
@@ -218,7 +239,7 @@ def _read_out(
             out[k] += max(lit[i], np.float32(0.0)) * units_out[5 * i + k]
 
 
-@njit(fastmath=True)
+@jit
 def predict(
     table: F32, u: F32, weights: F32, familiar: NDArray[np.bool_], units: int, tokens: I32, scalars: F32, tag: int,
     out: NDArray[np.float64],
@@ -257,13 +278,16 @@ def predict(
     out[6] = strange / max(1, len(tokens))
 
 
-def warm() -> None:
-    """Compiles what inference needs, or loads it from the cache; without a place to cache it is compiled each start."""
-    entry: Any = predict
-    try:
+def keep_compiled(function: Callable[..., Any]) -> None:
+    """Keep what is compiled for the next start, beside the module or in the user's cache folder, if that can be."""
+    entry: Any = function
+    with contextlib.suppress(RuntimeError):  # no such folder: the code lives in this process alone
         entry.enable_caching()
-    except RuntimeError:
-        pass  # no folder can be written: the code lives in this process alone
+
+
+def warm() -> None:
+    """Compiles what inference needs, or loads it from the cache."""
+    keep_compiled(predict)
     predict(
         np.zeros((1, 1), dtype=np.float32), np.zeros((1, 1), dtype=np.float32), np.zeros(64, dtype=np.float32),
         np.zeros(1, dtype=np.bool_), 1, np.zeros(1, dtype=np.int32), np.zeros(1, dtype=np.float32), 0,

@@ -119,9 +119,7 @@ def _build(tensors: Mapping[str, NDArray[Any]], metadata: _Metadata) -> Artifact
     if card.format_version != FORMAT_VERSION:
         raise ValueError(f"has format {card.format_version}; this program reads format {FORMAT_VERSION}")
     if card.schema_version != FEATURE_SCHEMA:
-        raise ValueError(
-            f"was trained on feature schema {card.schema_version}; this program has schema {FEATURE_SCHEMA}: train again"
-        )
+        raise ValueError(f"was trained on feature schema {card.schema_version}, we have {FEATURE_SCHEMA}: train again")
     for name, tensor in tensors.items():
         if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
             raise ValueError(f"{name} holds numbers that are not finite")

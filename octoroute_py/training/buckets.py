@@ -20,20 +20,20 @@ from octoroute_py.training.targets import Targets
 
 F32 = NDArray[np.float32]
 
-_POWER_ITERATIONS: Final = 4
+_POWER_ITERATIONS: Final = 3
 _SPARE_DIMENSIONS: Final = 8
 _FULL_TRUST: Final = 2.0
 """A bucket seen in n prompts keeps n / (n + this) of its length: what was seen once says little."""
 _LENGTH: Final = 3.0
 """How long a vector is, and the root mean square of an outcome direction over the tokens of the training prompts."""
-_RIDGE: Final = 10.0
+_RIDGE: Final = 20.0
 _SCALAR_SHARE: Final = 0.1
-_SOLVER_STEPS: Final = 20
+_SOLVER_STEPS: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Vectors:
-    """`folds`: for each fold of rows the vectors (BUCKETS, D) it may learn from; `served` is what goes into the table."""
+    """Vectors (BUCKETS, D): for each fold of rows those it may learn from, and those that are `served`."""
 
     folds: tuple[F32, ...]
     served: F32
@@ -88,7 +88,7 @@ def _outcome_vectors(prompts: TfIdf, scalars: F32, centred: F32, used: NDArray[n
         prompts.rows[kept], prompts.buckets[kept], prompts.weights[kept], prompts.seen, prompts.rarity, prompts.count
     )
     beside = scalars * np.float32(_SCALAR_SHARE) * used[:, None].astype(np.float32)
-    goal = _normal(part, beside, centred * used[:, None])
+    goal = _normal(part, beside, centred * used[:, None].astype(np.float32))
     solution = np.zeros_like(goal)
     residual, direction = goal.copy(), goal.copy()
     length = (residual**2).sum(axis=0)
@@ -104,6 +104,7 @@ def _outcome_vectors(prompts: TfIdf, scalars: F32, centred: F32, used: NDArray[n
     return np.asarray(solution[:BUCKETS] * prompts.rarity[:, None], dtype=np.float32)
 
 
-def _normal(prompts: TfIdf, beside: F32, image: F32) -> F32:
+def _normal(prompts: TfIdf, beside: F32, image: NDArray[np.floating]) -> F32:
     """The transpose of [tf-idf, scalars] times (N, k)."""
-    return np.concatenate((prompts.transposed_times(image.astype(np.float32)), beside.T @ image))
+    image = image.astype(np.float32)
+    return np.concatenate((prompts.transposed_times(image), beside.T @ image))

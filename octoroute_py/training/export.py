@@ -38,7 +38,8 @@ class Standard:
 
     def apply(self, scalars: F32) -> F32:
         """Standardised scalars (N, S)."""
-        return np.clip((scalars - self.mean) * self.inverse_std, -_CLIP, _CLIP)
+        clipped: F32 = np.clip((scalars - self.mean) * self.inverse_std, -_CLIP, _CLIP)
+        return clipped
 
 
 def standard_of(matrix: Matrix) -> Standard:
@@ -56,9 +57,7 @@ def exported(
     pooled: F32,
     prompts: TfIdf,
     standard: Standard,
-    tags: tuple[str, ...],
-    rows: Sequence[Row],
-    seed: int,
+    card: Card,
 ) -> Artifact:
     """The artifact of a trained body and head; `pooled` (N, P) are the training rows, to know what is usual."""
     own = head.parameters
@@ -75,7 +74,7 @@ def exported(
     units = own["units"] if cell is not None else np.zeros((len(weights), 0), dtype=np.float32)
     spread = pooled.std(axis=0, dtype=np.float64)
     return Artifact(
-        card=_card(Kind.FASTGRNN if cell is not None else Kind.LINEAR, rows, tags=tags, seed=seed),
+        card=card,
         table=Int8.of(np.ascontiguousarray(table, dtype=np.float32)),
         cell=cell,
         head=StoredHead(
@@ -105,7 +104,8 @@ def digest_of(rows: Sequence[Row]) -> str:
     return digest.hexdigest()
 
 
-def _card(kind: Kind, rows: Sequence[Row], *, tags: tuple[str, ...], seed: int) -> Card:
+def card_of(rows: Sequence[Row], *, kind: Kind, tags: tuple[str, ...], seed: int) -> Card:
+    """What an artifact tells of its training rows."""
     names: dict[str, Counter[str]] = {tier.value: Counter() for tier in TIERS}
     for row in rows:
         places = list(names) if len(row.names) == len(TIERS) else [TIERS[0].value, TIERS[-1].value]

@@ -3,17 +3,17 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from octoroute_py.features.lexicon import BUCKETS
 from octoroute_py.features.vector import Matrix
+from octoroute_py.neural.kernels import jit
 
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
 
 
-@njit(fastmath=True)
+@jit
 def _gather_product(into: I32, of: I32, weights: F32, factor: F32, out: F32) -> None:
     """out[into] += weight · factor[of], entry by entry: a sparse matrix, or its transpose, times a dense one."""
     for entry in range(len(into)):

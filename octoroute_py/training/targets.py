@@ -85,7 +85,7 @@ def _apart(outputs: F32, values: F32, known: F32, *, temperature: float) -> tupl
     missed = (gains - values[:, TIERS:]) * known[:, TIERS:]
     slope = np.concatenate(((_sigmoid(logits) - wanted) * told * temperature, 2.0 * missed), axis=1)
     rows = max(1, len(outputs))
-    return float(entropy.sum() + (missed**2).sum()) / rows, slope / np.float32(rows)
+    return float(entropy.sum() + (missed**2).sum()) / rows, (slope / rows).astype(np.float32)
 
 
 def _sigmoid(x: F32) -> F32:

@@ -13,16 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octoroute_py.features.vector import Matrix, Vectoriser
+from octoroute_py.neural import kernels
 from octoroute_py.neural.artifact import Artifact, Kind
 from octoroute_py.neural.compact import pruned
 from octoroute_py.training.adamw import AdamW, Parameters
 from octoroute_py.training.bodies import Body, CellBody, MeanBody, Sequences
 from octoroute_py.training.buckets import Vectors, bucket_vectors
 from octoroute_py.training.dataset import Row
-from octoroute_py.training.export import Standard, exported, standard_of
+from octoroute_py.training.export import Standard, card_of, exported, standard_of
 from octoroute_py.training.head import Head
 from octoroute_py.training.metrics import recovery
-from octoroute_py.training.sparse import TfIdf, tf_idf
+from octoroute_py.training.sparse import tf_idf
 from octoroute_py.training.targets import Distillation, Targets, loss_and_slope, outcomes_of, priors, targets_of
 
 F32 = NDArray[np.float32]
@@ -56,7 +57,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
-    """How training stands: batches done of all, the epoch, and at an epoch's end the losses and the calibration APGR."""
+    """How training stands: batches done of all, the epoch, at its end also loss and APGR on the validation rows."""
 
     done: int
     total: int
@@ -101,6 +102,9 @@ def train(
     `taught` (N, 5) are a teacher's raw outputs for the rows, to be agreed with as `options.distillation` says.
     """
     vectoriser = Vectoriser()
+    vectoriser.warm()
+    for kernel in (kernels.pool_rows, kernels.pool_rows_back):
+        kernels.keep_compiled(kernel)
     matrix = vectoriser.read_all([row.prompt for row in rows])
     standard = standard_of(matrix)
     tags = _tags(rows)
@@ -114,7 +118,16 @@ def train(
     )
     run = _Run(options, data, vectors, folds, tags=len(tags))
     epochs = run.learn(checked, watch or (lambda moment: None))
-    return Trained(_export(run, prompts, standard, tags, rows), epochs)
+    learned = exported(
+        run.body,
+        run.head,
+        vectors=vectors.served,
+        pooled=run.pooled(data),
+        prompts=prompts,
+        standard=standard,
+        card=card_of(rows, kind=options.kind, tags=tags, seed=options.seed),
+    )
+    return Trained(learned, epochs)
 
 
 class _Run:
@@ -171,10 +184,9 @@ class _Run:
                 value[...] = best[1][name]
         return tuple(told)
 
-    def outputs(self, data: _Data, rows: NDArray[np.int64]) -> F32:
-        """The five outputs (B, 5) of some rows, as they are served."""
-        pooled = self.body.pool(Sequences(data.matrix, self.vectors.served), rows)
-        return self.head.forward(pooled, data.scalars[rows], data.tags[rows], learning=False).outputs
+    def pooled(self, data: _Data) -> F32:
+        """What the body makes of all rows (N, P), by the vectors that are served."""
+        return self.body.pool(Sequences(data.matrix, self.vectors.served), np.arange(len(data.tags), dtype=np.int64))
 
     def _parameters(self) -> Parameters:
         return self.body.parameters | self.head.parameters
@@ -217,7 +229,7 @@ class _Run:
         if not len(checked.tags):
             return moment
         rows = np.arange(len(checked.tags), dtype=np.int64)
-        outputs = self.outputs(checked, rows)
+        outputs = self.head.forward(self.pooled(checked), checked.scalars, checked.tags, learning=False).outputs
         loss, _ = loss_and_slope(outputs, checked.targets, rows, distillation=self._options.distillation)
         usable = ~np.isnan(checked.outcomes[:, [0, 2]]).any(axis=1)
         small, large = checked.outcomes[usable, 0], checked.outcomes[usable, 2]
@@ -243,19 +255,3 @@ def _tags(rows: Sequence[Row]) -> tuple[str, ...]:
     """The tags with enough rows to learn from, sorted."""
     names, counts = np.unique([row.prompt.tag for row in rows if row.prompt.tag], return_counts=True)
     return tuple(str(name) for name, count in zip(names, counts, strict=True) if count >= _LEAST_TAG_ROWS)
-
-
-def _export(run: _Run, prompts: TfIdf, standard: Standard, tags: tuple[str, ...], rows: Sequence[Row]) -> Artifact:
-    data = run._data
-    pooled = run.body.pool(Sequences(data.matrix, run.vectors.served), np.arange(len(rows), dtype=np.int64))
-    return exported(
-        run.body,
-        run.head,
-        vectors=run.vectors.served,
-        pooled=pooled,
-        prompts=prompts,
-        standard=standard,
-        tags=tags,
-        rows=rows,
-        seed=run._options.seed,
-    )
