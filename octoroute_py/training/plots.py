@@ -4,7 +4,7 @@ matplotlib comes with the extra `plots` and is imported when a picture is asked 
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -67,7 +67,7 @@ def plot_calibration(report: Report, path: Path) -> None:
         ax.legend(loc="upper left")
 
 
-def plot_learning(curves: dict[str, Sequence[Learned]], path: Path) -> None:
+def plot_learning(curves: Mapping[str, Sequence[Learned]], path: Path) -> None:
     """Draws APGR by the number of labelled outcomes learned from, one line for each named group of test rows."""
     with _drawing(panels=1, path=path) as (ax,):
         for (name, points), colour in zip(curves.items(), (_LINE, "#d98324", "#5a4fa2", "#5b8c3e"), strict=False):

@@ -6,9 +6,12 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from octoroute_py.cli.route import prompt_facts
+import msgspec
+
+from octoroute_py.cli.route import request_body
 from octoroute_py.core.clock import wall
-from octoroute_py.core.words import Importance
+from octoroute_py.core.words import Importance, Surface
+from octoroute_py.features.facts import Facts, read_facts
 from octoroute_py.features.vector import Prompt
 from octoroute_py.neural.artifact import Artifact
 from octoroute_py.neural.flips import Asked, applied, decide, flips
@@ -52,13 +55,26 @@ def steps(scorer: Scorer, rows: Sequence[Row]) -> Counter[str]:
     rules = compile_rules(())
     found: Counter[str] = Counter()
     for row in rows:
-        facts = prompt_facts(row.prompt.text, model="auto", importance=Importance.NORMAL, task_type=None)
+        facts = _facts(row.prompt.text)
         if any(rule.fails(facts, wall()) is None for rule in rules):
             found["rules"] += 1
             continue
         choice = decide(Asked(score=scorer.score(row.prompt), alpha=ALPHA, tag=row.prompt.tag), scorer.calibration)
         found["judge" if choice.tier is None else "scorer"] += 1
     return found
+
+
+def _facts(text: str) -> Facts:
+    """The facts of a request that says no more than this."""
+    return read_facts(
+        Surface.CHAT,
+        msgspec.json.decode(request_body(text, model="auto", hints={}), type=dict[str, msgspec.Raw]),
+        importance=Importance.NORMAL,
+        task_type=None,
+        model="auto",
+        headers={},
+        stream=False,
+    )
 
 
 def strange_prompts(rows: Sequence[Row], *, count: int) -> dict[str, list[str]]:
@@ -76,7 +92,7 @@ def strange_prompts(rows: Sequence[Row], *, count: int) -> dict[str, list[str]]:
         "log lines": [
             "\n".join(
                 f"2026-01-{rng.randrange(1, 29):02} ERROR [worker-{rng.randrange(64)}] 0x{rng.getrandbits(48):012x} "
-                f"retry={rng.randrange(9)} upstream=10.{rng.randrange(256)}.{rng.randrange(256)}.7:{rng.randrange(9999)}"
+                f"retry={rng.randrange(9)} upstream=10.0.{rng.randrange(256)}.7:{rng.randrange(9999)}"
                 for _ in range(12)
             )
             for _ in texts

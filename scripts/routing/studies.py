@@ -1,4 +1,4 @@
-"""What is learned by training again and again: folds, subjects held out, fewer rows; and by splitting again and again."""
+"""What training again and again tells (folds, subjects held out, fewer rows), and splitting again and again."""
 
 import random
 import zlib
@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from octoroute_py.neural.artifact import Artifact, Kind
 from octoroute_py.neural.calibrate import fit_calibration, floored, losses_of
@@ -22,6 +23,7 @@ from octoroute_py.training.trainer import Options, train
 FOLDS = 5
 RESPLITS = 300
 RANDOM_RUNS = 100
+Floats = NDArray[np.float64]
 Say = Callable[[str], None]
 
 
@@ -94,7 +96,7 @@ def learning_curve(sets: Sets, *, sizes: Sequence[int], say: Say) -> dict[str, l
     return found
 
 
-def resplits(sets: Sets, artifact: Artifact, *, alphas: Sequence[float]) -> dict[float, np.ndarray]:
+def resplits(sets: Sets, artifact: Artifact, *, alphas: Sequence[float]) -> dict[float, Floats]:
     """The realised loss on one half of the rows of a dial fitted on the other, over many splits."""
     rows = [*sets.calibration, *sets.test]
     evidence, calibration = evidence_of(rows, artifact), calibrated(artifact)
