@@ -23,6 +23,8 @@ COMMANDS: dict[str, str] = {
     "score": "Score prompts in a file by a trained artifact.",
     "train": "Train an artifact from labelled outcomes.",
     "optimize": "Store an artifact in fewer bytes.",
+    "calibrate": "Fit the probabilities and the dial of a scorer on labelled rows.",
+    "evaluate": "Report what a scorer is worth on labelled rows it never saw.",
 }
 """Each command, one module of this package, with its line in the help."""
 
