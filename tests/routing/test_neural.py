@@ -18,7 +18,7 @@ from octoroute_py.neural.decide import DEFAULT_PRICES, Doubt
 from octoroute_py.routing.neural import prompt_of, tier_prices
 from octoroute_py.routing.policy import Hints
 from octoroute_py.routing.router import Inquiry
-from octoroute_py.training.dataset import read_rows
+from octoroute_py.training.dataset import read_prompts
 from tests.fakes.endpoints import endpoint_config
 from tests.fakes.judging import facts
 from tests.fakes.scoring import FakeScorer, neural, score
@@ -122,8 +122,8 @@ def test_a_request_is_served_as_the_same_prompt_that_a_labelled_row_is_learned_a
     with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
         file.write(body)
         file.flush()
-        (row,) = read_rows(Path(file.name), labelled=False)
-    assert prompt_of(Inquiry(facts, Hints(tag="shop"))) == row.prompt
+        ((_, learned),) = read_prompts(Path(file.name))
+    assert prompt_of(Inquiry(facts, Hints(tag="shop"))) == learned
 
 
 def priced(tier: str, cost: float | None, more: float | None = None) -> EndpointConfig:
