@@ -99,19 +99,22 @@ class Application:
             wall=clock.wall,
             rng=self._rng,
         )
-        self._prober = HealthProber(
+        self._prober = self._make_prober()
+        self.app: ASGIApp = build_app(
+            routes(self.gateway, Operations(self.gateway, self._prober), Reload(self.reload)),
+            cors_origins=config.cors.origins,
+            management_port=None if config.admin is None else config.admin.port,
+            lifespan=self._lifespan,
+        )
+
+    def _make_prober(self) -> HealthProber:
+        return HealthProber(
             lambda: self.gateway.snapshot.table,
             config_getter=lambda: self.gateway.config.health,
             probe=self._probe,
             clock=clock.monotonic,
             rng=self._rng,
             on_failure=self._prober_failed,
-        )
-        self.app: ASGIApp = build_app(
-            routes(self.gateway, Operations(self.gateway, self._prober), Reload(self.reload)),
-            cors_origins=config.cors.origins,
-            management_port=None if config.admin is None else config.admin.port,
-            lifespan=self._lifespan,
         )
 
     async def reload(self) -> int:
