@@ -4,7 +4,8 @@
 usage: scripts/decisions.py --data FILE [--data FILE ...] [--prompts N] [--artifact FILE]
 
 Three simulated models answer, one of them as the judge. Each prompt is first explained (POST /v1/routing/explain) and
-then sent; the two must name the same tier, strategy and reason, or the script ends with 1.
+then sent; the two must name the same tier, strategy and reason. Where the scorer decided, the first change of the dial
+that is said to lead to another tier is tried. The script ends with 1 if an explanation was not what happened.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import random
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -38,41 +40,71 @@ def prompts_of(paths: list[Path], most: int) -> list[tuple[str, str]]:
     return rows[:most]
 
 
-async def decide(client: httpx.AsyncClient, prompt: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What is explained and what happens; the judge is asked by the first and remembered by the second."""
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """One prompt: what was explained, what happened, and where the stated change of the dial led instead."""
+
+    source: str
+    told: tuple[str, ...]
+    live: tuple[str, ...]
+    promised: str | None
+    changed: str | None
+
+
+async def decide(client: httpx.AsyncClient, source: str, prompt: str) -> Decided:
+    """Explains, then sends; the judge is asked by the first and remembered by the second."""
     body = {"model": "auto", "max_tokens": 1, "messages": [{"role": "user", "content": prompt}]}
     told = (await client.post("/v1/routing/explain?judge=ask", json=body)).raise_for_status().json()
     live = (await client.post("/v1/chat/completions", json=body)).raise_for_status()
-    return tuple(told[name] for name in NAMES), tuple(live.headers[f"x-octoroute-{name}"] for name in NAMES)
+    flips = told["scorer"]["flips"] if told["reason"] == "neural_decided" else []
+    flip = next((each for each in flips if each["change"] == "max_quality_loss"), None)
+    changed = None
+    if flip is not None:
+        hinted = body | {"octoroute": {"max_quality_loss": flip["value"]}}
+        changed = (
+            (await client.post("/v1/chat/completions", json=hinted)).raise_for_status().headers["x-octoroute-tier"]
+        )
+    return Decided(
+        source=source,
+        told=tuple(told[name] for name in NAMES),
+        live=tuple(live.headers[f"x-octoroute-{name}"] for name in NAMES),
+        promised=None if flip is None else flip["tier"],
+        changed=changed,
+    )
 
 
-async def measure(url: str, rows: list[tuple[str, str]]) -> int:
-    """Prints the shares; the number of prompts whose explanation was not what happened."""
-    steps: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
-    tiers: collections.Counter[str] = collections.Counter()
-    differ = 0
+async def decide_all(url: str, rows: list[tuple[str, str]]) -> list[Decided]:
+    """Every prompt, a few at a time."""
     turns = asyncio.Semaphore(AT_ONCE)
     async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
 
-        async def one(source: str, prompt: str) -> None:
-            nonlocal differ
+        async def in_turn(source: str, prompt: str) -> Decided:
             async with turns:
-                told, live = await decide(client, prompt)
-            differ += told != live
-            tiers[live[0]] += 1
-            for group in (source, "all"):
-                steps[group][live[2]] += 1
+                return await decide(client, source, prompt)
 
-        await asyncio.gather(*(one(*row) for row in rows))
+        return await asyncio.gather(*(in_turn(*row) for row in rows))
+
+
+def report(decided: list[Decided]) -> bool:
+    """Prints the shares; whether every explanation was what happened."""
+    steps: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    for one in decided:
+        for group in (one.source, "all"):
+            steps[group][one.live[2]] += 1
     reasons = sorted(steps["all"], key=lambda reason: -steps["all"][reason])
     print(f"{'source':12} {'prompts':>8} " + " ".join(f"{reason:>16}" for reason in reasons))
     for group in sorted(steps, key=lambda name: (name == "all", name)):
         total = steps[group].total()
         shares = " ".join(f"{steps[group][reason] / total:>16.1%}" for reason in reasons)
         print(f"{group:12} {total:>8} {shares}")
-    print("tiers: " + ", ".join(f"{tier} {tiers[tier] / len(rows):.1%}" for tier in ("fast", "balanced", "deep")))
-    print(f"explained as it happened: {len(rows) - differ} of {len(rows)}")
-    return differ
+    tiers = collections.Counter(one.live[0] for one in decided)
+    print("tiers: " + ", ".join(f"{tier} {tiers[tier] / len(decided):.1%}" for tier in ("fast", "balanced", "deep")))
+    flips = [one for one in decided if one.promised is not None]
+    as_promised = sum(one.changed == one.promised for one in flips)
+    print(f"stated changes of the dial that led to the stated tier: {as_promised} of {len(flips)}")
+    as_told = sum(one.told == one.live for one in decided)
+    print(f"explained as it happened: {as_told} of {len(decided)}")
+    return as_told == len(decided)
 
 
 async def run(asked: argparse.Namespace) -> int:
@@ -94,9 +126,9 @@ async def run(asked: argparse.Namespace) -> int:
                     print("the gateway did not start", file=sys.stderr)
                     return 1
                 started = time.monotonic()
-                differ = await measure(line.split()[2], rows)
-                print(f"{2 * len(rows)} requests in {time.monotonic() - started:.1f} s")
-                return 1 if differ else 0
+                decided = await decide_all(line.split()[2], rows)
+                print(f"{len(rows)} prompts in {time.monotonic() - started:.1f} s")
+                return 0 if report(decided) else 1
             finally:
                 if gateway.returncode is None:
                     gateway.terminate()
