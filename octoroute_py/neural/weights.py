@@ -33,6 +33,8 @@ from octoroute_py.neural.artifact import (
 from octoroute_py.neural.calibration import Calibration
 from octoroute_py.neural.compact import F32, Matrix, read_matrix
 
+__all__ = ["MOST_BYTES", "ArtifactError", "load", "save", "to_bytes"]
+
 MOST_BYTES: Final = 1024 * 1024
 """Largest file that is looked at; what is shipped stays below 300 kB."""
 _MOST_WIDTH: Final = 64

@@ -105,16 +105,25 @@ class _Line(msgspec.Struct):
 _DECODER: Final = msgspec.json.Decoder(_Line)
 
 
-def read_rows(path: Path, *, labelled: bool = True) -> list[Row]:
-    """The rows of a file, in its order.
+def read_rows(path: Path) -> list[Row]:
+    """The labelled rows of a file, in its order.
 
-    With `labelled` every row needs at least one outcome. Raises DatasetError naming the first line that is wrong, and
-    when the file cannot be read or holds no row.
+    Raises DatasetError naming the first line that is wrong, and when the file cannot be read or holds no row.
     """
-    rows = [_row(line, place=f"{path}:{number}", labelled=labelled, number=number) for number, line in _lines(path)]
+    rows = [_row(line, place=f"{path}:{number}", number=number) for number, line in _lines(path)]
     if not rows:
         raise DatasetError(f"{path}: holds no rows")
     return rows
+
+
+def read_prompts(path: Path) -> Iterator[tuple[str | int, Prompt]]:
+    """The id (as it was given, else `line-N`) and the prompt of every row, labelled or not, as they are read.
+
+    Raises DatasetError naming the first line that is wrong, and when the file cannot be read.
+    """
+    for number, line in _lines(path):
+        read = _decoded(line, place=f"{path}:{number}")
+        yield (f"line-{number}" if read.id is None else read.id), _prompt(read)
 
 
 def prompt_of(messages: Sequence[_Message], *, tools: int = 0, tag: str | None = None) -> Prompt:
@@ -148,34 +157,45 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise DatasetError(f"{path}: cannot be read ({error.strerror or 'error'})") from None
 
 
-def _row(line: bytes, *, place: str, labelled: bool, number: int) -> Row:
+def _decoded(line: bytes, *, place: str) -> _Line:
     try:
         read = _DECODER.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DatasetError(f"{place}: {error}") from None
     if (read.prompt is None) == (read.messages is None):
         raise DatasetError(f"{place}: needs either `prompt` or `messages`")
-    ladder = Labels(read.tiers.fast, read.tiers.balanced, read.tiers.deep) if read.tiers is not None else None
-    pair = Labels(fast=read.weak_correct, deep=read.strong_correct)
-    has_pair = pair != Labels()
-    for value in (*msgspec.structs.astuple(pair), *(msgspec.structs.astuple(ladder) if ladder else ())):
-        if value is not None and not 0.0 <= value <= 1.0:
-            raise DatasetError(f"{place}: an outcome is a number from 0 to 1, not {value}")
-    if labelled and not has_pair and (ladder is None or ladder == Labels()):
-        raise DatasetError(f"{place}: has no outcome: needs `tiers`, or `weak_correct` and `strong_correct`")
+    return read
+
+
+def _prompt(read: _Line) -> Prompt:
     tools = len(read.tools or ())
-    prompt = Prompt(read.prompt, tools=tools, tag=read.tag) if read.prompt is not None else None
-    names = tuple(read.tiers.names) if read.tiers is not None else ()
-    same = ladder is not None and names and read.weak_model == names[0]
-    identity = str(read.id) if read.id is not None else f"line-{number}"
+    if read.prompt is not None:
+        return Prompt(read.prompt, tools=tools, tag=read.tag)
+    return prompt_of(read.messages or (), tools=tools, tag=read.tag)
+
+
+def _row(line: bytes, *, place: str, number: int) -> Row:
+    read = _decoded(line, place=place)
+    tiers = read.tiers
+    ladder = Labels(tiers.fast, tiers.balanced, tiers.deep) if tiers is not None else Labels()
+    pair = Labels(fast=read.weak_correct, deep=read.strong_correct)
+    for value in (ladder.fast, ladder.balanced, ladder.deep, pair.fast, pair.deep):
+        if value is not None and not 0.0 <= value <= 1.0:
+            raise DatasetError(f"{place}: an outcome is a number from 0 to 1, not {value:g}")
+    if pair == ladder == Labels():
+        raise DatasetError(f"{place}: has no outcome: needs `tiers`, or `weak_correct` and `strong_correct`")
+    names = tuple(tiers.names) if tiers is not None else ()
+    if names and read.weak_model == names[0]:
+        pair = Labels()  # the ladder's own two ends, told once more
+    identity = f"line-{number}" if read.id is None else str(read.id)
     return Row(
         id=identity,
-        prompt=prompt or prompt_of(read.messages or (), tools=tools, tag=read.tag),
+        prompt=_prompt(read),
         group=read.group or identity,
         source=read.source,
         subject=read.subject,
-        ladder=ladder,
-        pair=pair if has_pair and not same else None,
+        ladder=ladder if ladder != Labels() else None,
+        pair=pair if pair != Labels() else None,
         models=read.models or {},
         names=names or tuple(name for name in (read.weak_model, read.strong_model) if name),
     )

@@ -29,7 +29,7 @@ def test_what_is_not_built_yet_is_a_note_and_no_failure(folder: Path) -> None:
     assert result.exit_code == 0
     first, second = result.output.splitlines()
     assert first == "own.toml: ok: 3 endpoints, strategy rule"
-    assert second.startswith('note: [storage] comes with')
+    assert second.startswith("note: [storage] comes with")
 
 
 def test_every_problem_is_listed_and_the_exit_code_is_78(folder: Path) -> None:
