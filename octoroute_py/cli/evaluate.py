@@ -1,8 +1,9 @@
 """`octoroute evaluate`: what an artifact is worth on rows it never saw."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 from rich.console import Console
@@ -12,6 +13,9 @@ from octoroute_py.cli.labelled import data_path, read_artifact, read_labelled
 if TYPE_CHECKING:
     from octoroute_py.neural.artifact import Artifact
     from octoroute_py.training.report import Report
+
+_WIDTH: Final = 110
+"""Columns of a report that goes into a file or a pipe."""
 
 
 @click.command()
@@ -61,7 +65,8 @@ def command(
     if as_data:
         click.echo(as_json(report))
     else:
-        show(report, console=Console(markup=False, highlight=False))
+        width = None if sys.stdout.isatty() else _WIDTH
+        show(report, console=Console(markup=False, highlight=False, width=width))
 
 
 def measure(path: Path, artifact: "Artifact", data: Path, *, linear: Path | None) -> "Report":
