@@ -8,7 +8,7 @@ from octoroute_py.cli.main import cli
 from octoroute_py.neural.calibrate import TAG_ROWS, fit_calibration
 from octoroute_py.neural.shipped import shipped_path
 from octoroute_py.neural.weights import load
-from tests.fakes.labelled import write_labelled
+from tests.fakes.labelled import drawn_lines, write_lines
 from tests.fakes.outcomes import drawn
 
 
@@ -25,7 +25,7 @@ def calibrate(artifact: Path, data: Path, *more: str) -> Result:
 
 def test_the_artifact_is_calibrated_in_place_and_the_dial_is_told(artifact: Path, tmp_path: Path) -> None:
     before = load(artifact).calibration
-    result = calibrate(artifact, write_labelled(tmp_path / "cal.jsonl", rows=200, seed=1), "--alpha", "0.1")
+    result = calibrate(artifact, write_lines(tmp_path / "cal.jsonl", drawn_lines(200, seed=1)), "--alpha", "0.1")
     assert (result.exit_code, result.stderr) == (0, "")
     after = load(artifact).calibration
     assert after is not None
@@ -35,7 +35,7 @@ def test_the_artifact_is_calibrated_in_place_and_the_dial_is_told(artifact: Path
 
 
 def test_calibrating_twice_gives_the_same_bytes(artifact: Path, tmp_path: Path) -> None:
-    data = write_labelled(tmp_path / "cal.jsonl", rows=120, seed=2)
+    data = write_lines(tmp_path / "cal.jsonl", drawn_lines(120, seed=2))
     calibrate(artifact, data)
     first = artifact.read_bytes()
     calibrate(artifact, data)
@@ -43,7 +43,7 @@ def test_calibrating_twice_gives_the_same_bytes(artifact: Path, tmp_path: Path) 
 
 
 def test_a_loss_that_the_rows_cannot_promise_is_told_as_such(artifact: Path, tmp_path: Path) -> None:
-    result = calibrate(artifact, write_labelled(tmp_path / "cal.jsonl", rows=20, seed=3), "--alpha", "0.02")
+    result = calibrate(artifact, write_lines(tmp_path / "cal.jsonl", drawn_lines(20, seed=3)), "--alpha", "0.02")
     assert "everything goes to deep: 20 rows are too few" in result.stdout
 
 

@@ -10,12 +10,12 @@ from octoroute_py.cli.main import cli
 from octoroute_py.neural.shipped import shipped_path
 from octoroute_py.neural.weights import load, save
 from octoroute_py.training.report import Report
-from tests.fakes.labelled import write_labelled
+from tests.fakes.labelled import drawn_lines, write_lines
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_labelled(tmp_path_factory.mktemp("data") / "public_test.jsonl", rows=200, seed=1)
+    return write_lines(tmp_path_factory.mktemp("data") / "public_test.jsonl", drawn_lines(210, seed=1))
 
 
 def evaluate(*args: object, artifact: Path | None = None) -> Result:
@@ -26,16 +26,16 @@ def evaluate(*args: object, artifact: Path | None = None) -> Result:
 def test_the_report_is_printed_with_its_verdict(data: Path) -> None:
     result = evaluate("--data", data)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout.startswith("default.safetensors on public_test.jsonl: 200 rows")
+    assert result.stdout.startswith("default.safetensors on public_test.jsonl: 210 rows")
     assert "random mix of the same tiers at the same cost" in result.stdout.splitlines()[-1]
 
 
 def test_as_json_it_holds_every_figure(data: Path) -> None:
     result = evaluate("--data", data, "--json")
     report = msgspec.json.decode(result.stdout, type=Report)
-    assert report.rows == 200
-    assert [group.rows for group in report.groups] == [100, 100]
-    assert {group.name for group in report.sources} == {"easy", "hard"}
+    assert report.rows == 210
+    assert [group.rows for group in report.groups] == [140, 70]
+    assert [group.name for group in report.sources] == ["made"]
     assert report.all.apgr_linear is not None
     assert [dial.alpha for dial in report.all.dials] == [0.02, 0.05, 0.1]
 

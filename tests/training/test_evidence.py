@@ -8,9 +8,9 @@ from octoroute_py.neural.artifact import Artifact
 from octoroute_py.neural.shipped import shipped_path
 from octoroute_py.neural.weights import load
 from octoroute_py.routing.scorer import Scorer
-from octoroute_py.training.dataset import Labels, Row
+from octoroute_py.training.dataset import Labels, Row, read_rows
 from octoroute_py.training.evidence import calibration_of, evidence_of, outcomes_of
-from tests.fakes.labelled import labelled_rows
+from tests.fakes.labelled import drawn_lines, write_lines
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_a_row_is_held_against_its_ladder_and_against_its_pair_where_it_has_none
 
 
 def test_evidence_holds_what_the_serving_scorer_sees(artifact: Artifact, tmp_path: Path) -> None:
-    rows = labelled_rows(tmp_path, rows=40, seed=1)
+    rows = read_rows(write_lines(tmp_path / "rows.jsonl", drawn_lines(40, seed=1)))
     scorer = Scorer(artifact)
     evidence = evidence_of(rows, artifact, linear=load(shipped_path("linear")))
     assert evidence.raw.tolist() == [scorer.raw(each.prompt) for each in rows]
@@ -45,7 +45,7 @@ def test_evidence_holds_what_the_serving_scorer_sees(artifact: Artifact, tmp_pat
 
 
 def test_calibration_uses_the_rows_that_tell_of_fast_and_deep(artifact: Artifact, tmp_path: Path) -> None:
-    rows = [*labelled_rows(tmp_path, rows=60, seed=2), row(ladder=Labels(balanced=1))]
+    rows = [*read_rows(write_lines(tmp_path / "rows.jsonl", drawn_lines(60, seed=2))), row(ladder=Labels(balanced=1))]
     assert calibration_of(rows, artifact).gain.rows == 60
     with pytest.raises(ValueError, match="known outcome"):
         calibration_of(rows[-1:], artifact)
