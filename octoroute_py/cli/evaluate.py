@@ -1,17 +1,22 @@
 """`octoroute evaluate`: what an artifact is worth on rows it never saw."""
 
-from collections.abc import Callable
+import functools
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 from rich.console import Console
 
+from octoroute_py.cli.drawing import write_plot
 from octoroute_py.cli.labelled import data_path, read_artifact, read_labelled
 
 if TYPE_CHECKING:
     from octoroute_py.neural.artifact import Artifact
     from octoroute_py.training.report import Report
+
+_WIDTH: Final = 110
+"""Columns of a report that goes into a file or a pipe."""
 
 
 @click.command()
@@ -55,13 +60,14 @@ def command(
     report = measure(artifact, found, data_path(data, name="public_test.jsonl.gz"), linear=linear)
     for draw, path in ((plot_cost, plot), (plot_calibration, calibration_plot)):
         if path is not None:
-            _draw(draw, report, path)
+            write_plot(functools.partial(draw, report), path)
     if card is not None:
         _write_card(found, report, card, size_bytes=artifact.stat().st_size)
     if as_data:
         click.echo(as_json(report))
     else:
-        show(report, console=Console(markup=False, highlight=False))
+        width = None if sys.stdout.isatty() else _WIDTH
+        show(report, console=Console(markup=False, highlight=False, width=width))
 
 
 def measure(path: Path, artifact: "Artifact", data: Path, *, linear: Path | None) -> "Report":
@@ -80,17 +86,6 @@ def measure(path: Path, artifact: "Artifact", data: Path, *, linear: Path | None
         )
     except ValueError as error:
         raise click.ClickException(f"{data}: {error}") from None
-
-
-def _draw(draw: "Callable[[Report, Path], None]", report: "Report", path: Path) -> None:
-    from octoroute_py.training.plots import PlotsMissing
-
-    try:
-        draw(report, path)
-    except (PlotsMissing, ValueError) as error:
-        raise click.ClickException(str(error)) from None
-    except OSError as error:
-        raise click.ClickException(f"{path}: cannot be written ({error.strerror or 'error'})") from None
 
 
 def _write_card(artifact: "Artifact", report: "Report", path: Path, *, size_bytes: int) -> None:

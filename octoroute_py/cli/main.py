@@ -22,9 +22,9 @@ COMMANDS: dict[str, str] = {
     "route": "Show which tier a prompt would go to, and why.",
     "score": "Score prompts in a file by a trained artifact.",
     "train": "Train an artifact from labelled outcomes.",
+    "calibrate": "Fit an artifact's probabilities and its dial on labelled outcomes.",
+    "evaluate": "Report what an artifact is worth on outcomes it never saw.",
     "optimize": "Store an artifact in fewer bytes.",
-    "calibrate": "Fit the probabilities and the dial of a scorer on labelled rows.",
-    "evaluate": "Report what a scorer is worth on labelled rows it never saw.",
 }
 """Each command, one module of this package, with its line in the help."""
 

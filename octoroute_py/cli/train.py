@@ -1,5 +1,6 @@
 """`octoroute train`: an artifact from labelled outcomes, calibrated, in seconds."""
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from octoroute_py.cli.drawing import write_plot
 from octoroute_py.cli.labelled import data_path, read_artifact, read_labelled, write_artifact
 
 if TYPE_CHECKING:
@@ -48,13 +50,15 @@ if TYPE_CHECKING:
     help="Train W and U with this share of zeros (iterative hard thresholding).",
 )
 @click.option("--teacher", type=click.Path(path_type=Path), metavar="F", help="Also learn to agree with this artifact.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="OUT.png", help="Draw loss and APGR by epoch.")
 @click.option("--temperature", type=click.FloatRange(0.1, 20.0), default=2.0, show_default=True, help="Of the teacher.")
 def command(
     data: Path | None, calibration: Path | None, output: Path, seed: int, kind: str, epochs: int, rank: int | None,
-    sparsity: float, teacher: Path | None, temperature: float,
+    sparsity: float, teacher: Path | None, plot: Path | None, temperature: float,
 ) -> None:  # fmt: skip
     """Learn from labelled outcomes which tier a prompt needs, and write a calibrated artifact."""
     from octoroute_py.neural.artifact import Kind
+    from octoroute_py.training.plots import plot_training
     from octoroute_py.training.raw import raw_scores
     from octoroute_py.training.targets import Distillation
     from octoroute_py.training.trainer import Options
@@ -71,6 +75,8 @@ def command(
         taught = raw_scores(read_artifact(teacher), [row.prompt for row in rows])[:, :5].astype("float32")
     trained = learn(rows, others, options=options, taught=taught)
     finish(trained, others, data=other_path, output=output)
+    if plot is not None:
+        write_plot(functools.partial(plot_training, trained.epochs), plot)
 
 
 def learn(rows: Any, others: Any, *, options: "Options", taught: Any = None) -> "Trained":

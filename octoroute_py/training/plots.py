@@ -122,7 +122,9 @@ def _cost_panel(ax: "Axes", group: Group, report: Report) -> None:
     for price, value, tier in zip(prices, right, TIERS, strict=True):
         if np.isfinite(value):
             ax.plot(price, 100 * value, "o", color=_TIER_COLOURS[tier.value], markersize=7, zorder=3)
-            ax.annotate(tier.value, (price, 100 * value), xytext=(8, -11), textcoords="offset points",
+            up = tier is TIERS[1]
+            ax.annotate(tier.value, (price, 100 * value), xytext=(-6, 7) if up else (8, -11),
+                        ha="right" if up else "left", textcoords="offset points",
                         color=_TIER_COLOURS[tier.value])  # fmt: skip
     for dial in group.dials:
         ax.plot(dial.cost, 100 * dial.quality, "D", color=_LINE, markersize=5.5, zorder=4)
