@@ -97,14 +97,15 @@ class JudgeCalls:
     def _pick(
         self, question: Question, tried: _Tried, now: float, *, but: Endpoint | None = None
     ) -> tuple[Endpoint, int] | None:
-        """An endpoint that can be asked, and the place of the form it could answer; nobody of those tried, nor `but`."""
+        """An endpoint that can be asked and was not yet, `but` this one, and the place of the form it could answer."""
+        hopeless = self._refused | tried.rejected
 
         def place_for(endpoint: Endpoint) -> int | None:
             return next(
                 (
                     place
                     for place, form in enumerate(question.forms)
-                    if (endpoint.id, place) not in self._refused | tried.rejected and _fits(endpoint, question, form)
+                    if (endpoint.id, place) not in hopeless and _fits(endpoint, question, form)
                 ),
                 None,
             )
