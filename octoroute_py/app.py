@@ -20,6 +20,7 @@ from octoroute_py.edge.admin import Reload
 from octoroute_py.edge.asgi import ASGIApp, build_app, routes
 from octoroute_py.edge.ops import Operations
 from octoroute_py.gateway.ask import JudgeCalls
+from octoroute_py.gateway.judge_log import JudgeLog
 from octoroute_py.gateway.pipeline import Gateway
 from octoroute_py.gateway.snapshot import make_snapshot
 from octoroute_py.ledger.recorder import Recorder
@@ -27,7 +28,6 @@ from octoroute_py.neural.process import RouterProcess
 from octoroute_py.routing.artifact import load_neural
 from octoroute_py.routing.default import Cascade
 from octoroute_py.routing.strategies import make_judge, make_router
-from octoroute_py.routing.verdict import JudgeFailure
 from octoroute_py.telemetry.access import AccessLog
 from octoroute_py.telemetry.labels import BackgroundFailure
 from octoroute_py.telemetry.metrics import BreakerRow, LiveRows, Metrics
@@ -133,9 +133,7 @@ class Application:
         async with self._reloading:
             config = self._load()
             refuse_unbuilt(config)
-            neural = load_neural(config)
-            if neural is not None:
-                await asyncio.to_thread(neural.prepare)
+            neural = await asyncio.to_thread(load_prepared, config)
             return self._swap(config, self._make_router(config, neural))
 
     def _swap(self, config: Config, router: Cascade) -> int:
@@ -256,7 +254,7 @@ class Application:
             wall=clock.wall,
             rng=self._rng,
         )
-        judge = make_judge(config, calls, now=clock.monotonic, report=log_judge_failure, rng=self._rng)
+        judge = make_judge(config, calls, now=clock.monotonic, report=JudgeLog(clock.monotonic), rng=self._rng)
         return make_router(config, clock.wall, neural=neural, judge=judge)
 
     def _later(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
@@ -290,9 +288,12 @@ def log_changes(watch: EndpointWatch, table: TierTable, now: float) -> None:
             _log.info("tier back", tier=tier_change.tier.value)
 
 
-def log_judge_failure(failure: JudgeFailure, error: Exception | None) -> None:
-    """One line for a question to the judge that came to nothing; nothing of the request is in it."""
-    _log.warning("judge failed", because=failure.value, exc_info=error)
+def load_prepared(config: Config) -> "NeuralRouter | None":
+    """The scorer's router, ready to decide; takes a second where numba was not needed before."""
+    neural = load_neural(config)
+    if neural is not None:
+        neural.prepare()
+    return neural
 
 
 def refuse_unbuilt(config: Config) -> None:

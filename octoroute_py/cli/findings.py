@@ -20,7 +20,7 @@ def show(report: Report, *, console: Console) -> None:
     console.print(_table(DIAL_HEAD, dial_rows(report)))
     console.print("\nEach source at a tolerated loss of 5 %.\n")
     console.print(_table(SOURCE_HEAD, source_rows(report)))
-    console.print(f"\nAt a tolerated loss of 5 %: {report.verdict}.")
+    console.print(f"\nAt a tolerated loss of 5 %: {report.verdict}.", soft_wrap=True)
 
 
 def _table(head: Row, rows: Sequence[Row]) -> Table:

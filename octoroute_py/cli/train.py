@@ -1,6 +1,7 @@
 """`octoroute train`: an artifact from labelled outcomes, calibrated, in seconds."""
 
 import dataclasses
+import functools
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from octoroute_py.cli.drawing import write_plot
 from octoroute_py.cli.labelled import data_path, read_artifact, read_labelled, write_artifact
 
 if TYPE_CHECKING:
@@ -52,17 +54,19 @@ if TYPE_CHECKING:
     help="Train W and U with this share of zeros (iterative hard thresholding).",
 )
 @click.option("--teacher", type=click.Path(path_type=Path), metavar="F", help="Also learn to agree with this artifact.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="OUT.png", help="Draw loss and APGR by epoch.")
 @click.option("--temperature", type=click.FloatRange(0.1, 20.0), default=2.0, show_default=True, help="Of the teacher.")
 @click.option("--licence", default="", metavar="NAME", help="Under which the artifact may be used; kept in it.")
 @click.option("--description", default="", metavar="TEXT", help="What it was made from and for; kept in it.")
 def command(
     data: Path | None, calibration: Path | None, output: Path, seed: int, kind: str, epochs: int, rank: int | None,
-    sparsity: float, teacher: Path | None, temperature: float, licence: str, description: str,
+    sparsity: float, teacher: Path | None, plot: Path | None, temperature: float, licence: str, description: str,
 ) -> None:  # fmt: skip
     """Learn from labelled outcomes which tier a prompt needs, and write a calibrated artifact."""
     # Matrix products on several threads add up in another order on another machine, and gain nothing at this size.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from octoroute_py.neural.artifact import Kind
+    from octoroute_py.training.plots import plot_training
     from octoroute_py.training.raw import raw_scores
     from octoroute_py.training.targets import Distillation
     from octoroute_py.training.trainer import Options
@@ -79,6 +83,8 @@ def command(
         taught = raw_scores(read_artifact(teacher), [row.prompt for row in rows])[:, :5].astype("float32")
     trained = learn(rows, others, options=options, taught=taught)
     finish(trained, others, data=other_path, output=output, told={"licence": licence, "description": description})
+    if plot is not None:
+        write_plot(functools.partial(plot_training, trained.epochs), plot)
 
 
 def learn(rows: Any, others: Any, *, options: "Options", taught: Any = None) -> "Trained":

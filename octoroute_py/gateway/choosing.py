@@ -1,7 +1,5 @@
 """From a request to its plan, for live requests and for explanations alike: what both ask is asked here."""
 
-import math
-
 import msgspec
 
 from octoroute_py.core.decision import Decision
@@ -22,7 +20,7 @@ async def choose(ctx: RequestContext) -> Plan:
     if isinstance(intent, Auto):
         facts = _facts(ctx, words=snapshot.router.reads_words)
         decision = await snapshot.router.route(_inquiry(ctx, facts))
-        return _plan(ctx, intent, decision, facts)
+        return plan_tiers(decision, _needs(ctx, facts), snapshot.table, snapshot.config.routing.tier_fallback)
     return _plan(ctx, intent, None, _facts(ctx, words=False) if snapshot.gated else None)
 
 
@@ -93,8 +91,8 @@ def _needs(ctx: RequestContext, facts: Facts | None) -> Needs:
 
 
 def _inquiry(ctx: RequestContext, facts: Facts) -> Inquiry:
-    limit_s = ctx.hints.timeout_s
-    return Inquiry(facts, ctx.hints, math.inf if limit_s is None else ctx.started_s + limit_s)
+    hints = ctx.hints
+    return Inquiry(facts, hints) if hints.timeout_s is None else Inquiry(facts, hints, ctx.started_s + hints.timeout_s)
 
 
 def _facts(ctx: RequestContext, *, words: bool) -> Facts:

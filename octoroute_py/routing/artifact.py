@@ -18,21 +18,18 @@ def load_neural(config: Config) -> "NeuralRouter | None":
     """
     if config.routing.strategy not in SCORED:
         return None
-    from octoroute_py.neural.weights import ArtifactError, load
+    from octoroute_py.neural.artifact import ArtifactError
+    from octoroute_py.neural.weights import load
     from octoroute_py.routing.neural import NeuralRouter, tier_prices
     from octoroute_py.routing.scorer import Scorer
 
-    path = artifact_path(config.routing.neural.artifact)
     try:
-        artifact = load(path)
+        scorer = Scorer(load(artifact_path(config.routing.neural.artifact)))
     except ArtifactError as error:
         raise ConfigError(f"routing.neural.artifact: {error}") from None
-    if artifact.calibration is None:
-        raise ConfigError(f"routing.neural.artifact: {path} is not calibrated; `octoroute calibrate` does that")
-    scorer = Scorer(artifact)
     return NeuralRouter(
         scorer,
-        artifact.calibration,
+        scorer.calibration,
         config=config.routing.neural,
         prices=tier_prices(config.endpoints),
         warm=scorer.warm,
@@ -41,8 +38,8 @@ def load_neural(config: Config) -> "NeuralRouter | None":
 
 def artifact_path(artifact: Path | ShippedArtifact) -> Path:
     """Where an artifact lies."""
-    if isinstance(artifact, Path):
-        return artifact
-    from octoroute_py.neural.shipped import shipped_path
+    if isinstance(artifact, ShippedArtifact):
+        from octoroute_py.neural.shipped import shipped_path
 
-    return shipped_path(artifact.value)
+        return shipped_path(artifact.value)
+    return artifact

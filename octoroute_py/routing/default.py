@@ -20,7 +20,7 @@ class Cascade:
     What all of them abstain from goes to the default tier.
     """
 
-    __slots__ = ("_steps", "judge", "neural", "otherwise", "rules")
+    __slots__ = ("_steps", "judge", "neural", "otherwise", "reads_words", "rules")
 
     def __init__(
         self,
@@ -36,11 +36,8 @@ class Cascade:
         self.otherwise = Decision(tier, Strategy.RULE, Reason.DEFAULT_TIER)
         steps: tuple[Router | None, ...] = (rules, neural, judge)
         self._steps = tuple(step for step in steps if step is not None)
-
-    @property
-    def reads_words(self) -> bool:
+        self.reads_words = neural is not None or judge is not None
         """Whether a step looks at the words of a request."""
-        return self.neural is not None or self.judge is not None
 
     @property
     def ready(self) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octoroute_py.core.words import TIERS
-from octoroute_py.neural.calibrate import floored, losses_of
+from octoroute_py.neural.calibrate import floored, losses_of, smallest_success
 from octoroute_py.neural.calibration import Calibration
 from octoroute_py.neural.decide import DEFAULT_PRICES, Choice, Prices, choose
 from octoroute_py.neural.platt import calibration_error
@@ -51,6 +51,7 @@ class _Measured:
     p: Floats  # (N, 3)
     risks: Floats  # (N, 2)
     known: NDArray[np.bool_]
+    sets: NDArray[np.bool_]  # (N, 3)
     tiers: tuple[NDArray[np.intp], ...]  # one (N,) for each alpha
     abstained: tuple[NDArray[np.bool_], ...]
 
@@ -133,11 +134,13 @@ def choices(evidence: Evidence, calibration: Calibration, *, alpha: float, price
 
 def _measure(evidence: Evidence, calibration: Calibration, prices: Prices) -> _Measured:
     p = calibration.probabilities(evidence.raw)
+    known = np.array([calibration.guard.knows(*row) for row in evidence.raw[:, 5:7].tolist()])
     made = [choices(evidence, calibration, alpha=alpha, prices=prices) for alpha in ALPHAS]
     return _Measured(
         p=p,
         risks=floored(evidence.raw[:, 3:5], p, calibration.sets),
-        known=np.array([calibration.guard.knows(*row) for row in evidence.raw[:, 5:7].tolist()]),
+        known=known,
+        sets=calibration.sets.contains(p) | ~known[:, None],
         tiers=tuple(np.array([_RANKS[choice.leaning] for choice in row], dtype=np.intp) for row in made),
         abstained=tuple(np.array([choice.tier is None for choice in row]) for row in made),
     )
@@ -147,7 +150,7 @@ def _group(view: _View, evidence: Evidence, measured: _Measured, *, prices: Pric
     rows, outcomes = view.rows, view.outcomes[view.rows]
     gain, p, fast, deep = evidence.raw[rows, 3], measured.p[rows], outcomes[:, 0], outcomes[:, 2]
     quality = np.where(np.isnan(outcomes), outcomes[:, [0, 0, 2]], outcomes)
-    curve = recovery(gain, fast, deep)
+    curve, sets = recovery(gain, fast, deep), measured.sets[rows]
     return Group(
         name=view.name,
         rows=len(rows),
@@ -162,6 +165,8 @@ def _group(view: _View, evidence: Evidence, measured: _Measured, *, prices: Pric
         auc_gain=auc(gain, deep > fast),
         ece=_per_tier(outcomes, lambda n, known: calibration_error(p[known, n], outcomes[known, n])),
         in_distribution=float(measured.known[rows].mean()),
+        covered=float(sets[np.arange(len(rows)), smallest_success(outcomes)].mean()),
+        certain=float((sets.sum(axis=1) == 1).mean()),
         dials=tuple(_dialled(n, measured, view, quality, prices=prices, chance=chance) for n in range(len(ALPHAS))),
         curve=cost_curve(measured.risks[rows], quality, prices),
     )

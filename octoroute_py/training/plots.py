@@ -4,7 +4,7 @@ matplotlib comes with the extra `plots` and is imported when a picture is asked 
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +17,8 @@ from octoroute_py.training.report import Group, Range, Report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from octoroute_py.training.trainer import Moment
 
 _INK, _FAINT, _GRID = "#22303c", "#7b8794", "#e4e8ec"
 _LINE, _MIX = "#0b6e8f", "#a3adb8"
@@ -67,7 +69,7 @@ def plot_calibration(report: Report, path: Path) -> None:
         ax.legend(loc="upper left")
 
 
-def plot_learning(curves: dict[str, Sequence[Learned]], path: Path) -> None:
+def plot_learning(curves: Mapping[str, Sequence[Learned]], path: Path) -> None:
     """Draws APGR by the number of labelled outcomes learned from, one line for each named group of test rows."""
     with _drawing(panels=1, path=path) as (ax,):
         for (name, points), colour in zip(curves.items(), (_LINE, "#d98324", "#5a4fa2", "#5b8c3e"), strict=False):
@@ -89,6 +91,24 @@ def plot_learning(curves: dict[str, Sequence[Learned]], path: Path) -> None:
         ax.legend(loc="upper left")
 
 
+def plot_training(epochs: Sequence["Moment"], path: Path) -> None:
+    """Draws the loss on training and calibration rows, and the calibration APGR, by epoch."""
+    with _drawing(panels=2, path=path) as (losses, reached):
+        numbers = [moment.epoch for moment in epochs]
+        losses.plot(numbers, [moment.loss for moment in epochs], color=_MIX, marker="o", label="training rows")
+        for ax, values, label in (
+            (losses, [moment.validation_loss for moment in epochs], "calibration rows"),
+            (reached, [moment.apgr for moment in epochs], "APGR on calibration rows"),
+        ):
+            ax.plot(numbers, [np.nan if value is None else value for value in values], color=_LINE, marker="o",
+                    label=label)  # fmt: skip
+            ax.set_xticks(numbers)
+            ax.set_xlabel("epoch")
+            ax.legend()
+        losses.set_ylabel("loss")
+        reached.set_ylabel("APGR")
+
+
 def _cost_panel(ax: "Axes", group: Group, report: Report) -> None:
     unit = report.prices[0] or 1.0
     prices = np.array(report.prices) / unit
@@ -102,7 +122,9 @@ def _cost_panel(ax: "Axes", group: Group, report: Report) -> None:
     for price, value, tier in zip(prices, right, TIERS, strict=True):
         if np.isfinite(value):
             ax.plot(price, 100 * value, "o", color=_TIER_COLOURS[tier.value], markersize=7, zorder=3)
-            ax.annotate(tier.value, (price, 100 * value), xytext=(8, -11), textcoords="offset points",
+            up = tier is TIERS[1]
+            ax.annotate(tier.value, (price, 100 * value), xytext=(-6, 7) if up else (8, -11),
+                        ha="right" if up else "left", textcoords="offset points",
                         color=_TIER_COLOURS[tier.value])  # fmt: skip
     for dial in group.dials:
         ax.plot(dial.cost, 100 * dial.quality, "D", color=_LINE, markersize=5.5, zorder=4)

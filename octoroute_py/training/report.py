@@ -62,7 +62,9 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 
     `apgr` ranks by the gain score, `apgr_failure` by 1 - p_fast, `apgr_length` by the length of the prompt and
     `apgr_linear` by the linear baseline. `auc_right` is that of p for each tier; `auc_gain` that of the gain score for
-    "deep is right and fast is wrong". `curve` is the mean quality by mean cost as the dial turns.
+    "deep is right and fast is wrong". `covered` is the share of rows whose set holds the smallest tier that succeeds
+    (deep where none does), `certain` the share whose set is a single tier. `curve` is the mean quality by mean cost as
+    the dial turns.
     """
 
     name: str
@@ -78,6 +80,8 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     auc_gain: float
     ece: PerTier
     in_distribution: float
+    covered: float
+    certain: float
     dials: tuple[DialResult, ...]
     curve: tuple[tuple[float, float], ...]
 

@@ -19,6 +19,8 @@ FIGURES: Final[tuple[tuple[str, Callable[[Group], str]], ...]] = (
     ("AUC right", lambda group: per_tier(group.auc_right)),
     ("AUC gain", lambda group: number(group.auc_gain)),
     ("ECE", lambda group: per_tier(group.ece)),
+    ("in the set, %", lambda group: number(100 * group.covered, 1)),
+    ("sets of one, %", lambda group: number(100 * group.certain, 1)),
     ("familiar, %", lambda group: number(100 * group.in_distribution, 1)),
 )
 """Each figure of a group with how it is written."""

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from octoroute_py.core.words import TIERS
-from octoroute_py.neural.calibrate import fit_calibration, losses_of
+from octoroute_py.neural.calibrate import fit_calibration, losses_of, smallest_success
 from octoroute_py.neural.decide import choose
 from octoroute_py.training.evaluate import ALPHAS, evaluate
 from octoroute_py.training.metrics import auc, recovery
@@ -61,6 +61,15 @@ def test_a_random_scorer_is_reported_as_no_better_in_95_of_100_runs() -> None:
         rows = evidence_of(*knowing_nothing(rng, rows=600))
         said += evaluate(rows, calibration, artifact="random", data="drawn", seed=run, draws=400).verdict == NO_BETTER
     assert said >= 95
+
+
+def test_the_sets_are_held_against_the_smallest_success(report: Report) -> None:
+    raw, outcomes = drawn(np.random.default_rng(5), rows=1_500)
+    sets = [calibrated().score(row).labels for row in raw.tolist()]
+    inside = [TIERS[smallest] in held for smallest, held in zip(smallest_success(outcomes), sets, strict=True)]
+    assert report.all.covered == pytest.approx(np.mean(inside))
+    assert report.all.covered == pytest.approx(0.9, abs=0.03)
+    assert report.all.certain == pytest.approx(np.mean([len(held) == 1 for held in sets]))
 
 
 def test_prompts_of_another_kind_are_told(report: Report) -> None:

@@ -4,17 +4,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from octoroute_py.training.plots import Learned, PlotsMissing, plot_calibration, plot_cost, plot_learning
+from octoroute_py.training.plots import Learned, PlotsMissing, plot_calibration, plot_cost, plot_learning, plot_training
 from octoroute_py.training.report import Range, Report
+from octoroute_py.training.trainer import Moment
 
 PNG = b"\x89PNG\r\n"
 POINTS = [Learned(rows=rows, apgr=Range(0.5 + 0.02 * n, 0.45, 0.7)) for n, rows in enumerate((250, 500, 1000))]
+
+EPOCHS = [
+    Moment(done=5, total=10, epoch=1, loss=0.7, validation_loss=0.68, apgr=0.55),
+    Moment(done=10, total=10, epoch=2, loss=0.6),
+]
 
 
 def test_each_plot_is_written_in_the_format_its_name_asks_for(report: Report, tmp_path: Path) -> None:
     plot_cost(report, tmp_path / "cost.png")
     plot_calibration(report, tmp_path / "calibration.svg")
     plot_learning({"all": POINTS}, tmp_path / "learning.png")
+    plot_training(EPOCHS, tmp_path / "epochs.png")
+    assert (tmp_path / "epochs.png").read_bytes().startswith(PNG)
     assert (tmp_path / "cost.png").read_bytes().startswith(PNG)
     assert (tmp_path / "learning.png").read_bytes().startswith(PNG)
     drawing = (tmp_path / "calibration.svg").read_text()
