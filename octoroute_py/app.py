@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
@@ -17,13 +19,15 @@ from octoroute_py.core.words import TIERS
 from octoroute_py.edge.admin import Reload
 from octoroute_py.edge.asgi import ASGIApp, build_app, routes
 from octoroute_py.edge.ops import Operations
-from octoroute_py.gateway.context import Snapshot
+from octoroute_py.gateway.ask import JudgeCalls
+from octoroute_py.gateway.judge_log import JudgeLog
 from octoroute_py.gateway.pipeline import Gateway
-from octoroute_py.gateway.timers import Timers
+from octoroute_py.gateway.snapshot import make_snapshot
 from octoroute_py.ledger.recorder import Recorder
-from octoroute_py.routing.default import WithDefault
-from octoroute_py.routing.intent import Catalog
-from octoroute_py.routing.strategies import make_router
+from octoroute_py.neural.process import RouterProcess
+from octoroute_py.routing.artifact import load_neural
+from octoroute_py.routing.default import Cascade
+from octoroute_py.routing.strategies import make_judge, make_router
 from octoroute_py.telemetry.access import AccessLog
 from octoroute_py.telemetry.labels import BackgroundFailure
 from octoroute_py.telemetry.metrics import BreakerRow, LiveRows, Metrics
@@ -35,6 +39,9 @@ from octoroute_py.tiers.table import TierTable
 from octoroute_py.tiers.watch import EndpointWatch
 from octoroute_py.transport.base import Transport, UpstreamRequest
 from octoroute_py.transport.connect import TransportMaker
+
+if TYPE_CHECKING:
+    from octoroute_py.routing.neural import NeuralRouter
 
 _log = structlog.stdlib.get_logger("octoroute")
 
@@ -52,8 +59,8 @@ LoadConfig = Callable[[], Config]
 class Application:
     """Everything a running gateway consists of; `app` is what a server serves.
 
-    Build it inside a running event loop. `load` is asked at every reload; `generated` is the admin key a first start
-    made off loopback.
+    Build it inside a running event loop. `load` is asked at every reload; `neural` is what `load_neural` gives for the
+    configuration; `generated` is the admin key a first start made off loopback.
     """
 
     def __init__(
@@ -63,6 +70,7 @@ class Application:
         load: LoadConfig,
         sink: Sink,
         scrubber: Scrubber,
+        neural: "NeuralRouter | None" = None,
         generated: KeyConfig | None = None,
         rng: random.Random | None = None,
     ) -> None:
@@ -76,14 +84,16 @@ class Application:
         self._maker = TransportMaker()
         self._probes: dict[str, Transport] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._reloading = asyncio.Lock()
+        self._prepared = asyncio.Event()
         table = TierTable.build(config, self._make_transport, rng=self._rng, now=clock.monotonic())
-        metrics = Metrics((endpoint.id for endpoint in config.endpoints), live=self._live_rows)
+        self._metrics = metrics = Metrics((endpoint.id for endpoint in config.endpoints), live=self._live_rows)
         access_log = AccessLog(
             sink, fmt=config.observability.log_format, level=config.observability.log_level, now=clock.wall
         )
         scrubber.learn(known_secrets(config))
         self.gateway = Gateway(
-            make_snapshot(config, table, make_router(config, clock.wall), generation=1),
+            make_snapshot(config, table, self._make_router(config, neural), generation=1),
             self._access(config),
             metrics=metrics,
             recorder=Recorder(metrics, access_log),
@@ -91,7 +101,17 @@ class Application:
             wall=clock.wall,
             rng=self._rng,
         )
-        self._prober = HealthProber(
+        self._prober = self._make_prober()
+        self._dancer = RouterProcess(database_file(config))
+        self.app: ASGIApp = build_app(
+            routes(self.gateway, Operations(self.gateway, self._prober), Reload(self.reload), self._dancer.ask),
+            cors_origins=config.cors.origins,
+            management_port=None if config.admin is None else config.admin.port,
+            lifespan=self._lifespan,
+        )
+
+    def _make_prober(self) -> HealthProber:
+        return HealthProber(
             lambda: self.gateway.snapshot.table,
             config_getter=lambda: self.gateway.config.health,
             probe=self._probe,
@@ -99,39 +119,51 @@ class Application:
             rng=self._rng,
             on_failure=self._prober_failed,
         )
-        self.app: ASGIApp = build_app(
-            routes(self.gateway, Operations(self.gateway, self._prober), Reload(self.reload)),
-            cors_origins=config.cors.origins,
-            management_port=None if config.admin is None else config.admin.port,
-            lifespan=self._lifespan,
-        )
 
-    def reload(self) -> int:
+    @property
+    def router_pid(self) -> int | None:
+        """The process that answers /api/neural/route, once it was asked."""
+        return self._dancer.pid
+
+    async def reload(self) -> int:
         """Put the configuration in force as it stands now, whole or not at all; the new generation.
 
         Raises ConfigError, and changes nothing, when it cannot be used.
         """
+        async with self._reloading:
+            config = self._load()
+            refuse_unbuilt(config)
+            neural = await asyncio.to_thread(load_prepared, config)
+            return self._swap(config, self._make_router(config, neural))
+
+    def _swap(self, config: Config, router: Cascade) -> int:
         old = self.gateway.snapshot
-        config = self._load()
-        refuse_unbuilt(config)
         access = self._access(config)
-        router = make_router(config, clock.wall)
         table, removed = old.table.rebuild(config, self._make_transport)
         snapshot = make_snapshot(config, table, router, generation=old.generation + 1)
         self._scrubber.learn(known_secrets(config))
         self.gateway.swap(snapshot, access)
         for endpoint in removed:
-            self._close_later(endpoint.transport)
+            self._later(endpoint.transport.aclose())
             probe = self._probes.pop(endpoint.id, None)
             if probe is not None:
-                self._close_later(probe)
+                self._later(probe.aclose())
+        if old.router.judge is not None:
+            self._later(old.router.judge.settled())
         _log.info("configuration reloaded", generation=snapshot.generation, **needs_restart(old.config, config))
         return snapshot.generation
 
-    def reload_on_signal(self) -> None:
-        """SIGHUP: reload, and say in the log when the file cannot be used."""
+    def reload_on_signal(self) -> asyncio.Task[None]:
+        """SIGHUP: reload soon, and say in the log when the file cannot be used."""
+        return self._later(self._reload_and_tell())
+
+    async def prepared(self) -> None:
+        """Wait until the scorer is ready, or known to be none."""
+        await self._prepared.wait()
+
+    async def _reload_and_tell(self) -> None:
         try:
-            self.reload()
+            await self.reload()
         except ConfigError as error:
             _log.error("configuration not reloaded, the old one stays in force", problems=str(error).splitlines())
 
@@ -139,6 +171,7 @@ class Application:
     async def _lifespan(self) -> AsyncIterator[None]:
         prober = asyncio.create_task(self._prober.run(), name="health-prober")
         watcher = asyncio.create_task(self._watch(), name="endpoint-watch")
+        self._later(self._prepare())
         try:
             yield
         finally:
@@ -149,7 +182,10 @@ class Application:
                     await task
             transports = [endpoint.transport for endpoint in self.gateway.snapshot.table.endpoints]
             closing = [transport.aclose() for transport in (*transports, *self._probes.values())]
-            await asyncio.gather(*closing, *self._closing)
+            judge = self.gateway.snapshot.router.judge
+            if judge is not None:
+                closing.append(judge.settled())
+            await asyncio.gather(*closing, *self._closing, self._dancer.close())
 
     def _access(self, config: Config) -> Access:
         # The listeners stay where they were opened, whatever a reloaded file says: so does what a stranger may do.
@@ -198,10 +234,34 @@ class Application:
                 wait_s = WATCH_AGAIN_S
             await asyncio.sleep(wait_s)
 
-    def _close_later(self, transport: Transport) -> None:
-        task = asyncio.create_task(transport.aclose())
+    async def _prepare(self) -> None:
+        """Make the scorer ready beside what else starts: until then the gateway is alive but not ready."""
+        neural = self.gateway.snapshot.router.neural
+        try:
+            if neural is not None and not neural.ready:
+                await asyncio.to_thread(neural.prepare)
+        except Exception:  # noqa: BLE001 - what cannot score abstains, and /health/ready says so
+            _log.error("the scorer could not be prepared", exc_info=True)
+            return
+        self._prepared.set()
+
+    def _make_router(self, config: Config, neural: "NeuralRouter | None") -> Cascade:
+        calls = JudgeCalls(
+            lambda: self.gateway.snapshot,
+            tier=config.routing.router_tier,
+            metrics=self._metrics,
+            monotonic=clock.monotonic,
+            wall=clock.wall,
+            rng=self._rng,
+        )
+        judge = make_judge(config, calls, now=clock.monotonic, report=JudgeLog(clock.monotonic), rng=self._rng)
+        return make_router(config, clock.wall, neural=neural, judge=judge)
+
+    def _later(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+        return task
 
     def _live_rows(self) -> LiveRows:
         """Breakers and availability as they are now, for a scrape."""
@@ -210,20 +270,6 @@ class Application:
         breakers = [BreakerRow("endpoint", e.id, e.breaker.state(now), e.breaker.trips) for e in table.endpoints]
         breakers += [BreakerRow("tier", t.value, table.tier_state(t, now), table.tier_trips(t)) for t in TIERS]
         return LiveRows(breakers, [(e.id, e.unavailable(now) is None) for e in table.endpoints])
-
-
-def make_snapshot(config: Config, table: TierTable, router: WithDefault, *, generation: int) -> Snapshot:
-    """All that is worked out from a configuration, once."""
-    return Snapshot(
-        generation=generation,
-        config=config,
-        catalog=Catalog(config.endpoints),
-        router=router,
-        table=table,
-        timers=Timers(config),
-        gated=any(e.capabilities is not None or e.context_window is not None for e in config.endpoints),
-        header_rules=any(rule.enabled and rule.when.header for rule in config.routing.rules),
-    )
 
 
 def log_changes(watch: EndpointWatch, table: TierTable, now: float) -> None:
@@ -242,10 +288,38 @@ def log_changes(watch: EndpointWatch, table: TierTable, now: float) -> None:
             _log.info("tier back", tier=tier_change.tier.value)
 
 
+def load_prepared(config: Config) -> "NeuralRouter | None":
+    """The scorer's router, ready to decide; takes a second where numba was not needed before."""
+    neural = load_neural(config)
+    if neural is not None:
+        neural.prepare()
+    return neural
+
+
 def refuse_unbuilt(config: Config) -> None:
     """ConfigError with one line for each thing the file asks for that this version cannot do."""
     if config.unbuilt:
         raise ConfigError("\n".join(config.unbuilt))
+
+
+def database_file(config: Config) -> Path | None:
+    """The file of `[storage]` with the tables of this version, None without `[storage]`.
+
+    Raises ConfigError for a database that must not be used: damaged, newer, another program's, out of reach.
+    """
+    if config.storage_url is None:
+        return None
+    # who keeps nothing does not load what keeps it
+    from octoroute_py.storage.db import Database
+    from octoroute_py.storage.errors import StorageError
+
+    base_dir = Path() if config.path is None else config.path.parent
+    try:
+        database = Database.open(config.storage_url.reveal(), base_dir=base_dir.absolute())
+    except StorageError as error:
+        raise ConfigError(f"storage: {error}") from None
+    database.close()
+    return Path(database.location)
 
 
 def listening_hosts(config: Config) -> tuple[str, ...]:
@@ -267,6 +341,7 @@ def needs_restart(old: Config, new: Config) -> dict[str, list[str]]:
         "admin": (old.admin, new.admin),
         "cors": (old.cors, new.cors),
         "observability": (old.observability, new.observability),
+        "storage": (old.storage_url, new.storage_url),
         "limits.max_header_bytes": (old.limits.max_header_bytes, new.limits.max_header_bytes),
     }
     changed = [name for name, (before, after) in fixed.items() if before != after]

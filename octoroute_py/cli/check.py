@@ -1,4 +1,4 @@
-"""`octoroute check`: is the configuration valid, and do its endpoints answer?"""
+"""`octoroute check`: is the configuration valid, its artifact usable, and do its endpoints answer?"""
 
 import asyncio
 from pathlib import Path
@@ -7,6 +7,7 @@ import click
 
 from octoroute_py.cli.options import config_option, read_config
 from octoroute_py.config.schema import Config
+from octoroute_py.routing.artifact import load_neural
 
 
 @click.command()
@@ -15,6 +16,7 @@ from octoroute_py.config.schema import Config
 def command(config_path: Path | None, probe: bool) -> None:
     """Validate everything and list all problems, each with its place."""
     config = read_config(config_path)
+    load_neural(config)
     click.echo(summary(config))
     for line in config.unbuilt:
         click.echo(f"note: {line}; `serve` refuses to start with it")

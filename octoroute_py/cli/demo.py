@@ -55,7 +55,7 @@ def demo_config(base_urls: Mapping[Tier, str]) -> str:
             f"input_cost_per_mtok = {model.input_cost_per_mtok}\n"
             f"output_cost_per_mtok = {model.output_cost_per_mtok}\n"
         )
-    parts.append('[routing]\nstrategy = "rule"\ndefault_tier = "balanced"\n')
+    parts.append('[routing]\nstrategy = "hybrid"\ndefault_tier = "balanced"\n')
     return "\n".join(parts)
 
 

@@ -20,6 +20,7 @@ from octoroute_py.config.environment import Overrides
 from octoroute_py.config.schema import AuthMode, Config, KeyConfig
 from octoroute_py.core import clock
 from octoroute_py.edge.server import CannotListen, bind, run
+from octoroute_py.routing.artifact import load_neural
 from octoroute_py.telemetry.logs import configure_logs
 from octoroute_py.telemetry.scrub import Scrubber
 from octoroute_py.telemetry.sink import Sink
@@ -51,6 +52,7 @@ def serve_forever(config: Config, load: LoadConfig, *, announce: Callable[[str],
 async def serve(config: Config, load: LoadConfig, *, announce: Callable[[str], None]) -> None:
     """The same inside an event loop."""
     refuse_unbuilt(config)
+    neural = load_neural(config)
     sockets, management_port = _listen(config)
     generated = _first_key(config)
     if config.admin is not None and management_port is not None:
@@ -66,7 +68,9 @@ async def serve(config: Config, load: LoadConfig, *, announce: Callable[[str], N
             now=clock.wall,
         )
         try:
-            application = Application(config, load=load, sink=sink, scrubber=scrubber, generated=generated)
+            application = Application(
+                config, load=load, sink=sink, scrubber=scrubber, neural=neural, generated=generated
+            )
             if management_port is not None:
                 _log.info("management routes listen apart", url=_url(config, sockets[-1]))
             _warn_of_open_doors(config)
@@ -84,9 +88,15 @@ class _Hooks:
         self._application = application
         self._on_ready = on_ready
         self._drain_s = drain_s
+        self._preparing: asyncio.Task[None] | None = None
 
     def ready(self) -> None:
-        """What start-up left behind is never looked at again by the collector: its pauses fall on requests."""
+        """The listeners are open; what is ready is said once the scorer is, if there is one."""
+        self._preparing = asyncio.create_task(self._announce_prepared())
+
+    async def _announce_prepared(self) -> None:
+        await self._application.prepared()
+        # What start-up left behind is never looked at again by the collector: its pauses fall on requests.
         gc.collect()
         gc.freeze()
         self._on_ready()

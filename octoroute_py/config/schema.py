@@ -218,10 +218,17 @@ class RouterTimeouts(msgspec.Struct, frozen=True, kw_only=True):
     deep: float = 10.0
 
 
-class NeuralConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[routing.neural]`."""
+class ShippedArtifact(enum.StrEnum):
+    """Artifacts that come with the package."""
 
-    artifact: Path | None = None
+    DEFAULT = "default"
+    LINEAR = "linear"
+
+
+class NeuralConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[routing.neural]`; `artifact` is a file or the name of a shipped one."""
+
+    artifact: Path | ShippedArtifact = ShippedArtifact.DEFAULT
     max_quality_loss: float = 0.05
     confidence_threshold: float | None = None
     max_uncertainty: float | None = None
@@ -238,7 +245,7 @@ class RoutingConfig(msgspec.Struct, frozen=True, kw_only=True):
     balancer: BalancerName = BalancerName.WEIGHTED
     router_timeouts: RouterTimeouts = RouterTimeouts()
     rules: tuple[RuleConfig, ...] = ()
-    neural: NeuralConfig | None = None
+    neural: NeuralConfig = NeuralConfig()
 
 
 class TimeoutsConfig(msgspec.Struct, frozen=True, kw_only=True):

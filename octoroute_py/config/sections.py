@@ -27,6 +27,7 @@ from octoroute_py.config.schema import (
     RoutingConfig,
     Secret,
     ServerConfig,
+    ShippedArtifact,
     StrategyName,
     TierFallback,
     TimeoutsConfig,
@@ -126,7 +127,7 @@ def read_routing(table: Table, base_dir: Path) -> RoutingConfig:
         balancer=table.choice("balancer", BalancerName, BalancerName.WEIGHTED),
         router_timeouts=_router_timeouts(table.table("router_timeouts")),
         rules=read_rules(table),
-        neural=_neural(table.table("neural"), base_dir) if table.has("neural") else None,
+        neural=_neural(table.table("neural"), base_dir),
     )
 
 
@@ -139,11 +140,16 @@ def _router_timeouts(table: Table) -> RouterTimeouts:
 def _neural(table: Table, base_dir: Path) -> NeuralConfig:
     artifact = table.string("artifact")
     return NeuralConfig(
-        artifact=None if artifact is None else base_dir / artifact,
+        artifact=ShippedArtifact.DEFAULT if artifact is None else _artifact(artifact, base_dir),
         max_quality_loss=table.number("max_quality_loss", 0.05, low=0, high=1),
         confidence_threshold=table.number("confidence_threshold", None, low=0, high=1),
         max_uncertainty=table.number("max_uncertainty", None, low=0, high=1),
     )
+
+
+def _artifact(name: str, base_dir: Path) -> Path | ShippedArtifact:
+    """A shipped artifact by its name, anything else as a file; one of that name needs a "./" before it."""
+    return ShippedArtifact(name) if name in list(ShippedArtifact) else base_dir / name
 
 
 def read_timeouts(table: Table) -> TimeoutsConfig:
@@ -237,9 +243,13 @@ _STORAGE = _UrlKind(("sqlite:///", "postgresql://", "postgresql+psycopg://"), "D
 _REDIS = _UrlKind(("redis://", "rediss://", "unix://"), "REDIS_URL")
 
 
-def read_storage(table: Table) -> Secret | None:
+DEFAULT_STORAGE = "sqlite:///octoroute.db"
+"""What `[storage]` means when it says no more; the path begins beside the config."""
+
+
+def read_storage(table: Table) -> Secret:
     """`[storage]`: a database URL without a password."""
-    return _url(table, _STORAGE)
+    return _url(table, _STORAGE) or Secret(DEFAULT_STORAGE)
 
 
 def read_redis(table: Table) -> Secret | None:

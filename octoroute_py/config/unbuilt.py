@@ -1,26 +1,13 @@
 """What a file may ask for although this version cannot do it yet: one line each, so that nothing is ignored."""
 
-from octoroute_py.config.schema import Config, EndpointKind, StrategyName
-
-_COMES_WITH = {
-    StrategyName.HYBRID: "the scorer and the judge",
-    StrategyName.NEURAL: "the scorer",
-    StrategyName.LLM: "the judge",
-    StrategyName.TOOL: "the judge",
-}
+from octoroute_py.config.schema import Config, EndpointKind
 
 
 def unbuilt(config: Config, *, tables: frozenset[str], rate_limit: int | None) -> tuple[str, ...]:
     """The lines for this configuration; `tables` are the names of the file's own top-level tables."""
     lines = []
-    strategy = config.routing.strategy
-    if strategy in _COMES_WITH:
-        comes_with = _COMES_WITH[strategy]
-        lines.append(f'strategy "{strategy}" comes with {comes_with}; in this version `strategy = "rule"` works')
-    if config.routing.neural is not None:
-        lines.append("[routing.neural] comes with the scorer; in this version leave the table out")
-    if "storage" in tables:
-        lines.append("[storage] comes with the database; in this version leave the table out")
+    if config.storage_url is not None and not config.storage_url.reveal().startswith("sqlite:///"):
+        lines.append("[storage] on a database server comes with the ledger; in this version give a sqlite:/// URL")
     if "redis" in tables:
         lines.append("[redis] comes with shared counters; in this version leave the table out")
     if config.limits.requests_per_minute is not None:

@@ -55,7 +55,7 @@ def build(
         limits=read_limits(root.table("limits")),
         auth=read_auth(root.table("auth"), problems=problems, sources=sources),
         admin=read_admin(root.table("admin")) if root.has("admin") else None,
-        storage_url=read_storage(root.table("storage")),
+        storage_url=read_storage(root.table("storage")) if root.has("storage") else None,
         redis_url=read_redis(root.table("redis")),
         observability=read_observability(root.table("observability")),
         cors=read_cors(root.table("cors")),

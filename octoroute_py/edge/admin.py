@@ -1,13 +1,13 @@
 """POST /admin/reload: the same whole-or-nothing swap that SIGHUP asks for."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from starlette.types import Receive, Scope, Send
 
 from octoroute_py.core.errors import ConfigError
 from octoroute_py.edge.wire_io import send_json
 
-ReloadConfig = Callable[[], int]
+ReloadConfig = Callable[[], Awaitable[int]]
 """Reads the configuration again and puts it in force; the new generation. Raises ConfigError and changes nothing."""
 
 
@@ -20,7 +20,7 @@ class Reload:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """200 with the new generation, 400 with every problem of the file."""
         try:
-            generation = self._reload()
+            generation = await self._reload()
         except ConfigError as error:
             await send_json(scope, send, {"success": False, "message": str(error)}, status=400)
             return

@@ -18,13 +18,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from octoroute_py.core.errors import BadRequest, GatewayError, NotFound
 from octoroute_py.core.words import Role, Surface
 from octoroute_py.edge.admin import Reload
+from octoroute_py.edge.explain import Explain
 from octoroute_py.edge.gate import path_is_plain
 from octoroute_py.edge.guard import Guarded
 from octoroute_py.edge.model_call import ModelCall
 from octoroute_py.edge.models import EndpointList, ListModels, OneModel
 from octoroute_py.edge.native import Native
+from octoroute_py.edge.neural import AskRouter, NeuralRoute
 from octoroute_py.edge.ops import Operations
-from octoroute_py.edge.wire_io import error_headers, request_id_of, send_error
+from octoroute_py.edge.wire_io import error_body, error_headers, request_id_of, send_error
 from octoroute_py.gateway.pipeline import Gateway
 
 __all__ = ["ASGIApp", "build_app", "routes"]
@@ -53,13 +55,14 @@ class Table:
         self.routes.append(Route(path, guarded, methods=[method]))
 
 
-def routes(gateway: Gateway, operations: Operations, reload: Reload) -> list[Route]:
+def routes(gateway: Gateway, operations: Operations, reload: Reload, ask_router: AskRouter) -> list[Route]:
     """Every route of the gateway with the role it needs (contract §3, §6, §7)."""
     table = Table(gateway)
     table.add("POST", "/v1/chat/completions", ModelCall(gateway, Surface.CHAT), role=Role.INFERENCE)
     table.add("POST", "/v1/completions", ModelCall(gateway, Surface.COMPLETIONS), role=Role.INFERENCE)
     table.add("POST", "/v1/embeddings", ModelCall(gateway, Surface.EMBEDDINGS), role=Role.INFERENCE)
     table.add("POST", "/v1/responses", ModelCall(gateway, Surface.RESPONSES), role=Role.INFERENCE)
+    table.add("POST", "/v1/routing/explain", Explain(gateway), role=Role.INFERENCE)
     table.add("GET", "/v1/models", ListModels(gateway), role=Role.INFERENCE)
     table.add("GET", "/v1/models/{id:path}", OneModel(gateway), role=Role.INFERENCE)
     table.add("POST", "/chat", ModelCall(gateway, Surface.CHAT, Native()), role=Role.INFERENCE)
@@ -72,6 +75,8 @@ def routes(gateway: Gateway, operations: Operations, reload: Reload) -> list[Rou
     table.add("GET", "/metrics", operations.metrics, role=metrics_role)
     table.add("GET", "/info", operations.info, role=None)
     table.add("POST", "/admin/reload", reload, role=Role.ADMIN)
+    # It may write, to candidates and history, and /api is closed to strangers as soon as a key exists (contract §7).
+    table.add("POST", "/api/neural/route", NeuralRoute(gateway, ask_router), role=Role.OPERATOR)
     return table.routes
 
 
@@ -143,7 +148,7 @@ def _nothing_here() -> NotFound:
 
 
 def _http_exception(request: Request, error: Exception) -> Response:
-    """404 and 405 of the router, in OpenAI's envelope like every other error."""
+    """404 and 405 of the router, shaped like every other error of the path."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == 405:
         shown: GatewayError = BadRequest(
@@ -162,6 +167,6 @@ def _unexpected(request: Request, error: Exception) -> Response:
 
 
 def _response(request: Request, error: GatewayError) -> Response:
-    response = Response(error.body(), status_code=error.status)
+    response = Response(error_body(request.scope, error), status_code=error.status)
     response.raw_headers.extend(error_headers(error, request_id_of(request.scope)))
     return response

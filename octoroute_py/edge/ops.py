@@ -114,10 +114,13 @@ class Operations:
             reasons.append("draining")
         if not any(row["available"] for row in tiers.values()):
             reasons.append("no tier is available")
+        model_loaded = self._gateway.snapshot.router.ready
+        if not model_loaded:
+            reasons.append("the scorer is not loaded yet")
         return {
             "ready": not reasons,
             "circuit_breaker": self._best_breaker(now),
-            "model_loaded": True,
+            "model_loaded": model_loaded,
             "version": __version__,
             "uptime_seconds": self._uptime_s,
             "tiers": tiers,

@@ -96,6 +96,18 @@ def error_headers(error: GatewayError, request_id: str) -> RawHeaders:
     return headers
 
 
+def error_body(scope: Scope, error: GatewayError) -> bytes:
+    """The error as clients of the path read it: OpenAI's envelope, or `{error, code, details?}` under /api."""
+    if not scope["path"].startswith("/api/"):
+        return error.body()
+    body: dict[str, object] = {"error": error.client_message, "code": error.code}
+    if error.param is not None:
+        body["details"] = {"field": error.param}
+    return msgspec.json.encode(body)
+
+
 async def send_error(scope: Scope, send: Send, error: GatewayError, extra: Iterable[tuple[bytes, bytes]] = ()) -> None:
-    """The error in OpenAI's envelope."""
-    await send_bytes(send, error.status, error.body(), [*error_headers(error, request_id_of(scope)), *extra])
+    """The error, in the shape of its path."""
+    await send_bytes(
+        send, error.status, error_body(scope, error), [*error_headers(error, request_id_of(scope)), *extra]
+    )

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from octoroute_py.core.words import Capability, Importance, Surface, TaskType
+from octoroute_py.features.conversation import Conversation, read_conversation
 from octoroute_py.features.messages import Reading, read_items, read_messages, read_prompt
 from octoroute_py.features.tasks import infer_task_type, shows_code
 from octoroute_py.features.tokens import CODE_POINTS_PER_TOKEN
@@ -23,7 +24,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     `tokens` is the estimate code points / 4, floored, over all message text. `model` is the name the client asked
     for. `headers` are the request's headers (lower-case names, last value wins) as far as rules may look at them:
     credentials are never in it. `last_user_text` is the last user message's text, cut to its first 16,384 characters,
-    for rules; never logged.
+    for rules; never logged. `conversation` is there when it was asked for: a scorer or a judge reads it.
     """
 
     tokens: int
@@ -36,6 +37,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     model: str = "auto"
     headers: dict[str, str] = {}
     last_user_text: str = ""
+    conversation: Conversation | None = None
 
     @property
     def has_code(self) -> bool:
@@ -64,11 +66,13 @@ def read_facts(
     model: str,
     headers: Mapping[str, str],
     stream: bool,
+    words: bool = False,
 ) -> Facts:
     """Looks at a request once, for everything that decides about its tier and endpoint.
 
     `fields` are the raw top-level values of the body; `headers` have lower-case names. A shape that is not understood
-    counts as no text and never raises. `task_type` None means: tell it from the last user message.
+    counts as no text and never raises. `task_type` None means: tell it from the last user message. `words` asks for the
+    conversation too.
     """
     reading = _read(surface, fields)
     needs = reading.needs | _needs(surface, fields, stream=stream)
@@ -83,6 +87,7 @@ def read_facts(
         model=model,
         headers={name: value for name, value in headers.items() if name not in _CREDENTIALS},
         last_user_text=reading.last_user_text,
+        conversation=read_conversation(reading.messages, fields) if words else None,
     )
 
 

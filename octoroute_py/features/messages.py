@@ -5,7 +5,7 @@ it recognises and counts the rest as no text: a request is never refused for wha
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -14,13 +14,14 @@ from octoroute_py.core.words import Capability
 from octoroute_py.features.tasks import LOOKED_AT
 from octoroute_py.features.tokens import CODE_POINTS_PER_TOKEN
 
-_MEDIA: Final[dict[str | None, Capability]] = {
+MEDIA: Final[dict[str | None, Capability]] = {
     "image_url": Capability.IMAGE_INPUT,
     "input_image": Capability.IMAGE_INPUT,
     "input_audio": Capability.AUDIO_INPUT,
     "input_video": Capability.VIDEO_INPUT,
     "video_url": Capability.VIDEO_INPUT,
 }
+"""What each kind of content part needs of an endpoint."""
 _TOOL_ROLES: Final = frozenset({"tool", "function"})
 _TOOL_ITEMS: Final = frozenset({"function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output"})
 _MOST_MESSAGES: Final = 4_096
@@ -32,30 +33,23 @@ _HEAD: Final = 64
 _UNREADABLE: Final = (msgspec.DecodeError, ValueError, RecursionError)
 
 
-class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """What was read: `code_points` of all message text, the capped last user text, what the parts and roles need."""
+class Part(msgspec.Struct, gc=False):
+    """One part of a message's content."""
 
-    code_points: int = 0
-    turns: int = 1
-    last_user_text: str = ""
-    needs: frozenset[Capability] = frozenset()
-
-
-class _Part(msgspec.Struct, gc=False):
     type: str | None = None
     text: str | None = None
 
 
-_Content = str | list[_Part] | None
+Content = str | list[Part] | None
 
 
-class _Message(msgspec.Struct, gc=False):
+class Message(msgspec.Struct, gc=False):
     """A chat message or a responses item; `output` is what a function call came to."""
 
     role: str | None = None
     type: str | None = None
-    content: _Content = None
-    output: _Content = None
+    content: Content = None
+    output: Content = None
     tool_calls: msgspec.Raw = _ABSENT
     function_call: msgspec.Raw = _ABSENT
 
@@ -64,7 +58,21 @@ class _Message(msgspec.Struct, gc=False):
         return _is_filled(self.tool_calls, b"[") or _is_filled(self.function_call, b"{")
 
 
-_MESSAGES: Final = msgspec.json.Decoder(list[_Message])
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read: `code_points` of all message text, the capped last user text, what the parts and roles need.
+
+    `messages` are what it was read from, the last ones of a long list, for whoever wants their words: keep none of them
+    longer than the reading.
+    """
+
+    code_points: int = 0
+    turns: int = 1
+    last_user_text: str = ""
+    needs: frozenset[Capability] = frozenset()
+    messages: Sequence[Message] = ()
+
+
+_MESSAGES: Final = msgspec.json.Decoder(list[Message])
 _TEXT: Final = msgspec.json.Decoder(str)
 _TEXTS: Final = msgspec.json.Decoder(list[str])
 _TOKEN_IDS: Final = msgspec.json.Decoder(list[int])
@@ -90,7 +98,8 @@ def read_items(raw: msgspec.Raw | None, instructions: msgspec.Raw | None) -> Rea
     extra = _string(instructions) if instructions is not None else None
     if extra is None:
         return reading
-    return msgspec.structs.replace(reading, code_points=reading.code_points + len(extra))
+    said = (Message(role="system", content=extra), *reading.messages)
+    return msgspec.structs.replace(reading, code_points=reading.code_points + len(extra), messages=said)
 
 
 def read_prompt(raw: msgspec.Raw | None) -> Reading:
@@ -119,11 +128,13 @@ def read_prompt(raw: msgspec.Raw | None) -> Reading:
 
 
 def _of_text(text: str) -> Reading:
-    return Reading(code_points=len(text), last_user_text=_capped((text,)))
+    said = (Message(role="user", content=text),)
+    return Reading(code_points=len(text), last_user_text=_capped((text,)), messages=said)
 
 
 def _of_texts(texts: list[str]) -> Reading:
-    return Reading(code_points=sum(map(len, texts)), last_user_text=_capped(texts[-1:]))
+    said = tuple(Message(role="user", content=text) for text in texts[-1:])
+    return Reading(code_points=sum(map(len, texts)), last_user_text=_capped(texts[-1:]), messages=said)
 
 
 def _string(raw: msgspec.Raw) -> str | None:
@@ -161,9 +172,9 @@ def _any_value(raw: msgspec.Raw) -> object:
     return value
 
 
-def _read(messages: list[_Message], raw: msgspec.Raw) -> Reading:
+def _read(messages: list[Message], raw: msgspec.Raw) -> Reading:
     code_points = turns = 0
-    last: _Message | None = None
+    last: Message | None = None
     needs: set[Capability] = set()
     if len(messages) > _MOST_MESSAGES:
         code_points = len(memoryview(raw))
@@ -182,16 +193,18 @@ def _read(messages: list[_Message], raw: msgspec.Raw) -> Reading:
             code_points += len(content)
         elif content:
             code_points += sum([len(part.text) for part in content if part.text is not None])
-            needs.update([_MEDIA[part.type] for part in content if part.type in _MEDIA])
+            needs.update([MEDIA[part.type] for part in content if part.type in MEDIA])
     return Reading(
         code_points=code_points,
         turns=max(1, turns),
-        last_user_text=_capped(_texts(last.content)) if last is not None else "",
+        last_user_text=_capped(texts_of(last.content)) if last is not None else "",
         needs=frozenset(needs),
+        messages=messages,
     )
 
 
-def _texts(content: _Content) -> Iterable[str]:
+def texts_of(content: Content) -> Iterable[str]:
+    """The texts of a message's content, one for each part that has any."""
     if isinstance(content, str):
         return (content,)
     return (part.text for part in content or () if part.text is not None)
@@ -211,13 +224,13 @@ def _capped(texts: Iterable[str]) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _recognised(value: object) -> list[_Message]:
+def _recognised(value: object) -> list[Message]:
     return [_message(item) for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def _message(item: dict[str, object]) -> _Message:
+def _message(item: dict[str, object]) -> Message:
     calls, call = item.get("tool_calls"), item.get("function_call")
-    return _Message(
+    return Message(
         role=_text_or_none(item.get("role")),
         type=_text_or_none(item.get("type")),
         content=_content(item.get("content")),
@@ -227,13 +240,13 @@ def _message(item: dict[str, object]) -> _Message:
     )
 
 
-def _content(value: object) -> _Content:
+def _content(value: object) -> Content:
     if isinstance(value, str):
         return value
     if not isinstance(value, list):
         return None
     return [
-        _Part(type=_text_or_none(part.get("type")), text=_text_or_none(part.get("text")))
+        Part(type=_text_or_none(part.get("type")), text=_text_or_none(part.get("text")))
         for part in value
         if isinstance(part, dict)
     ]

@@ -13,7 +13,7 @@ from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import Surface, Tier
 from octoroute_py.gateway.timers import Timers
 from octoroute_py.ledger.outcome import Attempt
-from octoroute_py.routing.default import WithDefault
+from octoroute_py.routing.default import Cascade
 from octoroute_py.routing.intent import Catalog
 from octoroute_py.routing.policy import HEADERS, Hints, read_hints
 from octoroute_py.tiers.table import TierTable
@@ -37,7 +37,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     config: Config
     catalog: Catalog
-    router: WithDefault
+    router: Cascade
     table: TierTable
     timers: Timers
     gated: bool

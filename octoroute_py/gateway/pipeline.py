@@ -10,16 +10,15 @@ import random
 from octoroute_py.admission.auth import Access, Principal
 from octoroute_py.config.schema import Config
 from octoroute_py.core.clock import Monotonic, Wall
-from octoroute_py.core.errors import BadRequest, Refused
+from octoroute_py.core.errors import Refused
 from octoroute_py.core.words import Surface
-from octoroute_py.features.facts import Facts, read_facts
 from octoroute_py.gateway.attempt import Sent
+from octoroute_py.gateway.choosing import choose
 from octoroute_py.gateway.context import RawHeaders, RequestContext, Snapshot
 from octoroute_py.gateway.dispatch import Dispatcher
-from octoroute_py.gateway.plan import Needs, Plan, plan_exact, plan_tiers
+from octoroute_py.gateway.plan import Plan
 from octoroute_py.ledger.outcome import Outcome
 from octoroute_py.ledger.recorder import Recorder
-from octoroute_py.routing.intent import Auto, Exact, explicit_decision, read_intent
 from octoroute_py.telemetry.metrics import Metrics
 from octoroute_py.transport.openai import parse_body
 
@@ -124,35 +123,10 @@ class Gateway:
     # choosing
 
     async def _plan(self, ctx: RequestContext) -> Plan:
-        snapshot, envelope = ctx.snapshot, ctx.envelope
         started_s = self.monotonic()
-        intent = read_intent(envelope.model, snapshot.catalog)
-        automatic = isinstance(intent, Auto)
-        if automatic and ctx.surface is Surface.EMBEDDINGS:
-            raise BadRequest("Embeddings need a tier or a model by name, not 'auto'.", param="model")
-        facts = self._facts(ctx) if automatic or snapshot.gated else None
-        needs = Needs(facts if snapshot.gated else None, envelope.token_limit, ctx.hints.local_only)
-        if isinstance(intent, Exact):
-            plan = plan_exact(tuple(snapshot.table.by_id[each] for each in intent.ids), needs)
-        else:
-            decision = explicit_decision(intent, snapshot.catalog)
-            if decision is None:
-                decision = await snapshot.router.route(facts or self._facts(ctx))
-            plan = plan_tiers(decision, needs, snapshot.table, snapshot.config.routing.tier_fallback)
+        plan = await choose(ctx)
         ctx.routing_s = self.monotonic() - started_s
         return plan
-
-    def _facts(self, ctx: RequestContext) -> Facts:
-        hints = ctx.hints
-        return read_facts(
-            ctx.surface,
-            ctx.envelope.fields,
-            importance=hints.importance or ctx.snapshot.config.routing.default_importance,
-            task_type=hints.task_type,
-            model=ctx.envelope.model,
-            headers=ctx.rule_headers(),
-            stream=ctx.stream,
-        )
 
     # the end
 

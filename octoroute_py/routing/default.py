@@ -1,26 +1,56 @@
-"""Where a request goes when no strategy has an opinion."""
+"""Where a request goes: the strategies in their order, and a tier for when none has an opinion."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from octoroute_py.config.schema import EndpointConfig, RoutingConfig, StrategyName
 from octoroute_py.core.decision import Decision
 from octoroute_py.core.words import TIERS, Reason, Strategy, Tier
-from octoroute_py.features.facts import Facts
-from octoroute_py.routing.router import Router
+from octoroute_py.routing.llm import JudgeRouter
+from octoroute_py.routing.router import Inquiry, Router
+from octoroute_py.routing.rules import RuleRouter
+
+if TYPE_CHECKING:
+    from octoroute_py.routing.neural import NeuralRouter  # brings numpy and numba, which few strategies need
 
 
-class WithDefault:
-    """A router that always decides: what the inner one abstains from goes to the default tier."""
+class Cascade:
+    """A router that always decides: rules, then the scorer, then the judge, as far as there are any.
 
-    __slots__ = ("_decision", "_inner")
+    What all of them abstain from goes to the default tier.
+    """
 
-    def __init__(self, inner: Router, tier: Tier) -> None:
-        self._inner = inner
-        self._decision = Decision(tier, Strategy.RULE, Reason.DEFAULT_TIER)
+    __slots__ = ("_steps", "judge", "neural", "otherwise", "reads_words", "rules")
 
-    async def route(self, facts: Facts) -> Decision:
-        """The inner router's decision, else the default tier."""
-        return await self._inner.route(facts) or self._decision
+    def __init__(
+        self,
+        tier: Tier,
+        *,
+        rules: RuleRouter | None = None,
+        neural: "NeuralRouter | None" = None,
+        judge: JudgeRouter | None = None,
+    ) -> None:
+        self.rules = rules
+        self.neural = neural
+        self.judge = judge
+        self.otherwise = Decision(tier, Strategy.RULE, Reason.DEFAULT_TIER)
+        steps: tuple[Router | None, ...] = (rules, neural, judge)
+        self._steps = tuple(step for step in steps if step is not None)
+        self.reads_words = neural is not None or judge is not None
+        """Whether a step looks at the words of a request."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether every step can do its part: the scorer, if there is one, is prepared."""
+        return self.neural is None or self.neural.ready
+
+    async def route(self, inquiry: Inquiry) -> Decision:
+        """The first decision of a step, else the default tier."""
+        for step in self._steps:
+            decision = await step.route(inquiry)
+            if decision is not None:
+                return decision
+        return self.otherwise
 
 
 def default_tier(config: RoutingConfig, endpoints: Sequence[EndpointConfig]) -> Tier:

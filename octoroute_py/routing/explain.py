@@ -1,16 +1,28 @@
-"""Why a request goes where it goes: the decision with every rule that was considered."""
+"""Why a request goes where it goes: every rule that was considered, what the scorer believes, what the judge said.
+
+The steps are those of the router in force, asked in its order: what is explained is what would happen.
+"""
+
+import enum
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from octoroute_py.config.schema import Config, EndpointConfig, RuleConfig
-from octoroute_py.core.clock import Wall
-from octoroute_py.core.words import Reason, Strategy, Tier
+from octoroute_py.config.schema import RuleConfig
+from octoroute_py.core.decision import Decision
+from octoroute_py.core.score import Score
+from octoroute_py.core.words import Importance, Reason, Strategy, TaskType, Tier
 from octoroute_py.features.facts import Facts
-from octoroute_py.routing.default import default_tier
-from octoroute_py.routing.intent import Auto, Catalog, Exact, Intent, explicit_decision, read_intent
+from octoroute_py.neural.decide import Choice, Limits, Prices
+from octoroute_py.neural.flips import Flip
+from octoroute_py.routing.default import Cascade
+from octoroute_py.routing.llm import JudgeRouter
+from octoroute_py.routing.router import Inquiry
 from octoroute_py.routing.rules import Rule, compile_rules
-from octoroute_py.routing.strategies import make_router
-from octoroute_py.tiers.eligibility import Misfit, misfit
+from octoroute_py.tiers.eligibility import Misfit
+
+if TYPE_CHECKING:
+    from octoroute_py.routing.neural import NeuralRouter
 
 
 class RuleTrial(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,10 +39,64 @@ class RuleTrial(msgspec.Struct, frozen=True, kw_only=True):
     wanted: str | None = None
 
 
+class ScorerView(msgspec.Struct, frozen=True, kw_only=True):
+    """What the scorer believes of the request, what the policy made of it, and what would have led to another tier."""
+
+    score: Score
+    choice: Choice
+    flips: tuple[Flip, ...]
+    prices: Prices
+    limits: Limits
+
+
+class JudgeState(enum.StrEnum):
+    """What the judge has to do with the decision."""
+
+    NOT_NEEDED = "not_needed"
+    """A step before it decided."""
+    NOT_ASKED = "not_asked"
+    """It would be asked next."""
+    REMEMBERED = "remembered"
+    """It was asked for equal words lately."""
+    ANSWERED = "answered"
+    FAILED = "failed"
+
+
+class JudgeView(msgspec.Struct, frozen=True, kw_only=True):
+    """The judge's part: on which tier it is asked, by which strategy, and how far that went."""
+
+    tier: Tier
+    strategy: Strategy
+    state: JudgeState
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """The facts a decision rests on; no text of the request is among them."""
+
+    tokens: int
+    importance: Importance
+    task_type: TaskType
+    model: str
+    turns: int
+    has_tools: bool
+    has_images: bool
+    has_code: bool
+
+
+class Trail(msgspec.Struct, frozen=True, kw_only=True):
+    """What each step of a router said; `decision` is None when the next step, the judge, was not to be asked."""
+
+    decision: Decision | None = None
+    rules: tuple[RuleTrial, ...] = ()
+    scorer: ScorerView | None = None
+    judge: JudgeView | None = None
+
+
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """A decision and what led to it. `candidates` and `unfit` are endpoint ids; health is not looked at.
 
-    `rules` is empty when the client named a tier or an endpoint: then no rule is asked.
+    `next_step` is `judge` when the decision is still the judge's: then `tier` is where the request goes if the judge
+    fails. `rules`, `scorer` and `judge` are empty when the client named a tier or an endpoint: then nobody is asked.
     """
 
     tier: Tier
@@ -38,34 +104,35 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     reason: Reason
     rule: str | None
     confidence: float | None
+    next_step: str | None
     default_tier: Tier
     rules: tuple[RuleTrial, ...]
+    scorer: ScorerView | None
+    judge: JudgeView | None
     candidates: tuple[str, ...]
     unfit: dict[str, Misfit]
+    facts: Seen
 
 
-async def explain(config: Config, facts: Facts, *, wall: Wall, local_only: bool = False) -> Explanation:
-    """Decides as for a live request and tells why; no tier is called.
+async def walk(
+    router: Cascade, inquiry: Inquiry, *, own: tuple[RuleConfig, ...], judge_tier: Tier, now: float, ask_judge: bool
+) -> Trail:
+    """Asks each step of the router and keeps what it said; `own` are the configured rules, `now` is wall-clock time.
 
-    Raises NotFound when `facts.model` is no known name, ConfigError when the config's strategy cannot be used.
+    The scorer tells its beliefs also where a rule decided. The judge is asked only with `ask_judge`.
     """
-    now = wall()
-    catalog = Catalog(config.endpoints)
-    intent = read_intent(facts.model, catalog)
-    decision = explicit_decision(intent, catalog) or await make_router(config, lambda: now).route(facts)
-    eligible = [endpoint for endpoint in config.endpoints if _asked_for(endpoint, intent, tier=decision.tier)]
-    misfits = {endpoint.id: _misfit(endpoint, facts, local_only=local_only) for endpoint in eligible}
-    return Explanation(
-        tier=decision.tier,
-        strategy=decision.strategy,
-        reason=decision.reason,
-        rule=decision.rule,
-        confidence=decision.confidence,
-        default_tier=default_tier(config.routing, config.endpoints),
-        rules=try_rules(config.routing.rules, facts, now=now) if isinstance(intent, Auto) else (),
-        candidates=tuple(each for each, found in misfits.items() if found is None),
-        unfit={each: found for each, found in misfits.items() if found is not None},
-    )
+    rules = try_rules(own, inquiry.facts, now=now) if router.rules is not None else ()
+    decision = None if router.rules is None else await router.rules.route(inquiry)
+    scorer = None if router.neural is None else _believes(router.neural, inquiry)
+    if decision is None and router.neural is not None:
+        decision = await router.neural.route(inquiry)
+    if router.judge is None:
+        return Trail(decision=decision or router.otherwise, rules=rules, scorer=scorer)
+    state = JudgeState.NOT_NEEDED
+    if decision is None:
+        decision, state = await _judged(router.judge, inquiry, ask_judge=ask_judge)
+    view = JudgeView(tier=judge_tier, strategy=router.judge.strategy, state=state)
+    return Trail(decision=decision, rules=rules, scorer=scorer, judge=view)
 
 
 def try_rules(own: tuple[RuleConfig, ...], facts: Facts, *, now: float) -> tuple[RuleTrial, ...]:
@@ -77,6 +144,20 @@ def try_rules(own: tuple[RuleConfig, ...], facts: Facts, *, now: float) -> tuple
         if not rule.enabled
     ]
     return (*tried, *disabled)
+
+
+def seen(facts: Facts) -> Seen:
+    """The facts as they may be shown."""
+    return Seen(
+        tokens=facts.tokens,
+        importance=facts.importance,
+        task_type=facts.task_type,
+        model=facts.model,
+        turns=facts.turns,
+        has_tools=facts.has_tools,
+        has_images=facts.has_images,
+        has_code=facts.has_code,
+    )
 
 
 def _try(rule: Rule, facts: Facts, *, now: float) -> RuleTrial:
@@ -91,9 +172,25 @@ def _try(rule: Rule, facts: Facts, *, now: float) -> RuleTrial:
     )
 
 
-def _asked_for(endpoint: EndpointConfig, intent: Intent, *, tier: Tier) -> bool:
-    return endpoint.id in intent.ids if isinstance(intent, Exact) else endpoint.tier is tier
+def _believes(neural: "NeuralRouter", inquiry: Inquiry) -> ScorerView | None:
+    if not neural.ready:
+        return None
+    weighed = neural.weigh(inquiry)
+    return ScorerView(
+        score=weighed.asked.score,
+        choice=weighed.choice,
+        flips=neural.flips(weighed),
+        prices=weighed.asked.prices,
+        limits=weighed.asked.limits,
+    )
 
 
-def _misfit(endpoint: EndpointConfig, facts: Facts, *, local_only: bool) -> Misfit | None:
-    return misfit(endpoint, needs=facts.needs, tokens=facts.tokens, output_tokens=None, local_only=local_only)
+async def _judged(judge: JudgeRouter, inquiry: Inquiry, *, ask_judge: bool) -> tuple[Decision | None, JudgeState]:
+    known = judge.known(inquiry)
+    if known is not None:
+        return known, JudgeState.REMEMBERED
+    if not ask_judge:
+        return None, JudgeState.NOT_ASKED
+    decision = await judge.route(inquiry)
+    failed = decision.reason is Reason.JUDGE_FAILED
+    return decision, JudgeState.FAILED if failed else JudgeState.ANSWERED

@@ -1,4 +1,4 @@
-"""What a client may tell us about a request beside the request: importance, privacy, a deadline, who it is from.
+"""What a client may tell us about a request beside the request: importance, privacy, a deadline, what it may cost.
 
 Every hint is a header or a member of the body's `octoroute` object; where both are given the header wins. Hints are
 never forwarded. A wrong one is an error rather than ignored: a privacy wish that is misspelt must not be lost.
@@ -25,6 +25,7 @@ HEADERS: Final[dict[str, str]] = {
     "agent_type": "X-Octoroute-Agent-Type",
     "workspace": "X-Octoroute-Workspace",
     "tag": "X-Octoroute-Tag",
+    "max_quality_loss": "X-Octoroute-Max-Quality-Loss",
     "privacy": "X-Octoroute-Privacy",
     "session": "X-Octoroute-Session",
     "timeout": "X-Request-Timeout",
@@ -39,13 +40,17 @@ _DECIMAL: Final = re.compile(r"[0-9]{1,16}(?:\.[0-9]{0,16})?|\.[0-9]{1,16}")
 
 
 class Hints(msgspec.Struct, frozen=True, kw_only=True):
-    """The hints of one request; None where there is none. `timeout_s` may only shorten the request's deadline."""
+    """The hints of one request; None where there is none.
+
+    `timeout_s` may only shorten the request's deadline; `max_quality_loss` in [0, 1] replaces the configured dial.
+    """
 
     importance: Importance | None = None
     task_type: TaskType | None = None
     agent_type: str | None = None
     workspace: str | None = None
     tag: str | None = None
+    max_quality_loss: float | None = None
     local_only: bool = False
     session: str | None = None
     timeout_s: float | None = None
@@ -83,6 +88,7 @@ def _hints(given: Mapping[str, list[_Given]]) -> Hints:
         agent_type=_first(given, "agent_type", _text),
         workspace=_first(given, "workspace", _text),
         tag=_first(given, "tag", _text),
+        max_quality_loss=_first(given, "max_quality_loss", _share),
         local_only=_first(given, "privacy", _local_only) or False,
         session=_first(given, "session", _text),
         timeout_s=_first(given, "timeout", _seconds),
@@ -123,15 +129,27 @@ def _local_only(given: _Given) -> bool:
     return True
 
 
-def _seconds(given: _Given) -> float:
+def _number(given: _Given) -> float | None:
+    """The value as a number, whether it stands in a header or in the body; None when it is none."""
     value = given.value
     if isinstance(value, str):
-        seconds = float(value) if _DECIMAL.fullmatch(value) else 0.0
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(min(value, _MOST_SECONDS))  # an integer may be too large for a float
-    else:
-        seconds = 0.0
-    if not (math.isfinite(seconds) and seconds > 0):
+        return float(value) if _DECIMAL.fullmatch(value) else None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        number = float(min(value, _MOST_SECONDS))  # an integer may be too large for a float
+        return number if math.isfinite(number) else None
+    return None
+
+
+def _share(given: _Given) -> float:
+    share = _number(given)
+    if share is None or not 0 <= share <= 1:
+        raise BadRequest(f"{given.where} must be a number from 0 to 1.", param=given.where)
+    return share
+
+
+def _seconds(given: _Given) -> float:
+    seconds = _number(given)
+    if seconds is None or seconds <= 0:
         raise BadRequest(f"{given.where} must be a positive number of seconds.", param=given.where)
     return seconds
 

@@ -1,14 +1,31 @@
 """The seam of every strategy."""
 
+import math
 from typing import Protocol
+
+import msgspec
 
 from octoroute_py.core.decision import Decision
 from octoroute_py.features.facts import Facts
+from octoroute_py.routing.policy import Hints
+
+_NO_HINTS = Hints()
+
+
+class Inquiry(msgspec.Struct, frozen=True):
+    """A request whose tier is asked for: what is known of it, what its client wished, and until when it can wait.
+
+    `by_s` is a monotonic time in seconds; infinity where the client set no limit of its own.
+    """
+
+    facts: Facts
+    hints: Hints = _NO_HINTS
+    by_s: float = math.inf
 
 
 class Router(Protocol):
     """Chooses a tier or abstains."""
 
-    async def route(self, facts: Facts) -> Decision | None:
+    async def route(self, inquiry: Inquiry) -> Decision | None:
         """A decision, or None to let the next strategy (in the end the default tier) decide."""
         ...

@@ -18,6 +18,7 @@ from octoroute_py.core.errors import ConfigError
 from octoroute_py.core.words import Importance, Reason, Strategy, TaskType, Tier
 from octoroute_py.features.facts import Facts
 from octoroute_py.features.tasks import LOOKED_AT
+from octoroute_py.routing.router import Inquiry
 
 BUILT_IN: Final[tuple[RuleConfig, ...]] = (
     RuleConfig(
@@ -89,8 +90,9 @@ class RuleRouter:
         self._rules = compile_rules(config.rules)
         self._wall = wall
 
-    async def route(self, facts: Facts) -> Decision | None:
+    async def route(self, inquiry: Inquiry) -> Decision | None:
         """The tier of the first rule that matches."""
+        facts = inquiry.facts
         now = self._wall()
         for rule in self._rules:
             if rule.fails(facts, now) is None:

@@ -1,19 +1,64 @@
 """From the configured strategy to the router that carries it out."""
 
-from octoroute_py.config.schema import Config, StrategyName
-from octoroute_py.core.clock import Wall
-from octoroute_py.core.errors import ConfigError
-from octoroute_py.routing.default import WithDefault, default_tier
+import random
+from typing import TYPE_CHECKING, Final
+
+from octoroute_py.config.schema import Config, RouterTimeouts, StrategyName
+from octoroute_py.core.clock import Monotonic, Wall
+from octoroute_py.core.words import Strategy, Tier
+from octoroute_py.routing.default import Cascade, default_tier
+from octoroute_py.routing.judge import Ask, Judge, Report
+from octoroute_py.routing.judge_prompt import spoken_forms, tool_forms
+from octoroute_py.routing.llm import JudgeRouter
 from octoroute_py.routing.rules import RuleRouter
+from octoroute_py.tiers.breaker import Breaker
+
+if TYPE_CHECKING:
+    from octoroute_py.routing.neural import NeuralRouter
+
+RULES: Final = frozenset({StrategyName.RULE, StrategyName.HYBRID})
+"""Strategies that look at the rules."""
+SCORED: Final = frozenset({StrategyName.NEURAL, StrategyName.HYBRID})
+"""Strategies that need the scorer."""
+JUDGED: Final = frozenset({StrategyName.LLM, StrategyName.TOOL, StrategyName.HYBRID})
+"""Strategies that need a judge."""
 
 
-def make_router(config: Config, wall: Wall) -> WithDefault:
-    """The router of `[routing]`; it always decides.
+def make_judge(config: Config, ask: Ask, *, now: Monotonic, report: Report, rng: random.Random) -> Judge | None:
+    """The judge of `[routing]`, who puts its questions by `ask`; None where the strategy has no use for it."""
+    routing = config.routing
+    if routing.strategy not in JUDGED:
+        return None
+    return Judge(
+        ask,
+        forms=tool_forms if routing.strategy is StrategyName.TOOL else spoken_forms,
+        limit_s=judge_limit_s(routing.router_timeouts, routing.router_tier),
+        breaker=Breaker(config.breaker, rng=rng),
+        now=now,
+        report=report,
+    )
 
-    Raises ConfigError for a strategy that this version does not have, or a rule that cannot be used.
+
+def judge_limit_s(timeouts: RouterTimeouts, tier: Tier) -> float:
+    """Seconds that one question to a judge on this tier may take."""
+    return {Tier.FAST: timeouts.fast, Tier.BALANCED: timeouts.balanced, Tier.DEEP: timeouts.deep}[tier]
+
+
+def make_router(
+    config: Config, wall: Wall, *, neural: "NeuralRouter | None" = None, judge: Judge | None = None
+) -> Cascade:
+    """The router of `[routing]`; it always decides. Give it the scorer and the judge that the strategy needs.
+
+    Raises ConfigError for a rule that cannot be used.
     """
     routing = config.routing
-    if routing.strategy is StrategyName.RULE:
-        return WithDefault(RuleRouter(routing, wall=wall), default_tier(routing, config.endpoints))
-    told = [line for line in config.unbuilt if "strategy" in line]
-    raise ConfigError(told[0] if told else f'routing.strategy = "{routing.strategy}" is not available in this version')
+    tier = default_tier(routing, config.endpoints)
+    label = Strategy.TOOL if routing.strategy is StrategyName.TOOL else Strategy.LLM
+    return Cascade(
+        tier,
+        rules=RuleRouter(routing, wall=wall) if routing.strategy in RULES else None,
+        neural=neural if routing.strategy in SCORED else None,
+        judge=JudgeRouter(judge, strategy=label, otherwise=tier)
+        if judge is not None and routing.strategy in JUDGED
+        else None,
+    )

@@ -13,6 +13,12 @@ from octoroute_py.simulator.model import Personality, SimulatedModel, tokens_in
 from octoroute_py.simulator.schema import example
 
 _WORD = re.compile(r"\w+")
+_ONE_OF = re.compile(
+    r"\bone (?:word|of)\b[^:\n]{0,40}: *((?:[\w-]{1,40}, *){0,20}[\w-]{1,40},? or [\w-]{1,40})", re.IGNORECASE
+)
+_LISTED = re.compile(r", *or +|, *| +or +")
+_WORDS_A_RANK = 60
+"""Where a question leaves a choice, each so many words of it lead to a later one."""
 _PIECE = re.compile(r"\s*\S{1,16}|\s+")
 
 
@@ -76,11 +82,11 @@ def compose(model: SimulatedModel, ask: Ask, *, index: int = 0) -> Reply:
         return Reply("", calls, "tool_calls")
     match ask.form:
         case "json_schema":
-            text = json.dumps(example(ask.schema, every_property=True), ensure_ascii=False)
+            text = json.dumps(example(ask.schema, every_property=True, rank=_rank(ask)), ensure_ascii=False)
         case "json_object":
             text = json.dumps({"model": model.name, "simulated": True, "answer": _sentence(model, ask, index)})
         case _:
-            text = _prose(model, ask, index)
+            text = _one_word(ask) or _prose(model, ask, index)
     return _limited(text, ask)
 
 
@@ -124,10 +130,24 @@ def _calls(ask: Ask, index: int) -> tuple[ToolCall, ...]:
         ToolCall(
             f"call_{digest(ask, index)}{number:02d}",
             tool.name,
-            json.dumps(example({"type": "object"} | tool.parameters, every_property=False)),
+            json.dumps(example({"type": "object"} | tool.parameters, every_property=False, rank=_rank(ask))),
         )
         for number, tool in enumerate(named if ask.parallel else named[:1])
     )
+
+
+def _rank(ask: Ask) -> int:
+    """Which of several choices a question gets: the longer it is, the later one."""
+    return len(_WORD.findall(ask.question)) // _WORDS_A_RANK
+
+
+def _one_word(ask: Ask) -> str | None:
+    """One of the words that the question asks for ("answer with one word: YES or NO"); None when it does not."""
+    asked = _ONE_OF.findall(ask.question)
+    if not asked:
+        return None
+    words = [word for word in _LISTED.split(asked[-1]) if word]
+    return words[min(_rank(ask), len(words) - 1)]
 
 
 def _spoken(name: str) -> str:

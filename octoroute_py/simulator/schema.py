@@ -23,19 +23,22 @@ _FORMATS = {
 }
 
 
-def example(schema: object, *, every_property: bool, name: str = "value") -> object:
+def example(schema: object, *, every_property: bool, name: str = "value", rank: int = 0) -> object:
     """A value valid under `schema`; with `every_property`, optional properties of objects are filled in too.
+
+    Of an enum the value at place `rank` is taken, or its last one.
 
     Very deep or very large schemas end in null, so that no schema can make the simulator work for long.
     """
     root = schema if isinstance(schema, dict) else {}
-    return _Maker(root, every_property).value(root, name, 0)
+    return _Maker(root, every_property, rank).value(root, name, 0)
 
 
 class _Maker:
-    def __init__(self, root: JsonObject, every_property: bool) -> None:
+    def __init__(self, root: JsonObject, every_property: bool, rank: int) -> None:
         self._root = root
         self._every_property = every_property
+        self._rank = rank
         self._values_left = _MAX_VALUES
 
     def value(self, schema: object, name: str, depth: int) -> object:
@@ -47,7 +50,7 @@ class _Maker:
                 return schema[key]
         choices = schema.get("enum")
         if isinstance(choices, list) and choices:
-            return choices[0]
+            return choices[min(self._rank, len(choices) - 1)]
         found = _simplified(schema, self._root)
         if found is not None:
             return self.value(found, name, depth + 1)

@@ -71,8 +71,9 @@ async def test_a_reload_is_in_force_for_the_next_request_and_counts_up() -> None
     [
         ConfigError("config.toml:3: models.fast[0].weight: must be above 0\nconfig.toml:9: more"),
         parse_config(httpx_config('[redis]\nurl = "redis://127.0.0.1/0"\n')),
+        parse_config(httpx_config('[routing.neural]\nartifact = "none"').replace('"rule"', '"hybrid"')),
     ],
-    ids=["a bad file", "a feature that is not built"],
+    ids=["a bad file", "a feature that is not built", "an artifact that is not there"],
 )
 async def test_a_file_that_cannot_be_used_changes_nothing(problem: object) -> None:
     async with running(FIRST) as one:
@@ -149,10 +150,10 @@ async def test_what_needs_a_restart_is_told_in_the_log(log: Log) -> None:
 
 async def test_a_signal_reloads_too_and_a_bad_file_is_told_in_the_log(log: Log) -> None:
     async with running(FIRST) as one:
-        one.application.reload_on_signal()
+        await one.application.reload_on_signal()
         assert one.application.gateway.snapshot.generation == 2
         one.config = ConfigError("first problem\nsecond problem")
-        one.application.reload_on_signal()
+        await one.application.reload_on_signal()
         assert one.application.gateway.snapshot.generation == 2
     (line,) = [line for line in log.lines() if line["level"] == "error"]
     assert line["problems"] == ["first problem", "second problem"]
@@ -162,9 +163,9 @@ async def test_a_request_under_way_keeps_the_configuration_it_began_with() -> No
     async with running(FIRST) as one:
         with upstreams() as mock:
 
-            def swapped(request: httpx.Request) -> httpx.Response:
+            async def swapped(request: httpx.Request) -> httpx.Response:
                 one.config = parse_config(FIRST.replace("fast.test", "other.test"))
-                one.application.reload()
+                await one.application.reload()
                 return httpx.Response(500)
 
             mock.post("http://fast.test/v1/chat/completions").mock(side_effect=swapped)

@@ -24,12 +24,21 @@ def test_a_valid_file_is_told_in_one_line(folder: Path) -> None:
 
 
 def test_what_is_not_built_yet_is_a_note_and_no_failure(folder: Path) -> None:
-    (folder / "own.toml").write_text(MINIMAL.replace('"rule"', '"hybrid"'))
+    (folder / "own.toml").write_text(MINIMAL + '[redis]\nurl = "redis://127.0.0.1"\n')
     result = CliRunner().invoke(cli, ["check", "-c", "own.toml"])
     assert result.exit_code == 0
     first, second = result.output.splitlines()
-    assert first == "own.toml: ok: 3 endpoints, strategy hybrid"
-    assert second.startswith('note: strategy "hybrid" comes with')
+    assert first == "own.toml: ok: 3 endpoints, strategy rule"
+    assert second.startswith("note: [redis] comes with")
+
+
+def test_an_artifact_that_cannot_be_used_is_a_problem(folder: Path) -> None:
+    (folder / "config.toml").write_text(
+        MINIMAL.replace('"rule"', '"neural"') + '[routing.neural]\nartifact = "own.safetensors"\n'
+    )
+    result = CliRunner().invoke(cli, ["check"])
+    assert result.exit_code == 78
+    assert result.stderr == f"routing.neural.artifact: {folder / 'own.safetensors'}: no such file\n"
 
 
 def test_every_problem_is_listed_and_the_exit_code_is_78(folder: Path) -> None:

@@ -22,7 +22,7 @@ def test_variables_change_the_settings_they_stand_for() -> None:
         OCTOROUTE_HOST="::1",
         PORT="8080",
         LOG_LEVEL="WARN",
-        DATABASE_URL="postgresql+psycopg://u:hunter22@db/x",
+        DATABASE_URL="sqlite:///kept.db",
         REDIS_URL="redis://:hunter22@cache/0",
     )
     assert (changed.server.host, changed.server.port) == ("::1", 8080)

@@ -121,7 +121,7 @@ def test_a_config_of_octoroute_1_loads_unchanged() -> None:
     assert [endpoint.priority for endpoint in config.endpoints] == [1, 0, 1, 255]
     assert config.endpoints[0].location is Location.LOCAL
     assert config.endpoints[3].location is Location.CLOUD
-    assert len(config.unbuilt) == 1
+    assert config.unbuilt == ()
 
 
 def test_ten_mistakes_are_told_at_once_each_with_its_line() -> None:

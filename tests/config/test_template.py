@@ -80,7 +80,7 @@ def test_the_repository_shows_the_same_file() -> None:
 def test_it_is_valid_without_any_variable_and_asks_for_nothing_unbuilt() -> None:
     config = parse_config(template())
     assert config.unbuilt == ()
-    assert config.routing.strategy is schema.StrategyName.RULE
+    assert config.routing.strategy is schema.StrategyName.HYBRID
     assert config.routing.default_tier is Tier.BALANCED
     assert len(config.endpoints) == 3
 

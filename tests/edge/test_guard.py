@@ -46,7 +46,8 @@ async def statuses(guarded: Guarded, *headers: tuple[bytes, bytes]) -> list[int]
     async def send(message: dict[str, int]) -> None:
         sent.append(message)
 
-    await guarded({"type": "http", "headers": list(headers), "client": ("10.0.0.7", 1)}, nothing_to_read, send)  # type: ignore[arg-type]
+    scope = {"type": "http", "path": "/v1/models", "headers": list(headers), "client": ("10.0.0.7", 1)}
+    await guarded(scope, nothing_to_read, send)  # type: ignore[arg-type]
     return [message["status"] for message in sent if "status" in message]
 
 

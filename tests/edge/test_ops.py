@@ -1,6 +1,7 @@
 """Health, readiness, info and metrics (contract §6); nothing they say may hold a secret."""
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,6 +49,12 @@ ENDPOINT_FIELDS = {
     "breaker",
     "in_flight",
 }
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database of a configuration without a file is made where the process stands."""
+    monkeypatch.chdir(tmp_path)
 
 
 async def json_of(one: Running, path: str, *, status: int = 200, **headers: str) -> dict[str, Any]:
@@ -117,6 +124,7 @@ async def test_details_list_every_endpoint() -> None:
         assert body["endpoints"][0]["breaker"] == BreakerState.CLOSED
 
 
+@pytest.mark.usefixtures("own_folder")
 async def test_info_shows_counters_to_all_and_the_configuration_to_viewers_only() -> None:
     async with running(SEEDED, env=SECRETS) as one:
         with upstreams() as mock:
@@ -145,6 +153,7 @@ async def test_info_shows_counters_to_all_and_the_configuration_to_viewers_only(
 JSON = {"content-type": "application/json"}
 
 
+@pytest.mark.usefixtures("own_folder")
 async def test_no_answer_of_an_operation_holds_a_secret() -> None:
     hashes = [hashlib.sha256(key.encode()).hexdigest() for key in (VIEWER, ADMIN)]
     async with running(SEEDED, env=SECRETS) as one:

@@ -3,6 +3,7 @@
 import hashlib
 import random
 from collections.abc import Iterator
+from typing import NoReturn
 
 import httpx
 import pytest
@@ -24,6 +25,7 @@ KNOWN = {
     ("POST", "/v1/completions"): Role.INFERENCE,
     ("POST", "/v1/embeddings"): Role.INFERENCE,
     ("POST", "/v1/responses"): Role.INFERENCE,
+    ("POST", "/v1/routing/explain"): Role.INFERENCE,
     ("GET", "/v1/models"): Role.INFERENCE,
     ("GET", "/v1/models/{id:path}"): Role.INFERENCE,
     ("POST", "/chat"): Role.INFERENCE,
@@ -35,6 +37,7 @@ KNOWN = {
     ("GET", "/metrics"): None,
     ("GET", "/info"): None,
     ("POST", "/admin/reload"): Role.ADMIN,
+    ("POST", "/api/neural/route"): Role.OPERATOR,
 }
 """The policy as the contract has it. A new route is added here with its role, or the first test fails."""
 
@@ -61,7 +64,11 @@ def table_of(one: Running) -> list[Route]:
         rng=random.Random(1),
         on_failure=lambda failure: None,
     )
-    return routes(gateway, Operations(gateway, prober), Reload(one.application.reload))
+    return routes(gateway, Operations(gateway, prober), Reload(one.application.reload), nobody_asks)
+
+
+async def nobody_asks(body: bytes) -> NoReturn:
+    raise AssertionError(body)
 
 
 async def never_asked(endpoint: Endpoint, limit_s: float) -> int:
@@ -195,7 +202,7 @@ async def test_with_a_second_listener_management_answers_there_and_nothing_else_
                 assert public.status_code != 404 == inside.status_code, path
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/v1", "/v1/chat", "/admin", "/api/models", "/dashboard", "/Health"])
+@pytest.mark.parametrize("path", ["/", "/nothing", "/v1", "/v1/chat", "/admin", "/api", "/dashboard", "/Health"])
 async def test_an_unknown_path_is_404_in_the_envelope(path: str) -> None:
     async with running(httpx_config()) as one:
         answer = await one.client.get(path)
@@ -209,11 +216,29 @@ async def test_an_unknown_path_is_404_in_the_envelope(path: str) -> None:
         assert answer.headers["x-request-id"]
 
 
+async def test_an_unknown_path_under_api_is_404_in_the_shape_of_the_api() -> None:
+    async with running(httpx_config()) as one:
+        answer = await one.client.get("/api/models")
+    assert (answer.status_code, answer.json()) == (
+        404,
+        {"error": "There is nothing at this path.", "code": "not_found"},
+    )
+
+
+async def test_a_refusal_under_api_is_in_the_shape_of_the_api() -> None:
+    async with running(httpx_config(ALL_KEYS)) as one:
+        answer = await asked(one, "POST", "/api/neural/route")
+    assert answer.status_code == 401
+    assert set(answer.json()) == {"error", "code"}
+    assert answer.json()["code"] == "invalid_api_key"
+
+
 async def test_a_known_path_with_another_method_is_405_in_the_envelope() -> None:
     async with running(httpx_config()) as one:
         for method, path in KNOWN:
             answer = await one.client.request("DELETE", address(path))
-            assert (answer.status_code, answer.json()["error"]["code"]) == (405, "method_not_allowed"), path
+            error = answer.json() if path.startswith("/api/") else answer.json()["error"]
+            assert (answer.status_code, error["code"]) == (405, "method_not_allowed"), path
             assert method in answer.headers["allow"]
 
 

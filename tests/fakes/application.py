@@ -8,7 +8,7 @@ import contextlib
 import io
 import random
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import respx
@@ -16,8 +16,12 @@ import respx
 from octoroute_py.app import Application
 from octoroute_py.config.load import parse_config
 from octoroute_py.config.schema import Config, KeyConfig
+from octoroute_py.routing.artifact import load_neural
 from octoroute_py.telemetry.scrub import Scrubber
 from octoroute_py.telemetry.sink import Sink
+
+if TYPE_CHECKING:
+    from octoroute_py.routing.neural import NeuralRouter
 
 
 class Running:
@@ -27,7 +31,7 @@ class Running:
     application has ended.
     """
 
-    def __init__(self, config: Config, *, generated: KeyConfig | None) -> None:
+    def __init__(self, config: Config, *, generated: KeyConfig | None, neural: "NeuralRouter | None") -> None:
         self.config: Config | Exception = config
         self.stderr = io.BytesIO()
         self.sink = Sink(self.stderr)
@@ -36,6 +40,7 @@ class Running:
             load=self._load,
             sink=self.sink,
             scrubber=Scrubber(),
+            neural=neural or load_neural(config),
             generated=generated,
             rng=random.Random(5),
         )
@@ -61,11 +66,15 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(
-    toml: str | Config, *, generated: KeyConfig | None = None, env: Mapping[str, str] | None = None
+    toml: str | Config,
+    *,
+    generated: KeyConfig | None = None,
+    neural: "NeuralRouter | None" = None,
+    env: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Running]:
-    """Start an application, and end it as a server would."""
+    """Start an application, and end it as a server would; `neural` stands in for the artifact's scorer."""
     config = parse_config(toml, env=env) if isinstance(toml, str) else toml
-    one = Running(config, generated=generated)
+    one = Running(config, generated=generated, neural=neural)
     inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     outbox: asyncio.Queue[Any] = asyncio.Queue()
 

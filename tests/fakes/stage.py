@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 
 from octoroute_py.admission.auth import Principal
-from octoroute_py.app import make_snapshot
 from octoroute_py.config.schema import EndpointConfig
 from octoroute_py.core.decision import Decision
 from octoroute_py.core.words import Reason, Role, Strategy, Surface, Tier
@@ -15,6 +14,7 @@ from octoroute_py.gateway.attempt import Sent
 from octoroute_py.gateway.context import RawHeaders, RequestContext
 from octoroute_py.gateway.dispatch import Dispatcher
 from octoroute_py.gateway.plan import Needs, Plan, plan_exact, plan_tiers
+from octoroute_py.gateway.snapshot import make_snapshot
 from octoroute_py.routing.strategies import make_router
 from octoroute_py.tiers.endpoint import Endpoint
 from octoroute_py.tiers.table import TierTable

@@ -220,7 +220,7 @@ async def test_a_file_that_cannot_be_used_changes_nothing_and_is_told_in_the_log
             "duplicate id": sound.replace("[[models.balanced]]", '[[models.balanced]]\nid = "fast/fast-0#1"'),
             "negative price": sound.replace("[[models.deep]]", "[[models.deep]]\ninput_cost_per_mtok = -1"),
             "missing secret": sound.replace("[[models.deep]]", '[[models.deep]]\napi_key_env = "NOT_SET_ANYWHERE"'),
-            "unbuilt": sound.replace('strategy = "rule"', 'strategy = "neural"'),
+            "unbuilt": sound + '[redis]\nurl = "redis://127.0.0.1"\n',
         }
 
         async def told(times: int) -> bool:

@@ -2,10 +2,10 @@ import pytest
 
 from octoroute_py.config.schema import Config, EndpointConfig, RoutingConfig, RuleConfig, StrategyName
 from octoroute_py.core.decision import Decision
-from octoroute_py.core.errors import ConfigError
 from octoroute_py.core.words import Importance, Reason, Strategy, TaskType, Tier
 from octoroute_py.features.facts import Facts
 from octoroute_py.routing.default import default_tier
+from octoroute_py.routing.router import Inquiry
 from octoroute_py.routing.strategies import make_router
 
 SHORT_QUESTION = Facts(tokens=3, importance=Importance.NORMAL, task_type=TaskType.QUESTION_ANSWER)
@@ -44,24 +44,13 @@ def test_a_configured_default_tier_wins(strategy: StrategyName) -> None:
 
 async def test_what_no_rule_matches_goes_to_the_default_tier() -> None:
     config = Config(endpoints=endpoints(fast=1, balanced=3), routing=RoutingConfig(strategy=StrategyName.RULE))
-    decision = await make_router(config, lambda: 0.0).route(SHORT_QUESTION)
+    decision = await make_router(config, lambda: 0.0).route(Inquiry(SHORT_QUESTION))
     assert decision == Decision(Tier.BALANCED, Strategy.RULE, Reason.DEFAULT_TIER)
 
 
 async def test_a_rule_goes_before_the_default_tier() -> None:
     routing = RoutingConfig(strategy=StrategyName.RULE, rules=(RuleConfig(name="mine", tier=Tier.DEEP),))
     decision = await make_router(Config(endpoints=endpoints(fast=1), routing=routing), lambda: 0.0).route(
-        SHORT_QUESTION
+        Inquiry(SHORT_QUESTION)
     )
     assert decision == Decision(Tier.DEEP, Strategy.RULE, Reason.RULE_MATCHED, rule="mine")
-
-
-def test_a_strategy_that_is_not_there_is_refused_in_the_words_of_the_config_check() -> None:
-    routing = RoutingConfig(strategy=StrategyName.LLM)
-    told = Config(
-        endpoints=endpoints(fast=1), routing=routing, unbuilt=("redis: x", "routing.strategy: llm comes later")
-    )
-    with pytest.raises(ConfigError, match=r"^routing\.strategy: llm comes later$"):
-        make_router(told, lambda: 0.0)
-    with pytest.raises(ConfigError, match="llm"):
-        make_router(Config(endpoints=endpoints(fast=1), routing=routing), lambda: 0.0)

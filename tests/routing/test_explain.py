@@ -1,56 +1,47 @@
+from typing import Any
+
 import pytest
 
 from octoroute_py.config.schema import (
     Config,
-    EndpointConfig,
-    Location,
     RoutingConfig,
     RuleConfig,
     RuleWhen,
     StrategyName,
     TimeOfDayRange,
 )
-from octoroute_py.core.errors import NotFound
-from octoroute_py.core.words import Capability, Importance, Reason, Strategy, TaskType, Tier
+from octoroute_py.core.words import Importance, Reason, Strategy, TaskType, Tier
 from octoroute_py.features.facts import Facts
-from octoroute_py.routing.explain import explain, try_rules
-from octoroute_py.tiers.eligibility import Misfit
+from octoroute_py.neural.decide import Doubt
+from octoroute_py.routing.default import Cascade
+from octoroute_py.routing.explain import JudgeState, Trail, try_rules, walk
+from octoroute_py.routing.router import Inquiry
+from octoroute_py.routing.strategies import make_router
+from tests.fakes.endpoints import config
+from tests.fakes.judging import ScriptedAsk, completion, facts, judge
+from tests.fakes.scoring import FakeScorer, neural, score
 
 CODE = Facts(tokens=2000, importance=Importance.NORMAL, task_type=TaskType.CODE)
-SHORT = Facts(tokens=3, importance=Importance.NORMAL, task_type=TaskType.QUESTION_ANSWER)
+SHORT = facts()
 
 
-def config(*rules: RuleConfig) -> Config:
-    return Config(
-        endpoints=(
-            EndpointConfig(id="f1", tier=Tier.FAST, name="small", model="m", base_url="http://x", priority=2),
-            EndpointConfig(id="d1", tier=Tier.DEEP, name="big", model="m", base_url="http://x"),
-            EndpointConfig(
-                id="d2", tier=Tier.DEEP, name="big", model="m", base_url="http://x", location=Location.LOCAL
-            ),
-            EndpointConfig(
-                id="d3",
-                tier=Tier.DEEP,
-                name="plain",
-                model="m",
-                base_url="http://x",
-                location=Location.LOCAL,
-                capabilities=frozenset({Capability.CHAT}),
-            ),
-        ),
-        routing=RoutingConfig(strategy=StrategyName.RULE, rules=rules),
+def router(strategy: StrategyName, *, asked: ScriptedAsk | None = None, scorer: FakeScorer | None = None) -> Cascade:
+    made: Config = config(routing=RoutingConfig(strategy=strategy, default_tier=Tier.BALANCED))
+    return make_router(
+        made, lambda: 0.0, neural=neural(scorer or FakeScorer()), judge=judge(asked or ScriptedAsk(completion("DEEP")))
     )
+
+
+async def told(one: Cascade, about: Facts, **more: Any) -> Trail:
+    asked = {"own": (), "judge_tier": Tier.DEEP, "now": 0.0, "ask_judge": False, **more}
+    return await walk(one, Inquiry(about), **asked)
 
 
 async def test_a_decision_comes_with_every_rule_and_what_kept_it_from_matching() -> None:
-    explanation = await explain(config(), CODE, wall=lambda: 0.0)
-    assert (explanation.tier, explanation.strategy, explanation.reason) == (
-        Tier.DEEP,
-        Strategy.RULE,
-        Reason.RULE_MATCHED,
-    )
-    assert (explanation.rule, explanation.default_tier, explanation.confidence) == ("code_long", Tier.FAST, None)
-    assert [(trial.name, trial.matched, trial.failed) for trial in explanation.rules] == [
+    trail = await told(router(StrategyName.RULE), CODE)
+    assert trail.decision is not None
+    assert (trail.decision.tier, trail.decision.rule) == (Tier.DEEP, "code_long")
+    assert [(trial.name, trial.matched, trial.failed) for trial in trail.rules] == [
         ("casual_chat", False, "task_type"),
         ("high_importance", False, "importance"),
         ("analysis_or_creative", False, "task_type"),
@@ -58,15 +49,15 @@ async def test_a_decision_comes_with_every_rule_and_what_kept_it_from_matching()
         ("code", True, None),
         ("mid_length_qa", False, "task_type"),
     ]
-    assert not any(trial.own for trial in explanation.rules)
+    assert not any(trial.own for trial in trail.rules)
+    assert (trail.scorer, trail.judge) == (None, None)
 
 
 async def test_no_rule_means_the_default_tier() -> None:
-    explanation = await explain(config(), SHORT, wall=lambda: 0.0)
-    assert (explanation.tier, explanation.reason, explanation.rule) == (Tier.FAST, Reason.DEFAULT_TIER, None)
-    assert explanation.candidates == ("f1",)
-    last = explanation.rules[-1]
-    assert (last.failed, last.wanted) == ("min_tokens", "at least 200 tokens")
+    trail = await told(router(StrategyName.RULE), SHORT)
+    assert trail.decision is not None
+    assert (trail.decision.tier, trail.decision.reason) == (Tier.BALANCED, Reason.DEFAULT_TIER)
+    assert (trail.rules[-1].failed, trail.rules[-1].wanted) == ("min_tokens", "at least 200 tokens")
 
 
 def test_own_rules_come_first_and_disabled_ones_are_told() -> None:
@@ -84,34 +75,70 @@ def test_own_rules_come_first_and_disabled_ones_are_told() -> None:
     assert [trial.name for trial in tried[:2]] == ["words", "night"]
 
 
-async def test_candidates_are_the_endpoints_of_the_tier_that_fit() -> None:
-    needy = Facts(
-        tokens=2000,
-        importance=Importance.NORMAL,
-        task_type=TaskType.CODE,
-        needs=frozenset({Capability.TOOLS}),
+async def test_the_scorers_beliefs_come_with_the_dial_and_with_what_would_change_the_tier() -> None:
+    trail = await told(router(StrategyName.NEURAL, scorer=FakeScorer(score(0.3, 0.05))), SHORT)
+    assert trail.decision is not None
+    assert (trail.decision.tier, trail.decision.strategy) == (Tier.BALANCED, Strategy.NEURAL)
+    assert trail.scorer is not None
+    assert trail.scorer.score == score(0.3, 0.05)
+    assert trail.scorer.choice.dial.threshold == pytest.approx(0.1)
+    assert {flip.tier for flip in trail.scorer.flips} == {Tier.FAST, Tier.DEEP}
+    assert (trail.rules, trail.judge) == ((), None)
+
+
+async def test_an_abstention_says_its_doubt_and_the_default_tier_answers() -> None:
+    trail = await told(router(StrategyName.NEURAL, scorer=FakeScorer(score(in_distribution=False))), SHORT)
+    assert trail.decision is not None
+    assert (trail.decision.tier, trail.decision.reason) == (Tier.BALANCED, Reason.DEFAULT_TIER)
+    assert trail.scorer is not None
+    assert trail.scorer.choice.doubt is Doubt.OUT_OF_DISTRIBUTION
+
+
+async def test_the_scorer_tells_its_beliefs_also_where_a_rule_decided() -> None:
+    trail = await told(router(StrategyName.HYBRID), CODE)
+    assert trail.decision is not None
+    assert trail.decision.rule == "code_long"
+    assert trail.scorer is not None
+    assert trail.judge is not None
+    assert trail.judge.state is JudgeState.NOT_NEEDED
+
+
+async def test_the_judge_is_not_asked_by_itself() -> None:
+    asked = ScriptedAsk(completion("DEEP"))
+    one = router(StrategyName.HYBRID, asked=asked, scorer=FakeScorer(score(labels=())))
+    trail = await told(one, SHORT)
+    assert (trail.decision, asked.questions) == (None, [])
+    assert trail.judge is not None
+    assert (trail.judge.state, trail.judge.tier, trail.judge.strategy) == (
+        JudgeState.NOT_ASKED,
+        Tier.DEEP,
+        Strategy.LLM,
     )
-    explanation = await explain(config(), needy, wall=lambda: 0.0, local_only=True)
-    assert explanation.candidates == ("d2",)
-    assert explanation.unfit == {"d1": Misfit.LOCATION, "d3": Misfit.CAPABILITY}
 
 
-@pytest.mark.parametrize(
-    ("model", "reason", "candidates"),
-    [
-        ("deep", Reason.EXPLICIT_TIER, ("d1", "d2", "d3")),
-        ("big", Reason.EXPLICIT_ENDPOINT, ("d1", "d2")),
-        ("d3", Reason.EXPLICIT_ENDPOINT, ("d3",)),
-    ],
-)
-async def test_an_explicit_model_asks_no_rule(model: str, reason: Reason, candidates: tuple[str, ...]) -> None:
-    named = Facts(tokens=3, importance=Importance.NORMAL, task_type=TaskType.CODE, model=model)
-    explanation = await explain(config(), named, wall=lambda: 0.0)
-    assert (explanation.tier, explanation.reason, explanation.candidates) == (Tier.DEEP, reason, candidates)
-    assert explanation.rules == ()
+async def test_the_judge_is_asked_when_that_is_wanted_and_remembered_afterwards() -> None:
+    asked = ScriptedAsk(completion("DEEP"))
+    one = router(StrategyName.LLM, asked=asked)
+    for ask_judge, state in ((True, JudgeState.ANSWERED), (False, JudgeState.REMEMBERED)):
+        trail = await told(one, SHORT, ask_judge=ask_judge)
+        assert trail.decision is not None
+        assert (trail.decision.tier, trail.decision.reason) == (Tier.DEEP, Reason.LLM_JUDGED)
+        assert trail.judge is not None
+        assert trail.judge.state is state
+    assert len(asked.questions) == 1
 
 
-async def test_an_unknown_model_is_not_found() -> None:
-    named = Facts(tokens=3, importance=Importance.NORMAL, task_type=TaskType.CODE, model="nobody")
-    with pytest.raises(NotFound):
-        await explain(config(), named, wall=lambda: 0.0)
+async def test_a_judge_that_fails_is_told_with_the_tier_that_answers_then() -> None:
+    trail = await told(router(StrategyName.TOOL, asked=ScriptedAsk(completion("hm"))), SHORT, ask_judge=True)
+    assert trail.decision is not None
+    assert (trail.decision.tier, trail.decision.reason) == (Tier.BALANCED, Reason.JUDGE_FAILED)
+    assert trail.judge is not None
+    assert (trail.judge.state, trail.judge.strategy) == (JudgeState.FAILED, Strategy.TOOL)
+
+
+@pytest.mark.parametrize("strategy", StrategyName)
+@pytest.mark.parametrize("about", [CODE, SHORT, facts("hello there", task_type=TaskType.CASUAL_CHAT)])
+async def test_the_trail_ends_where_the_router_goes(strategy: StrategyName, about: Facts) -> None:
+    one = router(strategy)
+    trail = await told(one, about, ask_judge=True)
+    assert trail.decision == await one.route(Inquiry(about))

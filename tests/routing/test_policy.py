@@ -21,6 +21,7 @@ def test_every_hint_as_a_header() -> None:
             "x-octoroute-agent-type": "planner",
             "x-octoroute-workspace": "shop",
             "x-octoroute-tag": " my tag ",
+            "x-octoroute-max-quality-loss": "0.1",
             "x-octoroute-privacy": "local-only",
             "x-octoroute-session": "s-1",
             "x-request-timeout": "2.5",
@@ -33,6 +34,7 @@ def test_every_hint_as_a_header() -> None:
         agent_type="planner",
         workspace="shop",
         tag="my tag",
+        max_quality_loss=0.1,
         local_only=True,
         session="s-1",
         timeout_s=2.5,
@@ -172,3 +174,18 @@ def test_whatever_is_sent_is_read_or_refused(headers: dict[str, str], members: d
         return
     wished = "x-octoroute-privacy" in headers or members.get("privacy") is not None
     assert hints.local_only is wished
+
+
+@pytest.mark.parametrize("value", [0, 1, 0.25, "0", "1.0", ".5"])
+def test_the_dial_is_a_number_from_0_to_1(value: object) -> None:
+    hints = read_hints({}, {"max_quality_loss": value})
+    assert hints.max_quality_loss == float(value)  # type: ignore[arg-type]  # each of them can be a float
+    if isinstance(value, str):
+        assert read_hints({"x-octoroute-max-quality-loss": value}, {}) == hints
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.01, "2", "", "0,1", "nan", "-1", True, [], 10**400])
+def test_a_dial_that_is_no_share_is_refused(value: object) -> None:
+    with pytest.raises(BadRequest) as caught:
+        read_hints({}, {"max_quality_loss": value})
+    assert caught.value.param == "octoroute.max_quality_loss"

@@ -8,6 +8,7 @@ from octoroute_py.core.decision import Decision
 from octoroute_py.core.errors import ConfigError
 from octoroute_py.core.words import Importance, Reason, Strategy, TaskType, Tier
 from octoroute_py.features.facts import Facts
+from octoroute_py.routing.router import Inquiry
 from octoroute_py.routing.rules import RuleRouter, compile_rules, in_range
 
 LOW, NORMAL, HIGH = Importance.LOW, Importance.NORMAL, Importance.HIGH
@@ -21,7 +22,8 @@ def facts(tokens: int = 10, *, importance: Importance = NORMAL, task_type: TaskT
 
 
 async def decide(facts: Facts, *rules: RuleConfig, at: float = 0.0) -> Decision | None:
-    return await RuleRouter(RoutingConfig(strategy=StrategyName.RULE, rules=rules), wall=lambda: at).route(facts)
+    router = RuleRouter(RoutingConfig(strategy=StrategyName.RULE, rules=rules), wall=lambda: at)
+    return await router.route(Inquiry(facts))
 
 
 async def matches(when: RuleWhen, facts: Facts, *, at: float = 0.0) -> bool:

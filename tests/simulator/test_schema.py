@@ -42,6 +42,12 @@ def test_optional_properties_are_left_out_of_arguments_and_filled_in_answers() -
     assert example(schema, every_property=True) == {"b": True, "a": None}
 
 
+@pytest.mark.parametrize(("rank", "value"), [(0, "a"), (1, "b"), (9, "c")])
+def test_a_choice_is_taken_by_its_rank_or_is_the_last_one(rank: int, value: str) -> None:
+    schema = {"type": "object", "properties": {"x": {"enum": ["a", "b", "c"]}}}
+    assert example(schema, every_property=True, rank=rank) == {"x": value}
+
+
 def test_a_schema_without_end_still_ends() -> None:
     names = [f"p{number}" for number in range(50)]
     endless: dict[str, object] = {

@@ -228,3 +228,19 @@ async def test_errors_are_the_ones_the_sdk_knows(sdk: AsyncOpenAI) -> None:
     assert empty.value.param == "messages"
     with pytest.raises(openai.RateLimitError):
         await sdk.chat.completions.create(model=f"{MODEL}:status_429", messages=ASK)
+
+
+@pytest.mark.parametrize(("words", "tier"), [(5, "fast"), (100, "balanced"), (500, "deep")])
+async def test_a_question_that_leaves_a_choice_gets_a_later_one_the_longer_it_is(
+    sdk: AsyncOpenAI, words: int, tier: str
+) -> None:
+    question = f"{'word ' * words} Answer with exactly one word: FAST, BALANCED or DEEP."
+    one_word = await sdk.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": question}])
+    assert one_word.choices[0].message.content == tier.upper()
+    schema: dict[str, object] = {"type": "object", "properties": {"tier": {"enum": ["fast", "balanced", "deep"]}}}
+    as_json = await sdk.chat.completions.create(
+        model=MODEL,
+        messages=[{"role": "user", "content": question}],
+        response_format={"type": "json_schema", "json_schema": {"name": "tier", "schema": schema}},
+    )
+    assert json.loads(as_json.choices[0].message.content or "") == {"tier": tier}

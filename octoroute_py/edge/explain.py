@@ -1,0 +1,54 @@
+"""POST /v1/routing/explain: where a chat request would go, and why; no tier is called and nothing is counted.
+
+The body is that of a chat completion, hints and headers as for one. `?judge=ask` lets a judge be asked where the
+decision is its own; without it the answer says that it would be asked next.
+"""
+
+from urllib.parse import parse_qs
+
+from starlette.types import Receive, Scope, Send
+
+from octoroute_py.core.errors import BadRequest, GatewayError
+from octoroute_py.core.words import Surface
+from octoroute_py.edge.guard import PRINCIPAL
+from octoroute_py.edge.wire_io import ClientGone, read_body, request_id_of, send_error, send_json
+from octoroute_py.gateway.choosing import explain
+from octoroute_py.gateway.context import RequestContext
+from octoroute_py.gateway.pipeline import Gateway
+from octoroute_py.transport.openai import parse_body
+
+
+class Explain:
+    """A decision as data, from the snapshot in force."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """200 with the explanation, or the error that the request itself would get."""
+        gateway = self._gateway
+        ctx = RequestContext(
+            request_id=request_id_of(scope),
+            surface=Surface.CHAT,
+            snapshot=gateway.snapshot,
+            principal=scope[PRINCIPAL],
+            raw_headers=scope["headers"],
+            monotonic=gateway.monotonic,
+            wall=gateway.wall,
+        )
+        try:
+            ask_judge = _asks_judge(scope)
+            body = await read_body(scope, receive, ctx.snapshot.config.limits.max_request_bytes)
+            ctx.read(parse_body(body, Surface.CHAT))
+            await send_json(scope, send, await explain(ctx, ask_judge=ask_judge))
+        except ClientGone:
+            return
+        except GatewayError as error:
+            await send_error(scope, send, error)
+
+
+def _asks_judge(scope: Scope) -> bool:
+    asked = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True).get("judge")
+    if asked is not None and asked != ["ask"]:
+        raise BadRequest("'judge' can only be ask.", param="judge")
+    return asked is not None

@@ -1,0 +1,58 @@
+"""All that is worked out from a configuration, once: for a running gateway, and for decisions alone."""
+
+import random
+
+from octoroute_py.config.schema import Config
+from octoroute_py.core import clock
+from octoroute_py.gateway.context import Snapshot
+from octoroute_py.gateway.timers import Timers
+from octoroute_py.routing.artifact import load_neural
+from octoroute_py.routing.default import Cascade
+from octoroute_py.routing.intent import Catalog
+from octoroute_py.routing.judge import Question
+from octoroute_py.routing.strategies import make_judge, make_router
+from octoroute_py.routing.verdict import JudgeFailed, JudgeFailure
+from octoroute_py.tiers.table import TierTable
+from octoroute_py.transport.base import ConnectFailed, UpstreamAnswer, UpstreamRequest
+
+
+def make_snapshot(config: Config, table: TierTable, router: Cascade, *, generation: int) -> Snapshot:
+    """The snapshot of a configuration with its live parts."""
+    return Snapshot(
+        generation=generation,
+        config=config,
+        catalog=Catalog(config.endpoints),
+        router=router,
+        table=table,
+        timers=Timers(config),
+        gated=any(e.capabilities is not None or e.context_window is not None for e in config.endpoints),
+        header_rules=any(rule.enabled and rule.when.header for rule in config.routing.rules),
+    )
+
+
+def dry_snapshot(config: Config, *, rng: random.Random) -> Snapshot:
+    """The snapshot of a configuration for decisions alone: nothing can be sent, and the judge answers nobody.
+
+    Raises ConfigError for an artifact or a rule that cannot be used.
+    """
+    neural = load_neural(config)
+    if neural is not None:
+        neural.prepare()
+    judge = make_judge(config, _nobody, now=clock.monotonic, report=lambda failure, error: None, rng=rng)
+    router = make_router(config, clock.wall, neural=neural, judge=judge)
+    table = TierTable.build(config, lambda _: _Nowhere(), rng=rng, now=clock.monotonic())
+    return make_snapshot(config, table, router, generation=1)
+
+
+class _Nowhere:
+    """A transport for when nothing is sent."""
+
+    async def send(self, request: UpstreamRequest, *, deadline: float, connect_s: float) -> UpstreamAnswer:
+        raise ConnectFailed("nothing is sent from here")
+
+    async def aclose(self) -> None:
+        return
+
+
+async def _nobody(question: Question) -> bytes:
+    raise JudgeFailed(JudgeFailure.UNAVAILABLE)

@@ -1,0 +1,206 @@
+"""The artifact file: one safetensors file, read strictly.
+
+A file is refused unless it is small, a safetensors file, of this program's format and feature schema, and every array
+in it has the type and shape the others ask for and holds finite numbers only. Nothing in it is ever executed.
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as safetensors_bytes
+
+from octoroute_py.neural.artifact import (
+    BUCKETS,
+    FEATURE_SCHEMA,
+    FORMAT_VERSION,
+    OUTPUTS,
+    SCALARS,
+    Artifact,
+    ArtifactError,
+    Card,
+    Familiar,
+    Head,
+    Kind,
+    Recurrence,
+)
+from octoroute_py.neural.calibration import Calibration
+from octoroute_py.neural.compact import F32, Matrix, read_matrix
+
+__all__ = ["MOST_BYTES", "ArtifactError", "load", "save", "to_bytes"]
+
+MOST_BYTES: Final = 1024 * 1024
+"""Largest file that is looked at; what is shipped stays below 300 kB."""
+_MOST_WIDTH: Final = 64
+_MOST_TAGS: Final = 1024
+_METADATA: Final = "octoroute"
+
+
+class _Metadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    card: Card
+    calibration: dict[str, Any] | None = None
+
+
+def load(path: Path) -> Artifact:
+    """The artifact in this file.
+
+    Raises ArtifactError saying what is wrong with it.
+    """
+    try:
+        tensors, metadata = _read(path)
+        artifact = _build(tensors, metadata)
+        with np.errstate(over="ignore", invalid="ignore"):
+            _check_shapes(artifact)
+    except ValueError as error:
+        raise ArtifactError(f"{path}: {error}") from None
+    return artifact
+
+
+def save(artifact: Artifact, path: Path) -> int:
+    """Writes the artifact, whole or not at all; an existing file is replaced. Returns its size in bytes."""
+    data = to_bytes(artifact)
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            file.write(data)
+        os.chmod(file.name, 0o644)
+        os.replace(file.name, path)
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be written ({error.strerror or 'error'})") from None
+    return len(data)
+
+
+def to_bytes(artifact: Artifact) -> bytes:
+    """The file of an artifact; the same artifact always gives the same bytes."""
+    head, familiar, cell = artifact.head, artifact.familiar, artifact.cell
+    tensors: dict[str, NDArray[Any]] = {f"table.{name}": part for name, part in artifact.table.tensors().items()}
+    if cell is not None:
+        tensors |= {f"cell.u.{name}": part for name, part in cell.u.tensors().items()}
+        tensors |= {"cell.biases": cell.biases, "cell.gates": cell.gates}
+    tensors |= {f"head.{name}": getattr(head, name) for name in Head.__dataclass_fields__}
+    tensors["familiar.centre"] = familiar.centre
+    tensors["familiar.inverse_spread"] = familiar.inverse_spread
+    tensors["familiar.buckets"] = np.packbits(familiar.buckets)
+    told = None
+    if artifact.calibration is not None:
+        fitted, told = artifact.calibration.to_tensors()
+        tensors |= fitted
+    text = msgspec.json.encode(_Metadata(card=artifact.card, calibration=told), order="sorted").decode()
+    contiguous = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    return safetensors_bytes(contiguous, metadata={_METADATA: text})
+
+
+def _read(path: Path) -> tuple[dict[str, NDArray[Any]], _Metadata]:
+    try:
+        if not path.is_file():
+            raise ValueError("no such file")
+        size = path.stat().st_size
+        if size > MOST_BYTES:
+            raise ValueError(f"is {size:,} bytes large; no artifact has more than {MOST_BYTES:,}")
+        with safe_open(path, framework="np") as file:
+            text = (file.metadata() or {}).get(_METADATA)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    except (SafetensorError, TypeError, AttributeError, KeyError):
+        raise ValueError("is no safetensors file, or a damaged one") from None
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror or 'not a usable file'})") from None
+    if text is None:
+        raise ValueError("is a safetensors file, but no artifact of octoroute: it lacks their metadata")
+    try:
+        return tensors, msgspec.json.decode(text, type=_Metadata)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(f"its metadata is not an artifact's ({error})") from None
+
+
+def _build(tensors: Mapping[str, NDArray[Any]], metadata: _Metadata) -> Artifact:
+    card = metadata.card
+    if card.format_version != FORMAT_VERSION:
+        raise ValueError(f"has format {card.format_version}; this program reads format {FORMAT_VERSION}")
+    if card.schema_version != FEATURE_SCHEMA:
+        raise ValueError(f"was trained on feature schema {card.schema_version}, we have {FEATURE_SCHEMA}: train again")
+    for name, tensor in tensors.items():
+        if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+            raise ValueError(f"{name} holds numbers that are not finite")
+    head = Head(
+        weights=_float(tensors, "head.weights", 2),
+        bias=_float(tensors, "head.bias", 1),
+        tags=_float(tensors, "head.tags", 2),
+        units=_float(tensors, "head.units", 2),
+        units_bias=_float(tensors, "head.units_bias", 1),
+        units_out=_float(tensors, "head.units_out", 2),
+        mean=_float(tensors, "head.mean", 1),
+        inverse_std=_float(tensors, "head.inverse_std", 1),
+    )
+    bits = tensors.get("familiar.buckets")
+    if bits is None or bits.dtype != np.uint8 or bits.ndim != 1:
+        raise ValueError("familiar.buckets is missing or of a wrong type")
+    familiar = Familiar(
+        centre=_float(tensors, "familiar.centre", 1),
+        inverse_spread=_float(tensors, "familiar.inverse_spread", 1),
+        buckets=np.unpackbits(bits).astype(np.bool_),
+    )
+    cell = None
+    if card.kind is Kind.FASTGRNN:
+        cell = Recurrence(
+            _matrix(tensors, "cell.u."), _float(tensors, "cell.biases", 2), _float(tensors, "cell.gates", 1)
+        )
+    told = metadata.calibration
+    calibration = Calibration.from_tensors(tensors, told) if told is not None else None
+    return Artifact(card, _matrix(tensors, "table."), cell, head, familiar, calibration)
+
+
+def _check_shapes(artifact: Artifact) -> None:
+    """Every array against what the others and the featuriser ask for."""
+    head, familiar, cell = artifact.head, artifact.familiar, artifact.cell
+    table = artifact.table.dense()
+    width = table.shape[1]
+    if not 1 <= width <= _MOST_WIDTH or len(artifact.card.tags) > _MOST_TAGS:
+        raise ValueError("has more columns or tags than any artifact")
+    pooled = width if cell is None else 3 * width
+    units = len(head.units_bias)
+    expected: dict[str, tuple[NDArray[Any], tuple[int, ...]]] = {
+        "table": (table, (BUCKETS, width)),
+        "head.weights": (head.weights, (pooled + SCALARS, OUTPUTS)),
+        "head.bias": (head.bias, (OUTPUTS,)),
+        "head.tags": (head.tags, (len(artifact.card.tags) + 1, OUTPUTS)),
+        "head.units": (head.units, (pooled + SCALARS, units)),
+        "head.units_bias": (head.units_bias, (units,)),
+        "head.units_out": (head.units_out, (units, OUTPUTS)),
+        "head.mean": (head.mean, (SCALARS,)),
+        "head.inverse_std": (head.inverse_std, (SCALARS,)),
+        "familiar.centre": (familiar.centre, (pooled,)),
+        "familiar.inverse_spread": (familiar.inverse_spread, (pooled,)),
+        "familiar.buckets": (familiar.buckets, (BUCKETS,)),
+    }
+    if cell is not None:
+        expected["cell.u"] = (cell.u.dense(), (width, width))
+        expected["cell.biases"] = (cell.biases, (2, width))
+        expected["cell.gates"] = (cell.gates, (2,))
+    for name, (tensor, shape) in expected.items():
+        if tensor.shape != shape:
+            raise ValueError(f"{name} has the shape {tensor.shape}, not {shape}")
+        if not np.isfinite(tensor).all():
+            raise ValueError(f"{name} holds numbers that are not finite")
+    if (head.inverse_std < 0).any() or (familiar.inverse_spread < 0).any():
+        raise ValueError("has a negative spread")
+
+
+def _matrix(tensors: Mapping[str, NDArray[Any]], prefix: str) -> Matrix:
+    try:
+        return read_matrix(
+            {name.removeprefix(prefix): part for name, part in tensors.items() if name.startswith(prefix)}
+        )
+    except ValueError as error:
+        raise ValueError(f"{prefix.rstrip('.')} {error}") from None
+
+
+def _float(tensors: Mapping[str, NDArray[Any]], name: str, dimensions: int) -> F32:
+    tensor = tensors.get(name)
+    if tensor is None or tensor.dtype != np.float32 or tensor.ndim != dimensions:
+        raise ValueError(f"{name} is missing or of a wrong type")
+    return tensor

@@ -1,0 +1,71 @@
+"""The process that routes for the gateway: frames of JSON on stdin, frames of answers on stdout, until stdin ends.
+
+A frame is its length as four bytes, little-endian, and so many bytes. A reply begins with its status and the seconds
+after which to try again, two bytes each. What would be printed goes to stderr.
+"""
+
+import contextlib
+import os
+import struct
+import sys
+from typing import BinaryIO
+
+import structlog
+
+from octoroute_py.neural.candidate import RouterConfig
+from octoroute_py.neural.errors import RouterError
+from octoroute_py.neural.router import Router
+from octoroute_py.neural.wire import Reply, answer, refusal
+
+_log = structlog.stdlib.get_logger("octoroute.neural")
+
+LENGTH = struct.Struct("<I")
+HEAD = struct.Struct("<HH")
+
+
+def serve(requests: BinaryIO, replies: BinaryIO, config: RouterConfig) -> None:
+    """Answer every frame in turn. A router that cannot be made answers all of them with the reason.
+
+    Reading the bodies takes most of the time, so the network is not compiled: the first answer comes seconds sooner.
+    """
+    router: Router | None = None
+    try:
+        while (body := read_frame(requests)) is not None:
+            try:
+                router = router or Router(config, compiled=False)
+                reply = answer(router, body)
+            except RouterError as error:
+                reply = refusal(503, str(error), code="router_unavailable")
+            except Exception:  # noqa: BLE001 - the worker outlives its bugs and reports them
+                _log.error("routing failed", exc_info=True)
+                reply = refusal(500, "the router failed", code="internal_error")
+            write_reply(replies, reply)
+    finally:
+        if router is not None:
+            router.close()
+
+
+def read_frame(stream: BinaryIO) -> bytes | None:
+    """The next frame, None at the end of the stream."""
+    head = stream.read(LENGTH.size)
+    if len(head) < LENGTH.size:
+        return None
+    (length,) = LENGTH.unpack(head)
+    body = stream.read(length)
+    return body if len(body) == length else None
+
+
+def write_reply(stream: BinaryIO, reply: Reply) -> None:
+    """One reply as a frame."""
+    head = HEAD.pack(reply.status, min(reply.retry_after_s, 0xFFFF))
+    stream.write(LENGTH.pack(len(head) + len(reply.body)) + head + reply.body)
+    stream.flush()
+
+
+def main() -> None:
+    """Serve stdin with the database that the first argument names (empty: none)."""
+    path = sys.argv[1]
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    with replies, contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the gateway is gone
+        serve(sys.stdin.buffer, replies, RouterConfig(database_path=path or None))

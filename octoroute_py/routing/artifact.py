@@ -1,0 +1,45 @@
+"""From `[routing.neural]` to the scorer's router, for the strategies that need one; the others load nothing."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from octoroute_py.config.schema import Config, ShippedArtifact
+from octoroute_py.core.errors import ConfigError
+from octoroute_py.routing.strategies import SCORED
+
+if TYPE_CHECKING:
+    from octoroute_py.routing.neural import NeuralRouter
+
+
+def load_neural(config: Config) -> "NeuralRouter | None":
+    """The scorer's router with its artifact read and checked, None where the strategy has no use for it.
+
+    It still has to be prepared. Raises ConfigError for an artifact that is missing, broken or not calibrated.
+    """
+    if config.routing.strategy not in SCORED:
+        return None
+    from octoroute_py.neural.artifact import ArtifactError
+    from octoroute_py.neural.weights import load
+    from octoroute_py.routing.neural import NeuralRouter, tier_prices
+    from octoroute_py.routing.scorer import Scorer
+
+    try:
+        scorer = Scorer(load(artifact_path(config.routing.neural.artifact)))
+    except ArtifactError as error:
+        raise ConfigError(f"routing.neural.artifact: {error}") from None
+    return NeuralRouter(
+        scorer,
+        scorer.calibration,
+        config=config.routing.neural,
+        prices=tier_prices(config.endpoints),
+        warm=scorer.warm,
+    )
+
+
+def artifact_path(artifact: Path | ShippedArtifact) -> Path:
+    """Where an artifact lies."""
+    if isinstance(artifact, ShippedArtifact):
+        from octoroute_py.neural.shipped import shipped_path
+
+        return shipped_path(artifact.value)
+    return artifact

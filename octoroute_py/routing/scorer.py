@@ -1,0 +1,41 @@
+"""The scorer that serves: a prompt in, a calibrated `Score` out, in microseconds and without I/O.
+
+scorer = Scorer(load(path))
+scorer.warm()                                   # before the gateway is ready; seconds when nothing is cached yet
+scorer.score(Prompt("Why is the sky blue?"))
+"""
+
+from octoroute_py.core.score import Score
+from octoroute_py.features.vector import Prompt, Vectoriser
+from octoroute_py.neural.artifact import Artifact, ArtifactError
+from octoroute_py.neural.calibration import Calibration
+from octoroute_py.neural.network import Network
+
+
+class Scorer:
+    """Scores prompts by one artifact, which must be calibrated; one thread at a time, as its buffers are reused."""
+
+    __slots__ = ("_network", "_vectoriser", "artifact", "calibration")
+
+    def __init__(self, artifact: Artifact) -> None:
+        if artifact.calibration is None:
+            raise ArtifactError("the artifact is not calibrated: run `octoroute calibrate` on it first")
+        self.artifact = artifact
+        self.calibration: Calibration = artifact.calibration
+        self._vectoriser = Vectoriser()
+        self._network = Network(artifact)
+
+    def warm(self) -> None:
+        """Compile what scoring needs, or load it from the cache, and score once; not for the event loop."""
+        self._vectoriser.warm()
+        self._network.warm()
+        self.score(Prompt("warm"))
+
+    def score(self, prompt: Prompt) -> Score:
+        """What the artifact believes about this prompt."""
+        return self.calibration.score(self.raw(prompt))
+
+    def raw(self, prompt: Prompt) -> list[float]:
+        """The network's own seven numbers, uncalibrated (see `neural.calibration.Raw`)."""
+        vector = self._vectoriser.read(prompt)
+        return self._network.raw(vector.tokens, vector.scalars, tag=prompt.tag)

@@ -1,0 +1,123 @@
+"""A database URL to an engine whose connections are set up alike: SQLite in WAL mode, or PostgreSQL.
+
+SQLite is told to begin transactions itself, when we say so: a writer takes the lock at its BEGIN, so that nothing it
+has read can change before it writes; a reader sees one unchanging state from its first statement on.
+"""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from octoroute_py.storage.errors import CannotOpen, storage_error
+
+BUSY_WAIT_S = 5.0
+CACHE_BYTES = 16 * 1024 * 1024
+WRITES = "octoroute_writes"
+"""Execution option of a connection that is going to write."""
+
+
+class Source:
+    """An engine and the name that messages call it by, which never holds a password."""
+
+    __slots__ = ("engine", "location")
+
+    def __init__(self, engine: Engine, location: str) -> None:
+        self.engine = engine
+        self.location = location
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is a file of our own rather than a server's database."""
+        return self.engine.dialect.name == "sqlite"
+
+    @contextlib.contextmanager
+    def told(self) -> Iterator[None]:
+        """Turn a driver's errors into ours, which say what to do."""
+        try:
+            yield
+        except (DBAPIError, sqlite3.Error) as error:
+            raise storage_error(error, self.location) from error
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection that sees one state of the database."""
+        with self.told(), self.engine.connect() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A connection in one transaction, which is committed unless the block raises."""
+        with self.told(), self.engine.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
+            yield connection
+
+
+def connect(url: str, *, base_dir: Path, busy_wait_s: float = BUSY_WAIT_S) -> Source:
+    """The engine of a database URL; a relative SQLite path starts at `base_dir`. Makes a missing file, empty.
+
+    `busy_wait_s` is how long a statement waits for another process's lock on a SQLite file.
+
+    Raises CannotOpen when the URL cannot be used, its folder is missing or its driver is not installed.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise CannotOpen("the database URL cannot be read", location="storage.url") from None
+    if parsed.get_backend_name() == "sqlite":
+        name = parsed.database
+        if not name or name == ":memory:" or name.startswith("file:"):
+            raise CannotOpen("a SQLite database must be a file, as in sqlite:///octoroute.db", location="storage.url")
+        if parsed.query:
+            raise CannotOpen("a sqlite:/// URL takes no options after a '?'", location="storage.url")
+        return connect_file(base_dir / name, busy_wait_s=busy_wait_s)
+    location = parsed.render_as_string(hide_password=True)
+    if parsed.get_driver_name() not in {"psycopg", "psycopg2"}:
+        raise CannotOpen(f"{location}: this kind of database is not supported", location=location)
+    try:
+        engine = create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+    except (ModuleNotFoundError, NoSuchModuleError):
+        raise CannotOpen(f"{location} needs the driver psycopg, which is not installed", location=location) from None
+    return Source(engine, location)
+
+
+def connect_file(path: Path, *, busy_wait_s: float = BUSY_WAIT_S) -> Source:
+    """The engine of a SQLite file, which is made, empty, when it is missing. Raises CannotOpen."""
+    location = str(path)
+    _make_private_file(path, location)
+    # SQLAlchemy keeps a pool of connections a thread may take from any other; SQLite itself serialises them.
+    engine = create_engine(
+        URL.create("sqlite", database=location), connect_args={"check_same_thread": False, "timeout": busy_wait_s}
+    )
+    event.listen(engine, "connect", _set_up)
+    event.listen(engine, "begin", _begin)
+    return Source(engine, location)
+
+
+def _make_private_file(path: Path, location: str) -> None:
+    """A new file is its owner's alone; an existing one is left as it is."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise CannotOpen(f"{location} cannot be opened: {error.strerror}", location=location) from None
+
+
+def _set_up(connection: Any, _record: object) -> None:
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute(f"PRAGMA cache_size = {-CACHE_BYTES // 1024}")
+    cursor.execute("PRAGMA temp_store = MEMORY")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

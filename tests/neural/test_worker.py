@@ -1,0 +1,53 @@
+"""The process that routes: frames in, frames out, whatever is in them."""
+
+import io
+
+import msgspec
+
+from octoroute_py.neural.candidate import RouterConfig
+from octoroute_py.neural.wire import Reply
+from octoroute_py.neural.worker import HEAD, LENGTH, serve
+
+
+def replies_to(*bodies: bytes, config: RouterConfig | None = None, cut: int = 0) -> list[Reply]:
+    """What it writes until its input ends; `cut` bytes of the last frame are missing."""
+    given = b"".join(LENGTH.pack(len(body)) + body for body in bodies)
+    written = io.BytesIO()
+    serve(io.BytesIO(given[: len(given) - cut]), written, config or RouterConfig())
+    found, data = [], written.getvalue()
+    while data:
+        (length,) = LENGTH.unpack_from(data)
+        frame, data = data[LENGTH.size : LENGTH.size + length], data[LENGTH.size + length :]
+        status, retry_after_s = HEAD.unpack_from(frame)
+        found.append(Reply(status, frame[HEAD.size :], retry_after_s))
+    return found
+
+
+def question(**more: object) -> bytes:
+    return msgspec.json.encode({"queryEmbedding": [1.0], "candidates": [{"id": "a", "embedding": [1.0]}], **more})
+
+
+def test_every_frame_is_answered_in_turn() -> None:
+    found = replies_to(question(), b"{", question())
+    assert [each.status for each in found] == [200, 400, 200]
+
+
+def test_a_frame_that_is_cut_off_ends_it() -> None:
+    assert [each.status for each in replies_to(question(), question(), cut=3)] == [200]
+
+
+def test_deep_nesting_is_answered_and_does_not_end_it() -> None:
+    deep = b'{"x":' * 900 + b"1" + b"}" * 900
+    body = b'{"queryEmbedding":[1],"metadata":%b,"candidates":[{"id":"a","embedding":[1],"metadata":%b}]}'
+    body %= (deep, deep)
+    deeper = body.replace(b'{"x":' * 900, b'{"x":' * 900 * 50)
+    found = replies_to(body, deeper, question())
+    assert found[0].status in {200, 500}
+    assert found[1].status == 400
+    assert found[2].status == 200
+
+
+def test_a_model_that_is_missing_is_told_and_tried_again() -> None:
+    found = replies_to(question(), question(), config=RouterConfig(model_path="nothing.safetensors"))
+    assert [each.status for each in found] == [503, 503]
+    assert msgspec.json.decode(found[0].body)["code"] == "router_unavailable"
