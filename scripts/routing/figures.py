@@ -18,6 +18,7 @@ import bounds
 import serving
 import studies
 from bounds import Bound, group_named
+from octoroute_py import __version__
 from octoroute_py.neural.artifact import Artifact
 from octoroute_py.neural.shipped import shipped_path
 from octoroute_py.neural.weights import load
@@ -30,7 +31,7 @@ from octoroute_py.training.tables import DIAL_HEAD, dial_rows, groups_by_figure,
 ROOT = Path(__file__).resolve().parents[2]
 MARKERS = ("<!-- routing:start -->", "<!-- routing:end -->")
 SIZES = (250, 500, 1_000, 2_000, 4_000, 8_000, 1_000_000)
-VERSIONS = ("octoroute-py", "numpy", "numba")
+VERSIONS = ("numpy", "numba")
 FLIP_ROWS = 10_000
 STRANGE = 300
 
@@ -45,7 +46,9 @@ def machine() -> str:
     models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     model = models[0].split(":", 1)[1].strip() if models else platform.machine()
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in VERSIONS)
-    return f"{model}, {os.cpu_count()} cores; Python {platform.python_version()}, {versions}"
+    return (
+        f"{model}, {os.cpu_count()} cores; octoroute-py {__version__}, Python {platform.python_version()}, {versions}"
+    )
 
 
 def bounded(sets: studies.Sets, artifact: Artifact, report: Report, size_bytes: int) -> list[Bound]:
