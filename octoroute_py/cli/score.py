@@ -1,7 +1,6 @@
 """`octoroute score`: what an artifact says of prompts in a file, without network."""
 
 import os
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -47,7 +46,8 @@ def command(source: Path, output: Path, artifact: Path | None, alpha: float, bat
     scorer = _scorer(artifact)
     lines = _scored(_prompts(source), scorer, alpha=alpha)
     if str(output) == "-":
-        sys.stdout.buffer.writelines(list(lines) if batch else lines)
+        for line in list(lines) if batch else lines:
+            click.echo(line, nl=False)
         return
     try:
         if batch:

@@ -1,10 +1,13 @@
 """`octoroute train`: an artifact from labelled outcomes, calibrated, in seconds."""
 
+import dataclasses
 import functools
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -12,6 +15,7 @@ from octoroute_py.cli.drawing import write_plot
 from octoroute_py.cli.labelled import data_path, read_artifact, read_labelled, write_artifact
 
 if TYPE_CHECKING:
+    from octoroute_py.neural.artifact import Artifact
     from octoroute_py.training.trainer import Moment, Options, Trained
 
 
@@ -50,13 +54,17 @@ if TYPE_CHECKING:
     help="Train W and U with this share of zeros (iterative hard thresholding).",
 )
 @click.option("--teacher", type=click.Path(path_type=Path), metavar="F", help="Also learn to agree with this artifact.")
-@click.option("--plot", type=click.Path(path_type=Path), metavar="OUT.png", help="Draw loss and APGR by epoch.")
 @click.option("--temperature", type=click.FloatRange(0.1, 20.0), default=2.0, show_default=True, help="Of the teacher.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="OUT.png", help="Draw loss and APGR by epoch.")
+@click.option("--licence", default="", metavar="NAME", help="Under which the artifact may be used; kept in it.")
+@click.option("--description", default="", metavar="TEXT", help="What it was made from and for; kept in it.")
 def command(
     data: Path | None, calibration: Path | None, output: Path, seed: int, kind: str, epochs: int, rank: int | None,
-    sparsity: float, teacher: Path | None, plot: Path | None, temperature: float,
+    sparsity: float, teacher: Path | None, temperature: float, plot: Path | None, licence: str, description: str,
 ) -> None:  # fmt: skip
     """Learn from labelled outcomes which tier a prompt needs, and write a calibrated artifact."""
+    # Matrix products on several threads add up in another order on another machine, and gain nothing at this size.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from octoroute_py.neural.artifact import Kind
     from octoroute_py.training.plots import plot_training
     from octoroute_py.training.raw import raw_scores
@@ -74,7 +82,7 @@ def command(
     if teacher is not None:
         taught = raw_scores(read_artifact(teacher), [row.prompt for row in rows])[:, :5].astype("float32")
     trained = learn(rows, others, options=options, taught=taught)
-    finish(trained, others, data=other_path, output=output)
+    finish(trained, others, data=other_path, output=output, told={"licence": licence, "description": description})
     if plot is not None:
         write_plot(functools.partial(plot_training, trained.epochs), plot)
 
@@ -97,12 +105,12 @@ def learn(rows: Any, others: Any, *, options: "Options", taught: Any = None) -> 
         return train(rows, others, options=options, watch=watch, taught=taught)
 
 
-def finish(trained: "Trained", others: Any, *, data: Path, output: Path) -> None:
+def finish(trained: "Trained", others: Any, *, data: Path, output: Path, told: dict[str, str]) -> None:
     """Calibrates, writes, and says what came of it."""
     from octoroute_py.training.compress import recalibrated
 
     try:
-        artifact = recalibrated(trained.artifact, others)
+        artifact = recalibrated(described(trained, told), others)
     except ValueError as error:
         raise click.ClickException(f"{data}: {error}") from None
     size = write_artifact(artifact, output)
@@ -112,3 +120,12 @@ def finish(trained: "Trained", others: Any, *, data: Path, output: Path) -> None
             line += f", on the calibration rows {moment.validation_loss:.4f}"
         click.echo(line + (f", APGR {moment.apgr:.3f}" if moment.apgr is not None else ""))
     click.echo(f"{output}: {artifact.card.kind}, {artifact.card.rows:,} rows learned from, {size:,} bytes, calibrated")
+
+
+def described(trained: "Trained", told: dict[str, str]) -> "Artifact":
+    """The artifact with what is to be known of it, and what the epoch that was kept reached on the calibration rows."""
+    kept = min(trained.epochs, key=lambda moment: moment.validation_loss or float("inf"))
+    reached = {"calibration_loss": kept.validation_loss, "calibration_apgr": kept.apgr, "epoch": float(kept.epoch)}
+    metrics = {name: value for name, value in reached.items() if value is not None}
+    card = msgspec.structs.replace(trained.artifact.card, metrics=metrics, **told)
+    return dataclasses.replace(trained.artifact, card=card)

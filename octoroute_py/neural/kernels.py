@@ -60,14 +60,19 @@ def _slope(x: Any) -> Any:
 def _forward(inputs: F32, u: F32, biases: F32, gates: F32, states: F32, sums: F32) -> None:
     """Runs the cell over projected inputs (T, H); states (T + 1, H) begin with h0, sums (T, H) receive Wx + Uh."""
     size = u.shape[0]
+    fours = size - size % 4
     zeta, nu = gates[0], gates[1]
     for t in range(inputs.shape[0]):
         for j in range(size):
             sums[t, j] = inputs[t, j]
-        for i in range(size):
-            held = states[t, i]
+        # Four rows of U at a time: a sum is read and written a quarter as often, which is most of what a step costs.
+        for i in range(0, fours, 4):
+            a, b, c, d = states[t, i], states[t, i + 1], states[t, i + 2], states[t, i + 3]
             for j in range(size):
-                sums[t, j] += held * u[i, j]
+                sums[t, j] += a * u[i, j] + b * u[i + 1, j] + c * u[i + 2, j] + d * u[i + 3, j]
+        for i in range(fours, size):
+            for j in range(size):
+                sums[t, j] += states[t, i] * u[i, j]
         for j in range(size):
             candidate = _tanh(sums[t, j] + biases[0, j])
             gate = _sigmoid(sums[t, j] + biases[1, j])

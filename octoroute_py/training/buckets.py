@@ -65,9 +65,7 @@ def bucket_vectors(
     `scalars` (N, S) are standardised; they take part in the regression, so that words need not explain them.
     """
     topics = topic_vectors(prompts, dimensions=dimensions, seed=seed)
-    missing = np.where(targets.known > 0, targets.values, np.nan)
-    centred = np.nan_to_num(missing - np.nanmean(missing, axis=0)).astype(np.float32)
-    fitted = [_outcome_vectors(prompts, scalars, centred, folds != fold) for fold in range(int(folds.max()) + 1)]
+    fitted = [_outcome_vectors(prompts, scalars, targets, folds != fold) for fold in range(int(folds.max()) + 1)]
     mean = np.mean(fitted, axis=0)
     spread = np.sqrt((prompts.seen[:, None] * mean**2).sum(axis=0) / max(1, int(prompts.seen.sum())))
     scale = np.divide(_LENGTH, spread, out=np.zeros_like(spread), where=spread > 0)
@@ -81,14 +79,16 @@ def _beside(topics: F32, outcomes: Sequence[NDArray[np.floating]], scale: NDArra
     )
 
 
-def _outcome_vectors(prompts: TfIdf, scalars: F32, centred: F32, used: NDArray[np.bool_]) -> F32:
-    """Ridge coefficients (BUCKETS, k) of the centred targets on the used rows, by conjugate gradients."""
+def _outcome_vectors(prompts: TfIdf, scalars: F32, targets: Targets, used: NDArray[np.bool_]) -> F32:
+    """Ridge coefficients (BUCKETS, 5) of the targets, centred, on the used rows; by conjugate gradients."""
     kept = used[prompts.rows]
     part = TfIdf(
         prompts.rows[kept], prompts.buckets[kept], prompts.weights[kept], prompts.seen, prompts.rarity, prompts.count
     )
     beside = scalars * np.float32(_SCALAR_SHARE) * used[:, None].astype(np.float32)
-    goal = _normal(part, beside, centred * used[:, None].astype(np.float32))
+    known = targets.known * used[:, None]
+    means = (targets.values * known).sum(axis=0) / np.maximum(known.sum(axis=0), 1.0)
+    goal = _normal(part, beside, (targets.values - means) * known)
     solution = np.zeros_like(goal)
     residual, direction = goal.copy(), goal.copy()
     length = (residual**2).sum(axis=0)
