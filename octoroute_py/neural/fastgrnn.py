@@ -145,7 +145,7 @@ class FastGRNN:
         """Weights (H, O) and bias (O,) of the readout."""
         return self._weights.out.dense(), self._weights.out_bias
 
-    def with_weights(self, cell: Cell, readout: tuple[F32, F32]) -> "FastGRNN":
+    def with_weights(self, cell: Cell, readout: tuple[Floats, Floats]) -> "FastGRNN":
         """A network of the same shape with these parameters; W and U keep their ranks."""
         w, u, biases, gates = (np.asarray(part, dtype=np.float32) for part in cell)
         out, out_bias = (np.asarray(part, dtype=np.float32) for part in readout)

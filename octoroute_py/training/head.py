@@ -12,6 +12,7 @@ from octoroute_py.training.adamw import Parameters
 from octoroute_py.training.targets import TIERS
 
 F32 = NDArray[np.float32]
+Floats = NDArray[np.floating]
 Tags = NDArray[np.int64]
 
 OUTPUTS = TIERS + 2
@@ -21,10 +22,10 @@ OUTPUTS = TIERS + 2
 class Pass:
     """What a forward pass leaves for the backward one."""
 
-    outputs: F32  # (B, 5)
+    outputs: Floats  # (B, 5)
     read: F32  # (B, F), what dropout left of x
     kept_read: F32 | None
-    lit: F32  # (B, K), the relu after dropout
+    lit: Floats  # (B, K), the relu after dropout
     kept_lit: F32 | None
     tags: Tags
 
@@ -46,21 +47,21 @@ class Head:
             "units_out": rng.standard_normal((units, OUTPUTS)).astype(np.float32) * np.float32(0.05),
         }
 
-    def forward(self, pooled: F32, scalars: F32, tags: Tags, *, learning: bool) -> Pass:
+    def forward(self, pooled: Floats, scalars: Floats, tags: Tags, *, learning: bool) -> Pass:
         """The outputs for pooled (B, P), standardised scalars (B, S) and tag numbers (B,)."""
         own = self.parameters
-        read = np.concatenate((pooled, scalars), axis=1)
+        read: Floats = np.concatenate((pooled, scalars), axis=1)
         kept_read = self._mask(read.shape) if learning else None
         if kept_read is not None:
             read = read * kept_read
-        lit = np.maximum(read @ own["units"] + own["units_bias"], np.float32(0.0))
+        lit: Floats = np.maximum(read @ own["units"] + own["units_bias"], np.float32(0.0))
         kept_lit = self._mask(lit.shape) if learning else None
         if kept_lit is not None:
             lit = lit * kept_lit
         outputs = read @ own["weights"] + own["bias"] + own["tags"][tags] + lit @ own["units_out"]
         return Pass(outputs, read, kept_read, lit, kept_lit, tags)
 
-    def backward(self, made: Pass, slope: F32) -> tuple[Parameters, F32]:
+    def backward(self, made: Pass, slope: Floats) -> tuple[Parameters, F32]:
         """The gradients from dLoss/doutputs (B, 5), and dLoss/d[pooled, scalars]."""
         own = self.parameters
         d_tags = np.zeros_like(own["tags"])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from octoroute_py.training.dataset import Row
 
 F32 = NDArray[np.float32]
+Floats = NDArray[np.floating]
 
 TIERS: Final = 3
 """The first three outputs are logits; the two after them are gains."""
@@ -59,7 +60,7 @@ def priors(targets: Targets) -> F32:
 
 
 def loss_and_slope(
-    outputs: F32, targets: Targets, rows: NDArray[np.int64], *, distillation: Distillation
+    outputs: Floats, targets: Targets, rows: NDArray[np.int64], *, distillation: Distillation
 ) -> tuple[float, F32]:
     """The mean loss a row, and its derivative by the outputs (B, 5).
 
@@ -78,7 +79,7 @@ def loss_and_slope(
     return loss, np.asarray(slope, dtype=np.float32)
 
 
-def _apart(outputs: F32, values: F32, known: F32, *, temperature: float) -> tuple[float, F32]:
+def _apart(outputs: Floats, values: Floats, known: Floats, *, temperature: float) -> tuple[float, F32]:
     logits, gains = outputs[:, :TIERS] / temperature, outputs[:, TIERS:]
     wanted, told = values[:, :TIERS], known[:, :TIERS]
     entropy = (np.logaddexp(0.0, logits) - wanted * logits) * told * temperature**2
@@ -88,5 +89,5 @@ def _apart(outputs: F32, values: F32, known: F32, *, temperature: float) -> tupl
     return float(entropy.sum() + (missed**2).sum()) / rows, (slope / rows).astype(np.float32)
 
 
-def _sigmoid(x: F32) -> F32:
+def _sigmoid(x: Floats) -> F32:
     return np.asarray(0.5 + 0.5 * np.tanh(0.5 * x), dtype=np.float32)

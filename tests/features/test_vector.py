@@ -89,7 +89,8 @@ def test_a_short_turn_leans_on_what_was_said_before(vectoriser: Vectoriser) -> N
 
 def test_case_is_folded_and_numbers_are_known_by_their_shape(vectoriser: Vectoriser) -> None:
     def tokens(text: str) -> list[int]:
-        return vectoriser.read(Prompt(text)).tokens.tolist()
+        found: list[int] = vectoriser.read(Prompt(text)).tokens.tolist()
+        return found
 
     assert tokens("What ÉTÉ ΩΜΕΓΑ ЖЁ") == tokens("what été ωμεγα жё")
     assert tokens("3,141.59") == tokens("9,276.10") != tokens("314.59")

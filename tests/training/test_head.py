@@ -1,6 +1,7 @@
 """The head's gradients, and the losses it is trained by."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,8 +79,9 @@ def test_targets_of_rows_are_outcomes_and_gains(tmp_path: Path) -> None:
 def test_gradients_of_the_head_equal_finite_differences(units: int) -> None:
     rng = np.random.default_rng(3)
     head = Head(7, units=units, tags=2, start=np.zeros(5, dtype=np.float32), dropout=0.4, rng=rng)
-    for name, value in head.parameters.items():
-        head.parameters[name] = value.astype(np.float64)
+    parameters: dict[str, Any] = head.parameters
+    for name in parameters:
+        parameters[name] = parameters[name].astype(np.float64)
     pooled, scalars = rng.standard_normal((6, 4)), rng.standard_normal((6, 3))
     tags, slope = np.array([0, 1, 2, 1, 0, 2]), rng.standard_normal((6, 5))
 
