@@ -99,19 +99,22 @@ class Application:
             wall=clock.wall,
             rng=self._rng,
         )
-        self._prober = HealthProber(
+        self._prober = self._make_prober()
+        self.app: ASGIApp = build_app(
+            routes(self.gateway, Operations(self.gateway, self._prober), Reload(self.reload)),
+            cors_origins=config.cors.origins,
+            management_port=None if config.admin is None else config.admin.port,
+            lifespan=self._lifespan,
+        )
+
+    def _make_prober(self) -> HealthProber:
+        return HealthProber(
             lambda: self.gateway.snapshot.table,
             config_getter=lambda: self.gateway.config.health,
             probe=self._probe,
             clock=clock.monotonic,
             rng=self._rng,
             on_failure=self._prober_failed,
-        )
-        self.app: ASGIApp = build_app(
-            routes(self.gateway, Operations(self.gateway, self._prober), Reload(self.reload)),
-            cors_origins=config.cors.origins,
-            management_port=None if config.admin is None else config.admin.port,
-            lifespan=self._lifespan,
         )
 
     async def reload(self) -> int:
@@ -122,9 +125,7 @@ class Application:
         async with self._reloading:
             config = self._load()
             refuse_unbuilt(config)
-            neural = load_neural(config)
-            if neural is not None:
-                await asyncio.to_thread(neural.prepare)
+            neural = await asyncio.to_thread(load_prepared, config)
             return self._swap(config, self._make_router(config, neural))
 
     def _swap(self, config: Config, router: Cascade) -> int:
@@ -277,6 +278,14 @@ def log_changes(watch: EndpointWatch, table: TierTable, now: float) -> None:
             _log.warning("tier out", tier=tier_change.tier.value)
         else:
             _log.info("tier back", tier=tier_change.tier.value)
+
+
+def load_prepared(config: Config) -> "NeuralRouter | None":
+    """The scorer's router, ready to decide; takes a second where numba was not needed before."""
+    neural = load_neural(config)
+    if neural is not None:
+        neural.prepare()
+    return neural
 
 
 def log_judge_failure(failure: JudgeFailure, error: Exception | None) -> None:

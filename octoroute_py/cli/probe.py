@@ -73,8 +73,8 @@ def _verdict(status: int, body: bytes, endpoint: EndpointConfig) -> tuple[bool, 
     models = model_ids(body)
     if models is None:
         return True, "ok, though its list of models is not readable"
-    if endpoint.model not in models:
-        return True, f"ok, though it does not list the model {endpoint.model}; {_there(models)}"
+    if endpoint.model not in models and f"{endpoint.model}:latest" not in models:  # Ollama takes either name
+        return False, f"answers, but it does not list the model {endpoint.model}; {_there(models)}"
     return True, "ok"
 
 

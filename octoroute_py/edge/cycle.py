@@ -148,6 +148,7 @@ class Cycle:
         """Make the response head and hold it."""
         self.response_started = True
         length: bytes | None = None
+        closing_told = False
         parts = [STATUS_LINE[status]]
         for name, value in (*self._protocol.server_state.default_headers, *headers):
             parts += (name, b": ", value, b"\r\n")
@@ -155,7 +156,8 @@ class Cycle:
                 length = value
             elif name == b"connection" and value.lower() == b"close":
                 self.keep_alive = False
-        if not self.keep_alive:
+                closing_told = True
+        if not self.keep_alive and not closing_told:
             parts += (b"connection", b": ", b"close", b"\r\n")
         if length is not None:
             self._left = int(length)

@@ -39,7 +39,9 @@ MAX_IGNORED_BYTES = 1024 * 1024
 """How much of a body is read that came after its answer, so that the connection can be used again."""
 MAX_PIPELINED = 16
 LINGER_S = 2.0
-"""What a client that is refused before it has sent its whole body gets to read the answer."""
+"""What a client that is refused before it has sent its whole request gets to read the answer."""
+MAX_UNHEARD_BYTES = 64 * 1024 * 1024
+"""How much is thrown away of what a refused client goes on sending."""
 
 _PHRASES = {414: b"URI Too Long", 431: b"Request Header Fields Too Large"}
 
@@ -75,6 +77,7 @@ class GatewayProtocol(asyncio.Protocol):
         self._on_gone: Callable[[], None] | None = None
         self._refusal: GatewayError | None = None
         self._last_answer = False
+        self._unheard: int | None = None
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._head_open = False
@@ -165,6 +168,11 @@ class GatewayProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come."""
+        if self._unheard is not None:
+            self._unheard += len(data)
+            if self._unheard > MAX_UNHEARD_BYTES:
+                self.transport.abort()
+            return
         if self._head_open:
             self._head_seen += len(data)
         self._quiet += len(data)
@@ -363,7 +371,17 @@ class GatewayProtocol(asyncio.Protocol):
                 )
             )
         self._head_open = self._body_open = False
-        self.transport.close()
+        if unanswered and refusal is not None and refusal.status in _PHRASES:
+            self._stop_hearing()
+        else:
+            self.transport.close()
+
+    def _stop_hearing(self) -> None:
+        """Throw away what else comes, for a moment: closing on unread bytes would reset the answer away."""
+        self._unheard = 0
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(LINGER_S, self.transport.close)
 
     # time
 

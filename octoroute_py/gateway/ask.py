@@ -78,6 +78,8 @@ class JudgeCalls:
                 # Only now is it known that the form was to blame: a 400 may also be for what the request says.
                 self._refused.update(each for each in rejected if each[0] == endpoint.id)
                 return result
+            if result.kind is FaultKind.EXHAUSTED:  # we can open no socket, to anybody
+                raise JudgeFailed(JudgeFailure.UNAVAILABLE)
             table.observe(self._monotonic())
             failure = JudgeFailure.TIMEOUT if result.kind in _TIMEOUTS else JudgeFailure.UPSTREAM
             if result.kind is FaultKind.REJECTED:

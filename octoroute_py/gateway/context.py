@@ -8,7 +8,7 @@ from octoroute_py.admission.auth import Principal
 from octoroute_py.config.schema import Config
 from octoroute_py.core.clock import Monotonic, Wall
 from octoroute_py.core.decision import Decision
-from octoroute_py.core.errors import BadRequest, GatewayError, Refused
+from octoroute_py.core.errors import BadRequest, Refused
 from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import Surface, Tier
 from octoroute_py.gateway.timers import Timers
@@ -48,11 +48,10 @@ class RequestContext:
     """One request's life, filled in as it walks through the house.
 
     Times are monotonic seconds. `gone` is set when the client left, `cut` when the gateway itself ends the request.
-    `task` is the task that serves it, for both to be told at once.
+    `task` is the task that serves it, for both to be told at once. `envelope` is there once the request was read.
     """
 
     __slots__ = (
-        "_envelope",
         "attempts",
         "broken_stream",
         "cut",
@@ -60,6 +59,7 @@ class RequestContext:
         "decided_tier",
         "decision",
         "endpoint_id",
+        "envelope",
         "error_code",
         "first_event_s",
         "gone",
@@ -93,6 +93,7 @@ class RequestContext:
         monotonic: Monotonic,
         wall: Wall,
     ) -> None:
+        self.envelope: Envelope
         self.request_id = request_id
         self.surface = surface
         self.snapshot = snapshot
@@ -119,18 +120,10 @@ class RequestContext:
         self.task: asyncio.Task[object] | None = None
         self.gone = False
         self.cut = False
-        self._envelope: Envelope | None = None
-
-    @property
-    def envelope(self) -> Envelope:
-        """The parsed body."""
-        if self._envelope is None:
-            raise GatewayError("The request was not read.", code="internal_error")
-        return self._envelope
 
     def read(self, envelope: Envelope) -> None:
         """Take the parsed body, and the hints of headers and body; BadRequest for a wrong hint."""
-        self._envelope = envelope
+        self.envelope = envelope
         self.stream = envelope.stream
         given: dict[str, str] = {}
         for name, value in self.raw_headers:

@@ -48,6 +48,8 @@ def client_error(fault: Fault, *, retry_after_s: float) -> GatewayError:
             error_type="rate_limit_error",
             retry_after_s=retry_after_s,
         )
+    if kind is FaultKind.EXHAUSTED:
+        return Refused("The gateway is busy.", code="overloaded", retry_after_s=retry_after_s)
     if kind in _LATER:
         message, code = _LATER[kind]
         return UpstreamFailed(

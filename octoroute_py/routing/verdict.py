@@ -90,6 +90,7 @@ _ALONE: Final = re.compile(
     r"(fast|balanced|deep)[\s\"'`*_.!]*",
     re.IGNORECASE,
 )
+_THOUGHT: Final = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
 _DECLINES: Final = re.compile(
     r"(?<!\w)(?:cannot|can['’]t|unable|sorry|refuse[sd]?|won['’]t|decline[sd]?)(?!\w)", re.IGNORECASE
 )
@@ -116,10 +117,11 @@ def read_verdict(completion: bytes) -> Tier:
 
 
 def read_words(text: str) -> Tier:
-    """The tier that a judge's text names. Raises JudgeFailed."""
+    """The tier that a judge's text names; what it thought aloud before is not part of it. Raises JudgeFailed."""
     if len(text) > MAX_ANSWER_BYTES or len(text.encode("utf-8", "replace")) > MAX_ANSWER_BYTES:
         raise JudgeFailed(JudgeFailure.OVERSIZE)
-    text = text.strip()
+    thought = _THOUGHT.match(text)
+    text = text[thought.end() if thought is not None else 0 :].strip()
     if not text:
         raise JudgeFailed(JudgeFailure.EMPTY)
     if text.startswith("{"):

@@ -2,6 +2,7 @@
 
     TransportError
     ├── ConnectFailed     refused, unreachable, DNS, TLS, or not connected within the connect limit; nothing was sent
+    │   └── NoSocket      this process may open no more: says nothing of the upstream
     ├── Disconnected      FIN, RST or a short body after the request was sent
     ├── BadFraming        bytes that are no clean HTTP/1.1 answer, or a coding we did not ask for
     ├── TooLarge          a head, line or body above its cap
@@ -11,6 +12,7 @@ Two residents implement `Transport`: `wire` (the hot path) and `httpx` (proxies,
 One `Transport` object belongs to one endpoint: base URL, credential and extra headers are fixed when it is made.
 """
 
+import errno
 from typing import Protocol
 
 import msgspec
@@ -32,6 +34,14 @@ class TransportError(Exception):
 
 class ConnectFailed(TransportError):
     """No connection: refused, unreachable, DNS, TLS or the connect limit. Nothing was sent."""
+
+
+class NoSocket(ConnectFailed):
+    """The machine or the process is out of descriptors, ports or buffers; the upstream was never asked."""
+
+
+OUT_OF_SOCKETS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+"""The errors of the operating system that mean NoSocket."""
 
 
 class Disconnected(TransportError):

@@ -14,6 +14,7 @@ from octoroute_py.transport.nesting import (
     MAX_DEPTH,
     TooComplex,
     has_more_members,
+    has_more_openers,
     is_too_deep,
     skeleton,
 )
@@ -37,6 +38,7 @@ _KEY = re.compile(rb'("(?:[^"\\]++|\\.)*+")[ \t\r\n]*+:[ \t\r\n]*+', re.DOTALL)
 _NEXT = re.compile(rb"[ \t\r\n]*([,}])[ \t\r\n]*")
 _NUMBER_START = frozenset(b"-0123456789")
 _FIELDS_COUNTED_ABOVE = 20_000  # up to here it costs less to read the fields than to count them first
+_BYTES_OF_MANY_FIELDS = 4 * _FIELDS_COUNTED_ABOVE
 _FLAT_BYTES = 2 * (MAX_DEPTH - 4)  # too few for the levels left inside a message
 _QUOTE, _BRACE, _BRACKET = b'"{['
 
@@ -105,9 +107,9 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
 
 def parse_body(body: bytes, surface: Surface) -> Envelope:
     """Read a request body for `surface`. Raises BadRequest (400), whatever the bytes are."""
-    _check_field_count(body)
     if surface is Surface.CHAT and (envelope := _read_plain_chat(body)) is not None:
         return envelope
+    _check_field_count(body)
     fields = _parse_fields(body)
     _check_members(body, fields)
     model = _model(fields)
@@ -133,7 +135,7 @@ def parse_body(body: bytes, surface: Surface) -> Envelope:
 def _check_field_count(body: bytes) -> None:
     """Refuse a body of so many fields that reading them would be costly in itself."""
     try:
-        if len(body) > 4 * _FIELDS_COUNTED_ABOVE and has_more_members(body, limit=_FIELDS_COUNTED_ABOVE):
+        if len(body) > _BYTES_OF_MANY_FIELDS and has_more_members(body, limit=_FIELDS_COUNTED_ABOVE):
             raise _too_many_fields()
     except TooComplex as error:
         raise BadRequest("The request body holds too many values.") from error
@@ -144,10 +146,12 @@ def _read_plain_chat(body: bytes) -> Envelope | None:
 
     It only ever takes what the close look would take too, and tells nothing about what is wrong.
     """
-    if body.count(b"{") + body.count(b"[") > MAX_DEPTH:
+    if has_more_openers(body, limit=MAX_DEPTH):
         return None
     try:
         chat = _decode_plain_chat(body)
+        if len(body) > _BYTES_OF_MANY_FIELDS and _bytes_beside_content(body, chat) > _BYTES_OF_MANY_FIELDS:
+            return None
         fields = _decode_fields(body)
         if not body.isascii():
             body.decode()
@@ -167,6 +171,11 @@ def _read_plain_chat(body: bytes) -> Envelope | None:
     options = chat.stream_options
     asked = options is not None and options.include_usage is True
     return Envelope(body, fields, chat.model, chat.stream is True, n, n, most, limits, asked)
+
+
+def _bytes_beside_content(body: bytes, chat: _PlainChat) -> int:
+    """How much of the body is not the content of its messages, and may be fields."""
+    return len(body) - sum([len(message.content) for message in chat.messages])
 
 
 def _is_plainly_spelled(body: bytes, fields: dict[str, msgspec.Raw]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from octoroute_py.transport.base import ConnectFailed, Disconnected, Headers, TimedOut, TransportError
+from octoroute_py.transport.base import ConnectFailed, Disconnected, Headers, NoSocket, TimedOut, TransportError
 from octoroute_py.transport.error_text import (
     MAX_BODY_READ,
     ErrorDetail,
@@ -36,6 +36,7 @@ class FaultKind(enum.StrEnum):
     """Every way an attempt can fail."""
 
     CONNECT = "connect"
+    EXHAUSTED = "exhausted"
     TIMEOUT = "timeout"
     SERVER_ERROR = "server_error"
     UNAVAILABLE = "unavailable"
@@ -59,8 +60,11 @@ class FaultKind(enum.StrEnum):
 
     @property
     def may_try_elsewhere(self) -> bool:
-        """Whether another endpoint may do better; for CONTEXT_LENGTH only one with a larger window."""
-        return self is not FaultKind.REJECTED
+        """Whether another endpoint may do better; for CONTEXT_LENGTH only one with a larger window.
+
+        EXHAUSTED is our own lack of sockets, which every endpoint would meet.
+        """
+        return self is not FaultKind.REJECTED and self is not FaultKind.EXHAUSTED
 
 
 _ENDPOINT_FAILURES = frozenset(
@@ -163,6 +167,8 @@ def classify_response(status: int, headers: Headers, body: bytes, *, wall: float
 
 def classify_exception(error: TransportError) -> Fault:
     """What a call that broke below HTTP means."""
+    if isinstance(error, NoSocket):
+        return Fault(FaultKind.EXHAUSTED)
     if isinstance(error, ConnectFailed):
         return Fault(FaultKind.CONNECT)
     if isinstance(error, TimedOut):

@@ -15,10 +15,12 @@ import httpx
 from octoroute_py.transport.base import (
     MAX_BODY_BYTES,
     MAX_HEAD_BYTES,
+    OUT_OF_SOCKETS,
     BadFraming,
     ConnectFailed,
     Disconnected,
     Headers,
+    NoSocket,
     TimedOut,
     TooLarge,
     TransportError,
@@ -378,6 +380,8 @@ def _judged_head(response: httpx.Response) -> Headers:
 
 def _translated(exc: Exception) -> TransportError:
     text = f"{type(exc).__name__}: {exc}"
+    if _is_out_of_sockets(exc):
+        return NoSocket(text)
     if isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError | httpx.UnsupportedProtocol):
         return ConnectFailed(text)
     if isinstance(exc, httpx.TimeoutException):
@@ -386,6 +390,15 @@ def _translated(exc: Exception) -> TransportError:
     if isinstance(exc, httpx.RemoteProtocolError) and "disconnected" not in text and "closed" not in text:
         return BadFraming(text)
     return Disconnected(text)
+
+
+def _is_out_of_sockets(error: BaseException | None) -> bool:
+    """Whether the operating system's own error, somewhere below the library's, says so."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in OUT_OF_SOCKETS:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 _connections = operator.attrgetter("_transport._pool.connections")

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable
 
 from octoroute_py.transport.base import (
     MAX_BODY_BYTES,
+    OUT_OF_SOCKETS,
     BadFraming,
     ConnectFailed,
     Disconnected,
     Headers,
+    NoSocket,
     TimedOut,
     TooLarge,
     UpstreamRequest,
@@ -226,6 +228,8 @@ class WireTransport:
             raise ConnectFailed("no connection within the connect limit") from exc
         except (OSError, UnicodeError) as exc:
             connection.abort()
+            if isinstance(exc, OSError) and exc.errno in OUT_OF_SOCKETS:
+                raise NoSocket(f"no socket: {exc}") from exc
             raise ConnectFailed(f"no connection: {type(exc).__name__}: {exc}") from exc
         except BaseException:
             connection.abort()

@@ -71,8 +71,9 @@ async def test_a_reload_is_in_force_for_the_next_request_and_counts_up() -> None
     [
         ConfigError("config.toml:3: models.fast[0].weight: must be above 0\nconfig.toml:9: more"),
         parse_config(httpx_config('[redis]\nurl = "redis://127.0.0.1/0"\n')),
+        parse_config(httpx_config('[routing.neural]\nartifact = "none"').replace('"rule"', '"hybrid"')),
     ],
-    ids=["a bad file", "a feature that is not built"],
+    ids=["a bad file", "a feature that is not built", "an artifact that is not there"],
 )
 async def test_a_file_that_cannot_be_used_changes_nothing(problem: object) -> None:
     async with running(FIRST) as one:

@@ -32,6 +32,15 @@ def test_what_is_not_built_yet_is_a_note_and_no_failure(folder: Path) -> None:
     assert second.startswith("note: [storage] comes with")
 
 
+def test_an_artifact_that_cannot_be_used_is_a_problem(folder: Path) -> None:
+    (folder / "config.toml").write_text(
+        MINIMAL.replace('"rule"', '"neural"') + '[routing.neural]\nartifact = "own.safetensors"\n'
+    )
+    result = CliRunner().invoke(cli, ["check"])
+    assert result.exit_code == 78
+    assert result.stderr == f"routing.neural.artifact: {folder / 'own.safetensors'}: no such file\n"
+
+
 def test_every_problem_is_listed_and_the_exit_code_is_78(folder: Path) -> None:
     (folder / "config.toml").write_text(
         with_endpoint('wieght = 2\napi_key_env = "UNSET_FOR_THIS_TEST"\npriority = 999')

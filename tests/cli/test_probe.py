@@ -73,13 +73,14 @@ async def probe(transport: Scripted) -> ProbeResult:
     ("outcome", "ok", "said"),
     [
         (Answer(200, listing("m", "n")), True, "ok"),
-        (Answer(200, listing("n")), True, "ok, though it does not list the model m; it has n"),
+        (Answer(200, listing("m:latest")), True, "ok"),
+        (Answer(200, listing("n")), False, "answers, but it does not list the model m; it has n"),
         (
             Answer(200, listing("\x1b[2J", *"abcdef")),
-            True,
-            "ok, though it does not list the model m; it has a, b, c, d, e and 2 more",
+            False,
+            "answers, but it does not list the model m; it has a, b, c, d, e and 2 more",
         ),
-        (Answer(200, listing("\n", "")), True, "ok, though it does not list the model m; it lists 2"),
+        (Answer(200, listing("\n", "")), False, "answers, but it does not list the model m; it lists 2"),
         (Answer(200, b"hello"), True, "ok, though its list of models is not readable"),
         (Answer(401, b""), False, "status 401: it does not accept the credential"),
         (Answer(404, b""), True, "status 404: answers, but lists no models at /models; is base_url right?"),

@@ -80,3 +80,53 @@ def test_a_prompt_that_is_not_unicode_is_decided_too(file: Path) -> None:
 
 def test_a_missing_config_is_left_to_the_caller(tmp_path: Path) -> None:
     assert isinstance(route(tmp_path / "none.toml", "x").exception, ConfigError)
+
+
+@pytest.fixture
+def hybrid(file: Path) -> Path:
+    file.write_text(CONFIG.replace('"rule"', '"hybrid"'))
+    return file
+
+
+def test_the_scorers_beliefs_and_what_would_change_the_tier_are_told(hybrid: Path) -> None:
+    result = route(hybrid, "What is the capital of France?")
+    assert result.exit_code == 0
+    for shown in ("neural_decided", "confidence", "succeeds", "threshold", "may suffice", "would be", "not needed"):
+        assert shown in result.output
+    data = json.loads(route(hybrid, "What is the capital of France?", "--json").output)
+    assert (data["strategy"], data["reason"], data["next_step"]) == ("neural", "neural_decided", None)
+    assert data["scorer"]["score"]["in_distribution"] is True
+    assert data["scorer"]["choice"]["dial"]["alpha"] == 0.05
+    assert data["scorer"]["flips"]
+
+
+def test_the_dial_and_the_tag_are_taken_as_from_a_client(hybrid: Path) -> None:
+    tiers = [
+        json.loads(route(hybrid, "What is the capital of France?", "--max-quality-loss", loss, "--json").output)["tier"]
+        for loss in ("0", "1")
+    ]
+    assert tiers == ["deep", "fast"]
+    data = json.loads(route(hybrid, "What is the capital of France?", "--tag", "shop", "--json").output)
+    assert data["scorer"]["choice"]["dial"]["basis"] == "failure"
+
+
+def test_a_decision_that_is_the_judges_says_so(hybrid: Path) -> None:
+    text = "Ποια είναι η πρωτεύουσα;"
+    data = json.loads(route(hybrid, text, "--json").output)
+    assert (data["next_step"], data["judge"]["state"], data["tier"]) == ("judge", "not_asked", "balanced")
+    assert data["scorer"]["choice"]["doubt"] == "out_of_distribution"
+    assert "would be asked next" in route(hybrid, text).output
+
+
+def test_nobody_fits_is_told_as_to_a_client(file: Path) -> None:
+    file.write_text(CONFIG.replace("http://127.0.0.1:1/v1", "https://models.example/v1"))
+    result = route(file, "x", "--local-only")
+    assert result.exit_code == 1
+    assert "No model that may answer is local." in result.output
+
+
+def test_an_artifact_that_cannot_be_used_is_left_to_the_caller(hybrid: Path) -> None:
+    hybrid.write_text(hybrid.read_text() + '[routing.neural]\nartifact = "none.safetensors"\n')
+    result = route(hybrid, "x")
+    assert isinstance(result.exception, ConfigError)
+    assert "none.safetensors: no such file" in str(result.exception)

@@ -1,4 +1,4 @@
-"""A configuration as octoroute 1.0.0 wants it serves, with the strategy switched to `rule`."""
+"""A configuration as octoroute 1.0.0 wants it serves, with each of the strategies it had."""
 
 from pathlib import Path
 
@@ -63,10 +63,10 @@ log_level = "info"
 """
 
 
-@pytest.fixture
-def config() -> str:
+@pytest.fixture(params=["rule", "hybrid"])
+def config(request: pytest.FixtureRequest) -> str:
     """The sample, for upstreams to be filled in."""
-    return CONFIG
+    return CONFIG.replace('"rule"', f'"{request.param}"')
 
 
 async def test_it_serves_chats_streams_and_the_native_route(tmp_path: Path, config: str) -> None:

@@ -16,6 +16,7 @@ from octoroute_py.edge.protocol import (
     BODY_PROGRESS_S,
     HEAD_DEADLINE_S,
     IDLE_S,
+    LINGER_S,
     MAX_PIPELINED,
     PAUSE_ABOVE_BYTES,
     WRITE_STALL_S,
@@ -80,10 +81,16 @@ class Socket(asyncio.Transport):
             self.written += bytes(data)
 
     def is_closing(self) -> bool:
-        return self.ending is not None
+        return self.ending in ("closed", "aborted")
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.ending = self.ending or "half closed"
 
     def close(self) -> None:
-        self.ending = self.ending or "closed"
+        self.ending = "closed" if self.ending in (None, "half closed") else self.ending
 
     def abort(self) -> None:
         self.ending = "aborted"
@@ -228,14 +235,27 @@ async def test_headers_above_the_cap_are_431() -> None:
         client = Client(max_header_bytes=2000)
         await client.say(get(fields=HOST + fields))
         assert (client.status, client.error) == (431, "headers_too_large")
-        assert (client.socket.ending, client.requests) == ("closed", [])
+        assert (client.socket.ending, client.requests) == ("half closed", [])
+        await client.loop.pass_time(LINGER_S)
+        assert client.socket.ending == "closed"
+
+
+async def test_a_client_that_was_refused_may_finish_its_sentence_but_not_go_on_for_ever() -> None:
+    client = Client(max_header_bytes=2000)
+    await client.say(get(fields=HOST + b"x: %b\r\n" % (b"y" * 2000)))
+    told = client.socket.written
+    await client.say(get() * 3)
+    assert (client.socket.written, client.socket.ending, client.requests) == (told, "half closed", [])
+    for _ in range(65):
+        await client.say(b"y" * 1024 * 1024)
+    assert client.socket.ending == "aborted"
 
 
 async def test_an_endless_head_is_cut_while_it_comes() -> None:
     client = Client(max_header_bytes=2000)
     await client.say(b"GET / HTTP/1.1\r\n" + HOST)
     sent = 0
-    while client.is_open and sent < 100:
+    while client.socket.ending is None and sent < 100:
         await client.say(b"x-%d: %b\r\n" % (sent, b"y" * 500))
         sent += 1
     assert client.status == 431

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import turns
-from tests.fakes.client import ask, chat, post
+from tests.fakes.client import Client, ask, ask_many, chat, post
 from tests.fakes.gateway import gateway, rule_config
 from tests.fakes.script import Fin, Rst, Script, Turn
 from tests.fakes.upstream import FakeUpstream
@@ -45,3 +45,27 @@ async def test_a_client_waits_for_a_bad_judge_no_longer_than_its_limit(tmp_path:
         assert took_s < LIMIT_S + SLACK_S
         assert 1 <= len(judge.requests) <= 2
         await judge.wait_idle()
+
+
+async def test_two_hundred_equal_requests_at_once_cost_one_question(tmp_path: Path) -> None:
+    async with FakeUpstream() as answering, FakeUpstream() as judge:
+        judge.always(turns.drip(piece_bytes=40, turn=turns.json_answer("FAST")))  # slow enough for all to be waiting
+        config = rule_config([answering.base_url], [answering.base_url], [judge.base_url], more=MORE)
+        async with gateway(config.replace('"rule"', '"llm"'), tmp_path) as running:
+            answers = await ask_many(running.port, post(chat(model="auto")), count=200, at_once=200)
+    assert {(each.status, each.headers["x-octoroute-reason"]) for each in answers} == {(200, "llm_judged")}
+    assert len(judge.requests) == 1
+    assert len(answering.requests) == 200
+
+
+async def test_a_client_that_leaves_ends_a_question_that_nobody_else_waits_for(tmp_path: Path) -> None:
+    async with FakeUpstream() as answering, FakeUpstream() as judge:
+        judge.always(turns.hang())
+        config = rule_config([answering.base_url], [answering.base_url], [judge.base_url], more=MORE)
+        config = config.replace('"rule"', '"llm"').replace(f"deep = {LIMIT_S}", "deep = 60")
+        async with gateway(config, tmp_path) as running:
+            async with await Client.connect(running.port) as client:
+                client.write(post(chat(model="auto")))
+                await judge.wait_requests(1)
+            await judge.wait_idle(2)
+    assert answering.requests == []

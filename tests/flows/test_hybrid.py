@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from octoroute_py.config.load import parse_config
 from octoroute_py.core.score import Score
 from octoroute_py.features.vector import Prompt
 from octoroute_py.routing.neural import NeuralRouter
@@ -154,3 +155,25 @@ async def test_until_the_scorer_is_prepared_the_gateway_lives_but_is_not_ready(
         late.ready = True
         assert (await one.client.get("/health/ready")).json()["model_loaded"] is True
         assert route_of(await one.chat(**asking("What is 2 + 3?"))) == ("fast", "neural", "neural_decided")
+
+
+async def test_a_scorer_that_cannot_be_prepared_is_told_and_the_other_steps_serve(
+    judged: list[dict[str, Any]], scorer: FakeScorer
+) -> None:
+    broken = neural(FakeScorer(score(float("nan"))), ready=False)
+    async with running(HYBRID, neural=broken) as one:
+        assert route_of(await one.chat(**asking("What is 2 + 2?"))) == ("balanced", "llm", "llm_judged")
+        assert (await one.client.get("/health/ready")).status_code == 503
+        explained = await one.client.post("/v1/routing/explain", json={"model": "auto", **asking("What?")})
+        assert explained.json()["scorer"] is None
+    assert not broken.ready
+
+
+async def test_a_reload_brings_a_scorer_that_is_ready(judged: list[dict[str, Any]]) -> None:
+    async with running(HYBRID.replace('"hybrid"', '"rule"')) as one:
+        assert route_of(await one.chat(**asking("What is 2 + 2?"))) == ("deep", "rule", "default_tier")
+        one.config = parse_config(HYBRID + '[routing.neural]\nartifact = "linear"\n')
+        assert await one.application.reload() == 2
+        assert (await one.client.get("/health/ready")).json()["model_loaded"] is True
+        assert route_of(await one.chat(**asking("What is 2 + 2?")))[1:] == ("neural", "neural_decided")
+    assert judged == []

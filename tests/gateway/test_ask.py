@@ -15,7 +15,7 @@ from octoroute_py.routing.judge import Question
 from octoroute_py.routing.judge_prompt import MAX_OUTPUT_TOKENS, case_of, spoken_forms, tool_forms
 from octoroute_py.routing.verdict import JudgeFailed, JudgeFailure
 from octoroute_py.telemetry.metrics import Metrics
-from octoroute_py.transport.base import ConnectFailed, Disconnected, TimedOut, TooLarge
+from octoroute_py.transport.base import ConnectFailed, Disconnected, NoSocket, TimedOut, TooLarge
 from tests.fakes.bodies import chat_body
 from tests.fakes.judging import facts
 from tests.fakes.scripted_transport import Reply, Turn
@@ -118,6 +118,14 @@ async def test_a_slow_judge_uses_up_the_limit_and_no_second_attempt_follows() ->
     bench = Bench({ONE: Reply(200, b"{}", delay_s=60.0), TWO: GOOD}, each={TWO: {"priority": 0}})
     assert await bench.failure() is JudgeFailure.TIMEOUT
     assert (bench.stage.sent_to, bench.stage.clock.now) == ([ONE], 1010.0)
+
+
+async def test_our_own_lack_of_sockets_is_nobodys_fault_and_ends_the_question() -> None:
+    bench = Bench({ONE: NoSocket("too many open files"), TWO: GOOD}, each={TWO: {"priority": 0}})
+    for _ in range(10):
+        assert await bench.failure() is JudgeFailure.UNAVAILABLE
+    assert bench.stage[ONE].breaker.state(bench.stage.clock.now) is BreakerState.CLOSED
+    assert bench.bodies(TWO) == []
 
 
 async def test_an_endpoint_that_fails_the_judge_is_told_so() -> None:

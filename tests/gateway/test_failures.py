@@ -6,6 +6,7 @@ from octoroute_py.transport.faults import Fault, FaultKind
 
 TOLD = {
     FaultKind.CONNECT: (502, "upstream_error"),
+    FaultKind.EXHAUSTED: (503, "overloaded"),
     FaultKind.TIMEOUT: (504, "upstream_timeout"),
     FaultKind.SERVER_ERROR: (502, "upstream_error"),
     FaultKind.UNAVAILABLE: (503, "upstream_error"),

@@ -118,7 +118,8 @@ async def test_requests_that_are_too_large_are_refused_before_they_are_held(
     before = rss(running)
     for kind, (request, status) in TOO_MUCH.items():
         answer = await said(running, request)
-        assert answer.startswith(b"HTTP/1.1 %d " % status) or answer == b"", (kind, answer[:100])
+        # Only a body can be left unread for good: its sender may be told by a reset.
+        assert answer.startswith(b"HTTP/1.1 %d " % status) or (status == 413 and answer == b""), (kind, answer[:100])
         assert rss(running) - before < 2 * 10 * MIB, kind
     assert len(upstream.requests) == 1
 
@@ -129,7 +130,7 @@ async def test_a_refusal_of_a_long_head_is_told_before_the_connection_is_closed(
         request, status = TOO_MUCH[kind]
         answer = await said(running, request)
         assert answer.startswith(b"HTTP/1.1 %d " % status), (kind, answer[:100])
-        assert b"connection: close\r\n" in answer
+        assert answer.count(b"connection: close\r\n") == 1
         assert b'{"error":{' in answer
     answer = await said(running, LINE + HOST + b"x-big: " + b"y" * 40_000 + b"\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 431 ")

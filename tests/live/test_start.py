@@ -72,6 +72,15 @@ def test_a_secret_that_is_not_set_is_told_before_anything_is_served(tmp_path: Pa
     assert "NOT_SET_ANYWHERE" in "\n".join(refused(tmp_path, config))
 
 
+def test_an_artifact_that_cannot_be_used_is_told_in_one_line_before_anything_is_served(tmp_path: Path) -> None:
+    config = MINIMAL.replace('"rule"', '"hybrid"') + '[routing.neural]\nartifact = "own.safetensors"\n'
+    (line,) = refused(tmp_path, config)
+    assert line == f"routing.neural.artifact: {tmp_path / 'own.safetensors'}: no such file"
+    (tmp_path / "own.safetensors").write_bytes(b"\x80\x04N.")
+    (line,) = refused(tmp_path, config)
+    assert "own.safetensors: is no safetensors file" in line
+
+
 def test_a_table_that_is_not_built_yet_is_refused_in_one_line_that_says_what_works(tmp_path: Path) -> None:
     told = refused(tmp_path, MINIMAL + '[redis]\nurl = "redis://127.0.0.1"\n')
     assert len(told) == 1

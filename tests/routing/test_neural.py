@@ -1,18 +1,24 @@
 import math
+import tempfile
+from pathlib import Path
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from octoroute_py.config.schema import EndpointConfig, NeuralConfig
 from octoroute_py.core.errors import ConfigError
 from octoroute_py.core.score import Score
-from octoroute_py.core.words import Importance, Reason, Strategy, TaskType, Tier
+from octoroute_py.core.words import Importance, Reason, Strategy, Surface, TaskType, Tier
 from octoroute_py.features.conversation import Conversation
-from octoroute_py.features.facts import Facts
+from octoroute_py.features.facts import Facts, read_facts
 from octoroute_py.features.vector import Prompt
 from octoroute_py.neural.decide import DEFAULT_PRICES, Doubt
-from octoroute_py.routing.neural import tier_prices
+from octoroute_py.routing.neural import prompt_of, tier_prices
 from octoroute_py.routing.policy import Hints
 from octoroute_py.routing.router import Inquiry
+from octoroute_py.training.dataset import read_prompts
 from tests.fakes.endpoints import endpoint_config
 from tests.fakes.judging import facts
 from tests.fakes.scoring import FakeScorer, neural, score
@@ -81,6 +87,43 @@ async def test_the_scorer_is_told_of_the_conversation_and_the_tag() -> None:
     asked = Facts(tokens=9, importance=Importance.NORMAL, task_type=TaskType.QUESTION_ANSWER, conversation=said)
     await neural(scorer).route(Inquiry(asked, Hints(tag="shop")))
     assert scorer.prompts == [Prompt("And then?", "Tell me a story.", 2, 1, 3, 40, "shop")]
+
+
+ROLES = st.sampled_from(["system", "developer", "user", "assistant", "tool"])
+TEXTS = st.text(max_size=30)
+CONTENTS = (
+    st.none()
+    | TEXTS
+    | st.lists(
+        st.builds(lambda text: {"type": "text", "text": text}, TEXTS)
+        | st.just({"type": "image_url", "image_url": {"url": "data:,"}}),
+        max_size=3,
+    )
+)
+MESSAGES = st.lists(st.builds(lambda role, content: {"role": role, "content": content}, ROLES, CONTENTS), min_size=1)
+
+
+@given(MESSAGES, st.lists(st.just({"type": "function"}), max_size=3))
+def test_a_request_is_served_as_the_same_prompt_that_a_labelled_row_is_learned_as(
+    messages: list[dict[str, object]], tools: list[dict[str, str]]
+) -> None:
+    body = msgspec.json.encode({"messages": messages, "tools": tools, "tag": "shop"})
+    fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    facts = read_facts(
+        Surface.CHAT,
+        fields,
+        importance=Importance.NORMAL,
+        task_type=None,
+        model="auto",
+        headers={},
+        stream=False,
+        words=True,
+    )
+    with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
+        file.write(body)
+        file.flush()
+        ((_, learned),) = read_prompts(Path(file.name))
+    assert prompt_of(Inquiry(facts, Hints(tag="shop"))) == learned
 
 
 def priced(tier: str, cost: float | None, more: float | None = None) -> EndpointConfig:

@@ -43,6 +43,8 @@ def called(name: str = TOOL_NAME, arguments: object = '{"tier": "deep"}', *, tim
         ("**Answer:** deep", DEEP),
         ('{"tier": "fast"}', FAST),
         (' {"tier": " DEEP "} ', DEEP),
+        ("<think>\n\n</think>\n\nDEEP", DEEP),
+        ('<think>FAST would do</think>{"tier": "balanced"}', BALANCED),
     ],
 )
 def test_a_tier_alone_is_a_verdict(text: str, tier: Tier) -> None:
@@ -55,6 +57,8 @@ def test_a_tier_alone_is_a_verdict(text: str, tier: Tier) -> None:
     [
         ("", JudgeFailure.EMPTY),
         (" \n", JudgeFailure.EMPTY),
+        ("<think>FAST</think>", JudgeFailure.EMPTY),
+        ("<think>FAST", JudgeFailure.UNREADABLE),
         ("I cannot help with that.", JudgeFailure.REFUSED),
         ("I can’t say FAST", JudgeFailure.REFUSED),
         ("Sorry, DEEP is not for me", JudgeFailure.REFUSED),

@@ -1,10 +1,14 @@
 """What both transports promise about one call and the next, against real sockets."""
 
 import asyncio
+import contextlib
+import os
+import resource
+from collections.abc import Iterator
 
 import pytest
 
-from octoroute_py.transport.base import ConnectFailed, UpstreamRequest
+from octoroute_py.transport.base import ConnectFailed, NoSocket, UpstreamRequest
 from tests.fakes.rawserver import CHUNKED_HEAD, CLOSE, Pause, RawServer, chunked, gone, ok
 from tests.fakes.transports import TransportKind, fetch, send, soon
 
@@ -110,6 +114,33 @@ async def test_a_refused_connection_sends_nothing(kind: TransportKind) -> None:
     transport = kind.make(url)
     with pytest.raises(ConnectFailed):
         await fetch(transport)
+    await transport.aclose()
+
+
+@contextlib.contextmanager
+def out_of_descriptors() -> Iterator[None]:
+    """As if everything this process may open were open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for descriptor in held:
+            os.close(descriptor)
+
+
+async def test_our_own_lack_of_sockets_is_told_apart_from_an_upstream_that_is_down(
+    kind: TransportKind, server: RawServer
+) -> None:
+    transport = kind.make(server.url)
+    with out_of_descriptors(), pytest.raises(NoSocket):
+        await fetch(transport)
+    assert await fetch(transport) == b"{}"
     await transport.aclose()
 
 

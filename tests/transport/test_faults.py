@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from octoroute_py.config.schema import EndpointConfig, Secret
 from octoroute_py.core.words import Tier
-from octoroute_py.transport.base import BadFraming, ConnectFailed, Disconnected, TimedOut, TooLarge, TransportError
+from octoroute_py.transport.base import (
+    BadFraming,
+    ConnectFailed,
+    Disconnected,
+    NoSocket,
+    TimedOut,
+    TooLarge,
+    TransportError,
+)
 from octoroute_py.transport.faults import (
     Fault,
     FaultKind,
@@ -159,6 +167,7 @@ def test_a_redirect_tells_nothing_of_its_target() -> None:
     ("exception", "kind"),
     [
         (ConnectFailed("x"), FaultKind.CONNECT),
+        (NoSocket("x"), FaultKind.EXHAUSTED),
         (TimedOut("x"), FaultKind.TIMEOUT),
         (Disconnected("x"), FaultKind.TRUNCATED),
         (BadFraming("x"), FaultKind.MALFORMED),
@@ -177,9 +186,10 @@ def test_only_the_endpoints_own_failures_move_the_breaker() -> None:
         FaultKind.MODEL_MISSING,
         FaultKind.CONTEXT_LENGTH,
         FaultKind.REJECTED,
+        FaultKind.EXHAUSTED,
     }
     assert {kind for kind in FaultKind if not kind.counts_for_breaker} == innocent
-    assert [kind for kind in FaultKind if not kind.may_try_elsewhere] == [FaultKind.REJECTED]
+    assert [kind for kind in FaultKind if not kind.may_try_elsewhere] == [FaultKind.EXHAUSTED, FaultKind.REJECTED]
 
 
 @pytest.mark.parametrize(
