@@ -210,8 +210,11 @@ def _read_sequence(table: F32, u: F32, weights: F32, tokens: I32, pooled: F32) -
 
 
 @_inner
-def _distance(read: F32, usual: F32, scalars: F32, standard: F32) -> Any:
-    """Root mean square of how many standard deviations the numbers lie from those of the training data."""
+def _distance(read: F32, usual: F32, scalars: F32, mean: F32, whitening: F32) -> Any:
+    """Root mean square of how many standard deviations the numbers lie from those of the training data.
+
+    Those of the sequence one by one, the scalars after whitening, which is lower triangular.
+    """
     size, count = len(usual) // 2, len(scalars)
     total = np.float32(0.0)
     used = size
@@ -219,9 +222,11 @@ def _distance(read: F32, usual: F32, scalars: F32, standard: F32) -> Any:
         off = (read[i] - usual[i]) * usual[size + i]
         total += off * off
     for i in range(count):
-        off = (scalars[i] - standard[i]) * standard[count + i]
-        used += standard[count + i] > 0
-        total += off * off
+        white = np.float32(0.0)
+        for j in range(i + 1):
+            white += whitening[count * i + j] * (scalars[j] - mean[j])
+        used += whitening[count * i + i] > 0
+        total += white * white
     return np.sqrt(total / used)
 
 
@@ -252,8 +257,8 @@ def predict(
     """The seven raw numbers of one prompt: five outputs, its distance from the training data, its unfamiliar share.
 
     table (V, W); u (H, H), or (0, 0) for a linear artifact; `weights` one after another: biases (2, H), gates (2,),
-    mean and inverse_std (S,), centre and inverse_spread (P,), head (P + S, 5), bias (5,), units (P + S, K), their bias
-    (K,) and output (K, 5), tags (n + 1, 5). `units` is K.
+    mean and inverse_std (S,), centre and inverse_spread (P,), whitening (S, S), head (P + S, 5), bias (5,), units
+    (P + S, K), their bias (K,) and output (K, 5), tags (n + 1, 5). `units` is K.
     """
     width, count = table.shape[1], len(scalars)
     size = 3 * width if len(u) > 0 else width
@@ -261,13 +266,14 @@ def predict(
     _read_sequence(table, u, weights, tokens, read[:size])
     at = 2 * width + 2 if len(u) > 0 else 0
     spread = at + 2 * count
-    head = spread + 2 * size
+    white = spread + 2 * size
+    head = white + count * count
     bias = head + 5 * len(read)
     first = bias + 5
     unit_bias = first + units * len(read)
     unit_out = unit_bias + units
     tags = unit_out + 5 * units
-    out[5] = _distance(read[:size], weights[spread:head], scalars, weights[at:spread])
+    out[5] = _distance(read[:size], weights[spread:white], scalars, weights[at:spread], weights[white:head])
     for i in range(count):
         off = (scalars[i] - weights[at + i]) * weights[at + count + i]
         read[size + i] = min(max(off, np.float32(-4.0)), np.float32(4.0))

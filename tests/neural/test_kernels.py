@@ -27,7 +27,8 @@ def reference_raw(artifact: Artifact, tokens: NDArray[np.int32], scalars: F32, t
     read = np.concatenate((pooled, np.clip(standard, -4, 4)))
     out = read @ head.weights + head.bias + head.tags[tag]
     out = out + np.maximum(read @ head.units + head.units_bias, 0) @ head.units_out
-    off = np.concatenate(((pooled - familiar.centre) * familiar.inverse_spread, standard[head.inverse_std > 0]))
+    white = (familiar.whitening @ (scalars - head.mean))[head.inverse_std > 0]
+    off = np.concatenate(((pooled - familiar.centre) * familiar.inverse_spread, white))
     strange = np.mean(~familiar.buckets[tokens]) if len(tokens) else 0.0
     return np.concatenate((out, [np.sqrt(np.mean(off**2)), strange]))
 
