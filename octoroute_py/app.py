@@ -19,13 +19,13 @@ from octoroute_py.edge.admin import Reload
 from octoroute_py.edge.asgi import ASGIApp, build_app, routes
 from octoroute_py.edge.ops import Operations
 from octoroute_py.gateway.ask import JudgeCalls
+from octoroute_py.gateway.judge_log import JudgeLog
 from octoroute_py.gateway.pipeline import Gateway
 from octoroute_py.gateway.snapshot import make_snapshot
 from octoroute_py.ledger.recorder import Recorder
 from octoroute_py.routing.artifact import load_neural
 from octoroute_py.routing.default import Cascade
 from octoroute_py.routing.strategies import make_judge, make_router
-from octoroute_py.routing.verdict import JudgeFailure
 from octoroute_py.telemetry.access import AccessLog
 from octoroute_py.telemetry.labels import BackgroundFailure
 from octoroute_py.telemetry.metrics import BreakerRow, LiveRows, Metrics
@@ -246,7 +246,7 @@ class Application:
             wall=clock.wall,
             rng=self._rng,
         )
-        judge = make_judge(config, calls, now=clock.monotonic, report=log_judge_failure, rng=self._rng)
+        judge = make_judge(config, calls, now=clock.monotonic, report=JudgeLog(clock.monotonic), rng=self._rng)
         return make_router(config, clock.wall, neural=neural, judge=judge)
 
     def _later(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
@@ -286,11 +286,6 @@ def load_prepared(config: Config) -> "NeuralRouter | None":
     if neural is not None:
         neural.prepare()
     return neural
-
-
-def log_judge_failure(failure: JudgeFailure, error: Exception | None) -> None:
-    """One line for a question to the judge that came to nothing; nothing of the request is in it."""
-    _log.warning("judge failed", because=failure.value, exc_info=error)
 
 
 def refuse_unbuilt(config: Config) -> None:

@@ -18,7 +18,7 @@ from octoroute_py.features.layout import (
     CONTEXT_TOKENS,
     COUNTS,
     HEAD_TOKENS,
-    LATEX_MARKS,
+    LONG_WORD,
     MATHS_MARKS,
     MOST_TOKENS,
     SCALARS,
@@ -33,8 +33,9 @@ Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 
 _SPACE, _LETTER, _DIGIT, _MARK = (int(kind) for kind in Kind)
-_CHARS, _LETTERS, _CAPITALS, _DIGITS, _SPACES, _MARKS, _FOREIGN, _LINES, _WORDS, _NUMBERS = range(10)
-_TOKENS, _CHOICES, _MATHS, _LATEX, _CODE, _QUESTIONS, _FRESH_LINE, _LAST_MARK, _WORD_GROUP = range(10, 19)
+_CHARS, _LETTERS, _CAPITALS, _DIGITS, _SPACES, _MARKS, _FOREIGN, _WORDS, _TOKENS, _CHOICES, _MATHS = range(11)
+_CODE, _QUESTIONS, _SHOUTED, _LONG_WORDS, _STEM_WORDS, _SHORTEST, _BEGAN, _DISTINCT = range(11, 19)
+_FRESH_LINE, _LAST_MARK, _WORD_GROUP = range(19, 22)
 # Numbers with a type of their own: numba would compile a function once more for every literal it is called with.
 _ZERO: Final[Any] = np.int64(0)
 _START: Final[Any] = np.int64(FNV_OFFSET)
@@ -43,8 +44,8 @@ _TAIL: Final[Any] = np.int64(TAIL_TOKENS)
 _SLOT_HASHES: Final = np.array(word_slots()[0], dtype=np.int64)
 _SLOT_GROUPS: Final = np.array(word_slots()[1], dtype=np.int64)
 _TRAITS: Final = np.zeros(256, dtype=np.uint8)
-"""For every mark up to U+00FF, in which of the three lists it stands: 1 maths, 2 LaTeX, 4 code."""
-for _bit, _marks in ((1, MATHS_MARKS), (2, LATEX_MARKS), (4, CODE_MARKS)):
+"""For every mark up to U+00FF, in which list it stands: 1 maths, 2 code."""
+for _bit, _marks in ((1, MATHS_MARKS), (2, CODE_MARKS)):
     for _char in _marks:
         _TRAITS[ord(_char)] |= _bit
 
@@ -125,13 +126,37 @@ def _mix_code(value: int, code: int) -> int:
 
 
 @_jit
+def _so_far(counts: Ints) -> int:
+    so_far: int = counts[_LETTERS] + counts[_DIGITS] + counts[_SPACES] + counts[_MARKS]
+    return so_far
+
+
+@_jit
+def _end_choice(counts: Ints) -> None:
+    if counts[_BEGAN]:
+        length = _so_far(counts) - counts[_BEGAN]
+        if counts[_SHORTEST] == 0 or length < counts[_SHORTEST]:
+            counts[_SHORTEST] = length
+        counts[_BEGAN] = 0
+
+
+@_jit
+def _begin_choice(counts: Ints) -> None:
+    _end_choice(counts)
+    if counts[_CHOICES] == 0:
+        counts[_STEM_WORDS] = counts[_WORDS] - 1
+    counts[_CHOICES] += 1
+    counts[_BEGAN] = _so_far(counts)
+
+
+@_jit
 def _word(data: Bytes, at: int, counts: Ints) -> tuple[int, int]:
     value: int = _START
-    letters = 0
+    letters = capitals = 0
     code = first = _code(data, at)
     while _kind(code) == _LETTER:
         folded = _fold(code)
-        counts[_CAPITALS] += folded != code
+        capitals += folded != code
         counts[_FOREIGN] += code > 0x7F
         value = _mix_code(value, folded)
         letters += 1
@@ -140,9 +165,13 @@ def _word(data: Bytes, at: int, counts: Ints) -> tuple[int, int]:
             break
         code = _code(data, at)
     counts[_LETTERS] += letters
+    counts[_CAPITALS] += capitals
     counts[_WORDS] += 1
-    if letters == 1 and 0x41 <= first <= 0x4A and counts[_FRESH_LINE] and at < len(data):
-        counts[_CHOICES] += data[at] == 0x2E or data[at] == 0x29 or data[at] == 0x3A
+    counts[_SHOUTED] += capitals == letters and letters > 1
+    counts[_LONG_WORDS] += letters >= LONG_WORD
+    alone = letters == 1 and 0x41 <= first <= 0x4A and counts[_FRESH_LINE] and at < len(data)
+    if alone and (data[at] == 0x2E or data[at] == 0x29 or data[at] == 0x3A):
+        _begin_choice(counts)
     slot = value & SLOTS - 1
     while _SLOT_HASHES[slot] != 0:
         if _SLOT_HASHES[slot] == value:
@@ -169,7 +198,6 @@ def _number(data: Bytes, at: int, counts: Ints) -> tuple[int, int]:
             value = _mix(value, byte)
         shaped += 1
         at += 1
-    counts[_NUMBERS] += 1
     return at, value
 
 
@@ -191,8 +219,7 @@ def _mark(data: Bytes, at: int, counts: Ints) -> tuple[int, int]:
     if code <= 0xFF:
         traits = _TRAITS[code]
         counts[_MATHS] += times * (traits & 1)
-        counts[_LATEX] += times * (traits >> 1 & 1)
-        counts[_CODE] += times * (traits >> 2 & 1)
+        counts[_CODE] += times * (traits >> 1 & 1)
         counts[_QUESTIONS] += times * (code == 0x3F)
     return at, value
 
@@ -200,6 +227,7 @@ def _mark(data: Bytes, at: int, counts: Ints) -> tuple[int, int]:
 @_jit
 def _walk(data: Bytes, counts: Ints, kept: NDArray[np.int32], head: int, ring: int) -> int:
     """Cuts a text into tokens: the first `head` buckets go to `kept`, the last `ring` round and round behind them."""
+    met = np.zeros(BUCKETS, dtype=np.bool_)
     at: int = _ZERO
     found: int = _ZERO
     counts[_FRESH_LINE] = 1
@@ -207,11 +235,11 @@ def _walk(data: Bytes, counts: Ints, kept: NDArray[np.int32], head: int, ring: i
         code = _code(data, at)
         kind = _kind(code)
         if kind == _SPACE:
+            if code == 0x0A:
+                _end_choice(counts)
+                counts[_FRESH_LINE] = 1
             counts[_SPACES] += 1
             counts[_FOREIGN] += code > 0x7F
-            if code == 0x0A:
-                counts[_LINES] += 1
-                counts[_FRESH_LINE] = 1
             at += _size(data[at])
             continue
         counts[_LAST_MARK] = 0
@@ -222,40 +250,46 @@ def _walk(data: Bytes, counts: Ints, kept: NDArray[np.int32], head: int, ring: i
         else:
             at, value = _mark(data, at, counts)
         counts[_FRESH_LINE] = 0
-        kept[found if found < head else head + (found - head) % ring] = (value ^ value >> 14) & (BUCKETS - 1)
+        bucket = (value ^ value >> 14) & (BUCKETS - 1)
+        counts[_DISTINCT] += not met[bucket]
+        met[bucket] = True
+        kept[found if found < head else head + (found - head) % ring] = bucket
         found += 1
+    _end_choice(counts)
     counts[_TOKENS] = found
-    counts[_CHARS] = counts[_LETTERS] + counts[_DIGITS] + counts[_SPACES] + counts[_MARKS]
+    counts[_CHARS] = _so_far(counts)
+    if counts[_CHOICES] == 0:
+        counts[_STEM_WORDS] = counts[_WORDS]
     return found
 
 
 @_jit
 def _scalars(counts: Ints, extras: tuple[int, int, int, int, int, int], out: NDArray[np.float32]) -> None:
-    chars = max(1, counts[_CHARS])
-    letters, words = counts[_LETTERS], counts[_WORDS]
+    chars, words = max(1, counts[_CHARS]), max(1, counts[_WORDS])
     out[0] = math.log1p(extras[0])
     out[1] = math.log1p(counts[_TOKENS])
-    out[2] = letters / max(1, words)
+    out[2] = counts[_LETTERS] / words
     out[3] = counts[_DIGITS] / chars
-    out[4] = counts[_CAPITALS] / max(1, letters)
+    out[4] = counts[_CAPITALS] / max(1, counts[_LETTERS])
     out[5] = counts[_SPACES] / chars
-    out[6] = counts[_MARKS] / chars
-    out[7] = counts[_FOREIGN] / chars
-    out[8] = math.log1p(counts[_NUMBERS])
-    out[9] = math.log1p(counts[_LINES])
+    out[6] = counts[_FOREIGN] / chars
+    out[7] = counts[_DISTINCT] / max(1, counts[_TOKENS])
+    out[8] = counts[_SHOUTED] / words
+    out[9] = counts[_LONG_WORDS] / words
     out[10] = math.log1p(counts[_CHOICES])
-    out[11] = math.log1p(words / (counts[_LINES] + 1))
-    out[12] = math.log1p(counts[_MATHS])
-    out[13] = math.log1p(counts[_LATEX])
+    out[11] = math.log1p(counts[_STEM_WORDS])
+    out[12] = math.log1p(counts[_SHORTEST])
+    out[13] = math.log1p(counts[_MATHS])
     out[14] = math.log1p(counts[_CODE])
-    out[15] = math.log1p(extras[1])
-    out[16] = math.log1p(counts[_QUESTIONS])
-    out[17] = 1.0 if counts[_LAST_MARK] == 0x3F else 0.0
+    out[15] = math.log1p(counts[_QUESTIONS])
+    out[16] = 1.0 if counts[_LAST_MARK] == 0x3F else 0.0
+    out[17] = 1.0 if counts[_LAST_MARK] == 0x3A else 0.0
     for group in range(10):
         out[18 + group] = math.log1p(counts[_WORD_GROUP + group])
     out[28] = math.log1p(max(0, extras[2] - 1))
-    for extra in range(3):
-        out[29 + extra] = math.log1p(extras[3 + extra])
+    out[29] = math.log1p(extras[3])
+    out[30] = math.log1p(extras[4])
+    out[31] = math.log1p(extras[1] + extras[5])
 
 
 @_entry

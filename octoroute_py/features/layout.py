@@ -42,31 +42,37 @@ class Count(enum.IntEnum):
     SPACES = 4
     MARKS = 5
     FOREIGN = 6
-    LINES = 7
-    WORDS = 8
-    NUMBERS = 9
-    TOKENS = 10
-    CHOICES = 11
-    MATHS = 12
-    LATEX = 13
-    CODE = 14
-    QUESTIONS = 15
-    FRESH_LINE = 16
-    LAST_MARK = 17
-    WORD_GROUP = 18
+    WORDS = 7
+    TOKENS = 8
+    CHOICES = 9
+    MATHS = 10
+    CODE = 11
+    QUESTIONS = 12
+    SHOUTED = 13
+    LONG_WORDS = 14
+    STEM_WORDS = 15
+    SHORTEST_CHOICE = 16
+    CHOICE_BEGAN = 17
+    DISTINCT = 18
+    FRESH_LINE = 19
+    LAST_MARK = 20
+    WORD_GROUP = 21
 
 
 COUNTS: Final = Count.WORD_GROUP + 10
+LONG_WORD: Final = 12
+"""A word with so many letters is a long one."""
 
-MATHS_MARKS: Final = "+*/=<>^%±×÷"
-LATEX_MARKS: Final = "\\$"
+MATHS_MARKS: Final = "+*/=<>^%±×÷\\$"
+"""With those of LaTeX."""
 CODE_MARKS: Final = "{}();[]_#`"
 
 SCALARS: Final = (
-    "log_chars", "log_tokens", "word_length", "digit_share", "capital_share", "space_share", "mark_share",
-    "foreign_share", "log_numbers", "log_lines", "log_choices", "words_per_line", "log_maths", "log_latex", "log_code",
-    "log_context_chars", "log_questions", "ends_asking", "asks_what", "asks_number", "asks_reasons", "negates",
-    "supposes", "speaks_code", "asks_creation", "chats", "asks_transformation", "speaks_exam", "log_turns",
-    "log_tools", "log_images", "log_system_chars",
+    "log_chars", "log_tokens", "word_length", "digit_share", "capital_share", "space_share", "foreign_share",
+    "distinct_share", "shouted_share", "long_word_share", "log_choices", "log_stem_words", "log_shortest_choice",
+    "log_maths", "log_code", "log_questions", "ends_asking", "ends_with_colon", "asks_what", "asks_number",
+    "asks_reasons", "negates", "supposes", "speaks_code", "asks_text", "chats", "speaks_of_self", "speaks_exam",
+    "log_turns", "log_tools", "log_images", "log_around_chars",
 )  # fmt: skip
-"""The names of the 32 scalars, in their order."""
+"""The names of the 32 scalars, in their order. A choice is a line that begins with a letter A to J and one of `.):`,
+the stem what stands before the first; around a prompt stand the system prompt and earlier turns."""

@@ -22,9 +22,10 @@ WORD_CLASSES: Final[tuple[tuple[str, ...], ...]] = tuple(
         "not except never neither nor false incorrect least cannot without",
         "if suppose assume given let then unless",
         "def function class return import code python java javascript sql print int string assert array",
-        "write story poem imagine creative essay draft compose fiction letter",
-        "hello hi hey thanks thank please you your",
+        "write story poem imagine creative essay draft compose fiction letter "
         "summarize summarise summary translate rewrite rephrase extract classify list tldr",
+        "hello hi hey thanks thank please you your",
+        "i my me mine we our us",
         "following statement statements true correct best answer option",
     )
 )

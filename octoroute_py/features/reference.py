@@ -15,7 +15,7 @@ from octoroute_py.features.layout import (
     CONTEXT_TOKENS,
     COUNTS,
     HEAD_TOKENS,
-    LATEX_MARKS,
+    LONG_WORD,
     MATHS_MARKS,
     MOST_TOKENS,
     TAIL_TOKENS,
@@ -62,10 +62,10 @@ def walk(text: str) -> tuple[list[int], list[int]]:
     while at < len(text):
         what = kind(text[at])
         if what is Kind.SPACE:
-            counts[Count.SPACES] += 1
             if text[at] == "\n":
-                counts[Count.LINES] += 1
+                _end_choice(counts)
                 counts[Count.FRESH_LINE] = 1
+            counts[Count.SPACES] += 1
             at += 1
             continue
         counts[Count.LAST_MARK] = 0
@@ -74,7 +74,11 @@ def walk(text: str) -> tuple[list[int], list[int]]:
         counts[Count.TOKENS] += 1
         counts[Count.FRESH_LINE] = 0
         buckets.append(bucket_of(value))
+    _end_choice(counts)
     counts[Count.CHARS] = len(text)
+    counts[Count.DISTINCT] = len(set(buckets))
+    if not counts[Count.CHOICES]:
+        counts[Count.STEM_WORDS] = counts[Count.WORDS]
     counts[Count.FOREIGN] = sum(char > "\x7f" for char in text)
     return buckets, counts
 
@@ -90,34 +94,48 @@ def tokens(text: str, context: str) -> tuple[list[int], list[int]]:
 
 def scalars(counts: Sequence[int], extras: Sequence[int]) -> list[float]:
     """The 32 scalars of a text; `extras` are its whole length, the context's, turns, tools, images, system length."""
-    chars, tokens_, letters = max(1, counts[Count.CHARS]), counts[Count.TOKENS], counts[Count.LETTERS]
-    words, lines = counts[Count.WORDS], counts[Count.LINES] + 1
+    chars, found, letters = max(1, counts[Count.CHARS]), counts[Count.TOKENS], counts[Count.LETTERS]
+    words = max(1, counts[Count.WORDS])
     length, context, turns, tools, images, system = extras
     return [
         math.log1p(length),
-        math.log1p(tokens_),
-        letters / max(1, words),
+        math.log1p(found),
+        letters / words,
         counts[Count.DIGITS] / chars,
         counts[Count.CAPITALS] / max(1, letters),
         counts[Count.SPACES] / chars,
-        counts[Count.MARKS] / chars,
         counts[Count.FOREIGN] / chars,
-        math.log1p(counts[Count.NUMBERS]),
-        math.log1p(counts[Count.LINES]),
+        counts[Count.DISTINCT] / max(1, found),
+        counts[Count.SHOUTED] / words,
+        counts[Count.LONG_WORDS] / words,
         math.log1p(counts[Count.CHOICES]),
-        math.log1p(words / lines),
+        math.log1p(counts[Count.STEM_WORDS]),
+        math.log1p(counts[Count.SHORTEST_CHOICE]),
         math.log1p(counts[Count.MATHS]),
-        math.log1p(counts[Count.LATEX]),
         math.log1p(counts[Count.CODE]),
-        math.log1p(context),
         math.log1p(counts[Count.QUESTIONS]),
         1.0 if counts[Count.LAST_MARK] == ord("?") else 0.0,
+        1.0 if counts[Count.LAST_MARK] == ord(":") else 0.0,
         *(math.log1p(count) for count in counts[Count.WORD_GROUP :]),
         math.log1p(max(0, turns - 1)),
         math.log1p(tools),
         math.log1p(images),
-        math.log1p(system),
+        math.log1p(context + system),
     ]
+
+
+def _so_far(counts: list[int]) -> int:
+    """How many characters have been walked over."""
+    return counts[Count.LETTERS] + counts[Count.DIGITS] + counts[Count.SPACES] + counts[Count.MARKS]
+
+
+def _end_choice(counts: list[int]) -> None:
+    """At the end of a line: how long the choice on it was, if it was one."""
+    if counts[Count.CHOICE_BEGAN]:
+        length = _so_far(counts) - counts[Count.CHOICE_BEGAN]
+        shortest = counts[Count.SHORTEST_CHOICE]
+        counts[Count.SHORTEST_CHOICE] = min(shortest, length) if shortest else length
+        counts[Count.CHOICE_BEGAN] = 0
 
 
 def _word(text: str, at: int, counts: list[int]) -> tuple[int, int]:
@@ -127,9 +145,16 @@ def _word(text: str, at: int, counts: list[int]) -> tuple[int, int]:
     word = text[at:end]
     counts[Count.WORDS] += 1
     counts[Count.LETTERS] += len(word)
-    counts[Count.CAPITALS] += sum(fold(char) != char for char in word)
+    capitals = sum(fold(char) != char for char in word)
+    counts[Count.CAPITALS] += capitals
+    counts[Count.SHOUTED] += capitals == len(word) > 1
+    counts[Count.LONG_WORDS] += len(word) >= LONG_WORD
     if len(word) == 1 and "A" <= word <= "J" and counts[Count.FRESH_LINE] and text[end : end + 1] in (".", ")", ":"):
+        _end_choice(counts)
+        if not counts[Count.CHOICES]:
+            counts[Count.STEM_WORDS] = counts[Count.WORDS] - 1
         counts[Count.CHOICES] += 1
+        counts[Count.CHOICE_BEGAN] = _so_far(counts)
     value = fnv1a("".join(map(fold, word)).encode())
     group = _GROUPS.get(value)
     if group is not None:
@@ -150,7 +175,6 @@ def _number(text: str, at: int, counts: list[int]) -> tuple[int, int]:
         else:
             break
         end += 1
-    counts[Count.NUMBERS] += 1
     return end, fnv1a(shape[:_SHAPE_CHARS].encode())
 
 
@@ -162,7 +186,6 @@ def _mark(text: str, at: int, counts: list[int]) -> tuple[int, int]:
     times = end - at
     counts[Count.MARKS] += times
     counts[Count.MATHS] += times * (mark in MATHS_MARKS)
-    counts[Count.LATEX] += times * (mark in LATEX_MARKS)
     counts[Count.CODE] += times * (mark in CODE_MARKS)
     counts[Count.QUESTIONS] += times * (mark == "?")
     counts[Count.LAST_MARK] = ord(mark)

@@ -5,7 +5,7 @@ penalties and `max_in_flight`. Its calls count as upstream calls and tokens, nev
 """
 
 import random
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -26,11 +26,23 @@ from octoroute_py.transport.faults import Fault, FaultKind, classify_exception, 
 from octoroute_py.transport.openai import BufferedFacts, read_answer, upstream_path
 
 ATTEMPTS: Final = 2
+FIRST_SHARE: Final = 0.5
+"""The first attempt gets this much of the question's time where somebody else could be asked after it."""
 MAX_ANSWER_BYTES: Final = 64 * 1024
 """Largest chat completion that is read: a verdict is a few bytes, what stands around it a few hundred."""
 
 _TIMEOUTS: Final = frozenset({FaultKind.TIMEOUT, FaultKind.GATEWAY_TIMEOUT, FaultKind.REQUEST_TIMEOUT})
 _encode: Final = msgspec.json.Encoder().encode
+
+
+class _Tried:
+    """What one question has met so far: endpoints that failed, and forms (by place) that an endpoint rejected."""
+
+    __slots__ = ("failed", "rejected")
+
+    def __init__(self) -> None:
+        self.failed: set[str] = set()
+        self.rejected: set[tuple[str, int]] = set()
 
 
 class JudgeCalls:
@@ -57,49 +69,60 @@ class JudgeCalls:
 
     async def __call__(self, question: Question) -> bytes:
         """The chat completion. Raises JudgeFailed when no endpoint gave one."""
-        table = self._snapshot().table
-        excluded: set[str] = set()
-        rejected: set[tuple[str, int]] = set()
+        tried = _Tried()
         failure = JudgeFailure.UNAVAILABLE
-
-        def form_for(endpoint: Endpoint) -> int | None:
-            return self._form(question, endpoint, rejected)
-
-        for _ in range(ATTEMPTS):
+        for sends_left in reversed(range(ATTEMPTS)):
             now = self._monotonic()
-            if now >= question.deadline_s:
+            found = self._pick(question, tried, now) if now < question.deadline_s else None
+            if found is None:
                 break
-            endpoint = table.pick(self._tier, now=now, excluded=excluded, fits=lambda each: form_for(each) is not None)
-            place = None if endpoint is None else form_for(endpoint)
-            if endpoint is None or place is None:
-                break
-            result = await self._attempt(endpoint, question, question.forms[place])
+            endpoint, place = found
+            other = self._pick(question, tried, now, but=endpoint) if sends_left else None
+            until = question.deadline_s if other is None else now + (question.deadline_s - now) * FIRST_SHARE
+            result = await self._attempt(endpoint, question.forms[place], until)
             if isinstance(result, bytes):
                 # Only now is it known that the form was to blame: a 400 may also be for what the request says.
-                self._refused.update(each for each in rejected if each[0] == endpoint.id)
+                self._refused.update(each for each in tried.rejected if each[0] == endpoint.id)
                 return result
             if result.kind is FaultKind.EXHAUSTED:  # we can open no socket, to anybody
                 raise JudgeFailed(JudgeFailure.UNAVAILABLE)
-            table.observe(self._monotonic())
+            self._snapshot().table.observe(self._monotonic())
             failure = JudgeFailure.TIMEOUT if result.kind in _TIMEOUTS else JudgeFailure.UPSTREAM
             if result.kind is FaultKind.REJECTED:
-                rejected.add((endpoint.id, place))
+                tried.rejected.add((endpoint.id, place))
             else:
-                excluded.add(endpoint.id)
+                tried.failed.add(endpoint.id)
         raise JudgeFailed(failure)
 
-    def _form(self, question: Question, endpoint: Endpoint, rejected: Container[tuple[str, int]]) -> int | None:
-        """The place of the first form that the endpoint could answer."""
-        for place, form in enumerate(question.forms):
-            tried = (endpoint.id, place)
-            if tried not in self._refused and tried not in rejected and _fits(endpoint, question, form):
-                return place
-        return None
+    def _pick(
+        self, question: Question, tried: _Tried, now: float, *, but: Endpoint | None = None
+    ) -> tuple[Endpoint, int] | None:
+        """An endpoint that can be asked and was not yet, `but` this one, and the place of the form it could answer."""
+        hopeless = self._refused | tried.rejected
 
-    async def _attempt(self, endpoint: Endpoint, question: Question, form: Form) -> bytes | Fault:
+        def place_for(endpoint: Endpoint) -> int | None:
+            return next(
+                (
+                    place
+                    for place, form in enumerate(question.forms)
+                    if (endpoint.id, place) not in hopeless and _fits(endpoint, question, form)
+                ),
+                None,
+            )
+
+        endpoint = self._snapshot().table.pick(
+            self._tier,
+            now=now,
+            excluded=tried.failed if but is None else tried.failed | {but.id},
+            fits=lambda each: place_for(each) is not None,
+        )
+        place = None if endpoint is None else place_for(endpoint)
+        return None if endpoint is None or place is None else (endpoint, place)
+
+    async def _attempt(self, endpoint: Endpoint, form: Form, until: float) -> bytes | Fault:
         hold = endpoint.begin(self._monotonic())
         try:
-            result, status = await self._exchange(endpoint, question, form)
+            result, status = await self._exchange(endpoint, form, until)
             now = self._monotonic()
             self._metrics.upstream(endpoint.id, status)
             if isinstance(result, Fault):
@@ -112,20 +135,17 @@ class JudgeCalls:
         finally:
             hold.close()
 
-    async def _exchange(
-        self, endpoint: Endpoint, question: Question, form: Form
-    ) -> tuple[BufferedFacts | Fault, int | None]:
-        deadline_s = question.deadline_s
+    async def _exchange(self, endpoint: Endpoint, form: Form, until: float) -> tuple[BufferedFacts | Fault, int | None]:
         headers = ((b"accept", b"application/json"), (b"x-request-id", new_request_id().encode()))
         request = UpstreamRequest("POST", upstream_path(Surface.CHAT), headers, _body(endpoint, form))
         status: int | None = None
         try:
             answer = await endpoint.transport.send(
-                request, deadline=deadline_s, connect_s=self._snapshot().timers.connect_s.get(endpoint.id, 5.0)
+                request, deadline=until, connect_s=self._snapshot().timers.connect_s.get(endpoint.id, 5.0)
             )
             status = answer.status
             try:
-                return await self._read(answer, deadline_s), status
+                return await self._read(answer, until), status
             finally:
                 answer.close()
         except TooLarge:
@@ -134,8 +154,8 @@ class JudgeCalls:
         except TransportError as error:
             return classify_exception(error), status
 
-    async def _read(self, answer: UpstreamAnswer, deadline_s: float) -> BufferedFacts | Fault:
-        body = await answer.read(deadline=deadline_s, max_bytes=MAX_ANSWER_BYTES)
+    async def _read(self, answer: UpstreamAnswer, until: float) -> BufferedFacts | Fault:
+        body = await answer.read(deadline=until, max_bytes=MAX_ANSWER_BYTES)
         if answer.status != 200:
             return classify_response(answer.status, answer.headers, body, wall=self._wall())
         return read_answer(body, content_type(answer.headers), Surface.CHAT)

@@ -1,4 +1,4 @@
-"""What a client may tell us about a request beside the request: importance, privacy, a deadline, who it is from.
+"""What a client may tell us about a request beside the request: importance, privacy, a deadline, what it may cost.
 
 Every hint is a header or a member of the body's `octoroute` object; where both are given the header wins. Hints are
 never forwarded. A wrong one is an error rather than ignored: a privacy wish that is misspelt must not be lost.

@@ -9,6 +9,7 @@ from octoroute_py.features import reference
 from octoroute_py.features.layout import (
     CONTEXT_CHARS,
     CONTEXT_TOKENS,
+    COUNTS,
     HEAD_CHARS,
     MOST_TOKENS,
     SCALARS,
@@ -106,7 +107,18 @@ def test_scalars_tell_what_stands_around_the_prompt(vectoriser: Vectoriser) -> N
     assert names["log_turns"] == pytest.approx(np.log1p(3))
     assert names["log_tools"] == pytest.approx(np.log1p(3))
     assert names["log_images"] == pytest.approx(np.log1p(2))
-    assert names["log_system_chars"] == pytest.approx(np.log1p(50))
+    assert names["log_around_chars"] == pytest.approx(np.log1p(50))
+
+
+def test_scalars_tell_how_a_question_is_built(vectoriser: Vectoriser) -> None:
+    text = "The FAO has what?\nA. a long choice, really\nB. this one\nIncomprehensibility:"
+    names = dict(zip(SCALARS, vectoriser.read(Prompt(text)).scalars.tolist(), strict=True))
+    assert names["log_stem_words"] == pytest.approx(np.log1p(4))
+    assert names["log_shortest_choice"] == pytest.approx(np.log1p(len(". this one")))
+    assert names["shouted_share"] == pytest.approx(1 / 13)
+    assert names["long_word_share"] == pytest.approx(1 / 13)
+    assert names["distinct_share"] == pytest.approx(16 / 18)
+    assert (names["ends_with_colon"], names["ends_asking"]) == (1.0, 0.0)
 
 
 def test_many_prompts_are_the_single_ones_beside_each_other(vectoriser: Vectoriser) -> None:
@@ -127,5 +139,5 @@ def test_the_tables_of_words_hold_every_word_once() -> None:
     assert len(words) < SLOTS // 2
     assert {groups[slot] for slot, value in enumerate(hashes) if value} == set(range(len(WORD_CLASSES)))
     assert len(SCALARS) == 32
-    assert Count.WORD_GROUP + len(WORD_CLASSES) == 28
+    assert len(WORD_CLASSES) == COUNTS - Count.WORD_GROUP == 10
     assert BUCKETS == 16_384

@@ -114,10 +114,20 @@ async def test_two_attempts_are_all_and_the_same_endpoint_is_not_asked_twice() -
     assert alone.stage.sent_to == [ONE]
 
 
-async def test_a_slow_judge_uses_up_the_limit_and_no_second_attempt_follows() -> None:
-    bench = Bench({ONE: Reply(200, b"{}", delay_s=60.0), TWO: GOOD}, each={TWO: {"priority": 0}})
+async def test_a_slow_judge_uses_up_the_limit_where_nobody_else_can_be_asked() -> None:
+    bench = Bench({ONE: Reply(200, b"{}", delay_s=60.0)})
     assert await bench.failure() is JudgeFailure.TIMEOUT
     assert (bench.stage.sent_to, bench.stage.clock.now) == ([ONE], 1010.0)
+
+
+async def test_a_slow_judge_leaves_half_of_the_limit_to_another_one() -> None:
+    bench = Bench({ONE: Reply(200, b"{}", delay_s=60.0), TWO: GOOD}, each={TWO: {"priority": 0}})
+    assert await bench.ask() == chat_body("FAST")
+    assert (bench.stage.sent_to, bench.stage.clock.now) == ([ONE, TWO], 1005.0)
+    slow = Reply(200, b"{}", delay_s=60.0)
+    bench = Bench({ONE: slow, TWO: slow}, each={TWO: {"priority": 0}})
+    assert await bench.failure() is JudgeFailure.TIMEOUT
+    assert (bench.stage.sent_to, bench.stage.clock.now) == ([ONE, TWO], 1010.0)
 
 
 async def test_our_own_lack_of_sockets_is_nobodys_fault_and_ends_the_question() -> None:

@@ -39,7 +39,7 @@ def test_predictions_equal_numpy_on_ten_thousand_prompts(kind: str) -> None:
     network, rng = Network(artifact), np.random.default_rng(0)
     worst = 0.0
     for _ in range(10_000 if kind == "fastgrnn" else 1_000):
-        tokens = rng.integers(0, 16_384, rng.integers(0, 10)).astype(np.int32)
+        tokens = rng.integers(0, 16_384, rng.integers(0, 7)).astype(np.int32)
         scalars = rng.standard_normal(32).astype(np.float32) * 3
         tag = (None, "shop", "unheard of")[rng.integers(3)]
         expected = reference_raw(artifact, tokens, scalars, int(tag == "shop"))
