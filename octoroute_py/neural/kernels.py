@@ -103,21 +103,28 @@ def _gather(table: F32, tokens: I32, inputs: F32) -> None:
 
 @jit
 def pool_rows(
-    table: F32, u: F32, biases: F32, gates: F32, tokens: I32, offsets: I64, rows: I64, most: int, pooled: F32
+    table: F32,
+    u: F32,
+    biases: F32,
+    gates: F32,
+    tokens: I32,
+    offsets: I64,
+    rows: I64,
+    states: F32,
+    sums: F32,
+    pooled: F32,
 ) -> None:
-    """Fills pooled (B, 3H) for the given rows of a data set; `most` is the length of the longest of them.
+    """Fills pooled (B, 3H) for the given rows of a data set, and the traces that `pool_rows_back` goes back along.
 
     table (V, H) holds Wx of every token, u (H, H), biases (2, H), gates (2,); `offsets` say where a row's tokens begin.
+    With T tokens in the longest row the traces are states (B, T + 1, H), zero at the first step, and sums (B, T, H).
     """
-    size = u.shape[0]
-    inputs = np.empty((most, size), dtype=np.float32)
-    states = np.zeros((most + 1, size), dtype=np.float32)
-    sums = np.empty((most, size), dtype=np.float32)
+    inputs = np.empty((sums.shape[1], u.shape[0]), dtype=np.float32)
     for b in range(len(rows)):
         mine = tokens[offsets[rows[b]] : offsets[rows[b] + 1]]
         _gather(table, mine, inputs)
-        _forward(inputs[: len(mine)], u, biases, gates, states, sums)
-        _pool(inputs[: len(mine)], states, pooled[b])
+        _forward(inputs[: len(mine)], u, biases, gates, states[b], sums[b])
+        _pool(inputs[: len(mine)], states[b], pooled[b])
 
 
 @_inner
@@ -165,28 +172,22 @@ def _step_back(
 
 @jit
 def pool_rows_back(
-    table: F32, u: F32, biases: F32, gates: F32, tokens: I32, offsets: I64, rows: I64, most: int, d_pooled: F32,
+    u: F32, biases: F32, gates: F32, tokens: I32, offsets: I64, rows: I64, states: F32, sums: F32, d_pooled: F32,
     d_table: F32, d_u: F32, d_biases: F32, d_gates: F32,
 ) -> None:  # fmt: skip
-    """Adds to the gradients what dLoss/dpooled (B, 3H) asks for; the forward pass is done again, row by row."""
+    """Adds to the gradients what dLoss/dpooled (B, 3H) asks for, along the traces that `pool_rows` left."""
     size = u.shape[0]
-    inputs = np.empty((most, size), dtype=np.float32)
-    states = np.zeros((most + 1, size), dtype=np.float32)
-    sums = np.empty((most, size), dtype=np.float32)
     pulled = np.empty(size, dtype=np.float32)
     given = np.empty(size, dtype=np.float32)
     for b in range(len(rows)):
         mine = tokens[offsets[rows[b]] : offsets[rows[b] + 1]]
-        steps = len(mine)
-        share = np.float32(1.0) / np.float32(max(1, steps))
-        _gather(table, mine, inputs)
-        _forward(inputs[:steps], u, biases, gates, states, sums)
+        share = np.float32(1.0) / np.float32(max(1, len(mine)))
         for j in range(size):
             pulled[j] = d_pooled[b, j]
-        for t in range(steps - 1, -1, -1):
+        for t in range(len(mine) - 1, -1, -1):
             for j in range(size):
                 pulled[j] += d_pooled[b, size + j] * share
-            _step_back(given, pulled, states[t], sums[t], u, biases, gates, d_u, d_biases, d_gates)
+            _step_back(given, pulled, states[b, t], sums[b, t], u, biases, gates, d_u, d_biases, d_gates)
             for j in range(size):
                 d_table[mine[t], j] += given[j] + d_pooled[b, 2 * size + j] * share
 

@@ -71,10 +71,11 @@ def test_training_kernels_equal_the_reference(hidden: int) -> None:
     tokens = rng.integers(0, 40, offsets[-1]).astype(np.int32)
     rows = np.array([3, 0, 2, 1], dtype=np.int64)
     pooled = np.empty((4, 3 * hidden), dtype=np.float32)
-    kernels.pool_rows(table, cell.u, cell.biases, cell.gates, tokens, offsets, rows, 12, pooled)
+    states, sums = np.zeros((4, 13, hidden), dtype=np.float32), np.empty((4, 12, hidden), dtype=np.float32)
+    kernels.pool_rows(table, cell.u, cell.biases, cell.gates, tokens, offsets, rows, states, sums, pooled)
     d_pooled = rng.standard_normal(pooled.shape).astype(np.float32)
     found = [np.zeros_like(part) for part in (table, cell.u, cell.biases, cell.gates)]
-    kernels.pool_rows_back(table, cell.u, cell.biases, cell.gates, tokens, offsets, rows, 12, d_pooled, *found)
+    kernels.pool_rows_back(cell.u, cell.biases, cell.gates, tokens, offsets, rows, states, sums, d_pooled, *found)
 
     expected = [np.zeros_like(part, dtype=np.float64) for part in (table, cell.u, cell.biases, cell.gates)]
     for place, row in enumerate(rows):
