@@ -54,13 +54,13 @@ if TYPE_CHECKING:
     help="Train W and U with this share of zeros (iterative hard thresholding).",
 )
 @click.option("--teacher", type=click.Path(path_type=Path), metavar="F", help="Also learn to agree with this artifact.")
-@click.option("--plot", type=click.Path(path_type=Path), metavar="OUT.png", help="Draw loss and APGR by epoch.")
 @click.option("--temperature", type=click.FloatRange(0.1, 20.0), default=2.0, show_default=True, help="Of the teacher.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="OUT.png", help="Draw loss and APGR by epoch.")
 @click.option("--licence", default="", metavar="NAME", help="Under which the artifact may be used; kept in it.")
 @click.option("--description", default="", metavar="TEXT", help="What it was made from and for; kept in it.")
 def command(
     data: Path | None, calibration: Path | None, output: Path, seed: int, kind: str, epochs: int, rank: int | None,
-    sparsity: float, teacher: Path | None, plot: Path | None, temperature: float, licence: str, description: str,
+    sparsity: float, teacher: Path | None, temperature: float, plot: Path | None, licence: str, description: str,
 ) -> None:  # fmt: skip
     """Learn from labelled outcomes which tier a prompt needs, and write a calibrated artifact."""
     # Matrix products on several threads add up in another order on another machine, and gain nothing at this size.

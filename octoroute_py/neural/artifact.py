@@ -82,10 +82,15 @@ class Recurrence:
 
 @dataclass(frozen=True, slots=True)
 class Familiar:
-    """What training looked like: `centre` and `inverse_spread` (P,) of the pooled sequence, `buckets` (V,) bool."""
+    """What training looked like: `centre` and `inverse_spread` (P,) of the pooled sequence, `buckets` (V,) bool.
+
+    `whitening` (S, S), lower triangular, takes scalars less their mean to numbers that in training were uncorrelated
+    and of one size, so that usual scalars in an unusual combination are seen; its row is 0 for one that never varied.
+    """
 
     centre: F32
     inverse_spread: F32
+    whitening: F32
     buckets: NDArray[np.bool_]
 
 

@@ -22,7 +22,8 @@ NEVER: Final = -1e9
 """A threshold below every risk: only deep is allowed."""
 ALWAYS: Final = 1e9
 """A threshold above every risk."""
-MOST_KNOTS: Final = 1024
+MOST_KNOTS: Final = 512
+"""How many steps a curve is kept in: enough for a thousandth of tolerated loss, and small beside the weights."""
 COVERAGE: Final = 0.9
 FALSE_ALARMS: Final = 0.02
 """The share of familiar prompts that the guard may turn away."""

@@ -103,21 +103,28 @@ def _gather(table: F32, tokens: I32, inputs: F32) -> None:
 
 @jit
 def pool_rows(
-    table: F32, u: F32, biases: F32, gates: F32, tokens: I32, offsets: I64, rows: I64, most: int, pooled: F32
+    table: F32,
+    u: F32,
+    biases: F32,
+    gates: F32,
+    tokens: I32,
+    offsets: I64,
+    rows: I64,
+    states: F32,
+    sums: F32,
+    pooled: F32,
 ) -> None:
-    """Fills pooled (B, 3H) for the given rows of a data set; `most` is the length of the longest of them.
+    """Fills pooled (B, 3H) for the given rows of a data set, and the traces that `pool_rows_back` goes back along.
 
     table (V, H) holds Wx of every token, u (H, H), biases (2, H), gates (2,); `offsets` say where a row's tokens begin.
+    With T tokens in the longest row the traces are states (B, T + 1, H), zero at the first step, and sums (B, T, H).
     """
-    size = u.shape[0]
-    inputs = np.empty((most, size), dtype=np.float32)
-    states = np.zeros((most + 1, size), dtype=np.float32)
-    sums = np.empty((most, size), dtype=np.float32)
+    inputs = np.empty((sums.shape[1], u.shape[0]), dtype=np.float32)
     for b in range(len(rows)):
         mine = tokens[offsets[rows[b]] : offsets[rows[b] + 1]]
         _gather(table, mine, inputs)
-        _forward(inputs[: len(mine)], u, biases, gates, states, sums)
-        _pool(inputs[: len(mine)], states, pooled[b])
+        _forward(inputs[: len(mine)], u, biases, gates, states[b], sums[b])
+        _pool(inputs[: len(mine)], states[b], pooled[b])
 
 
 @_inner
@@ -165,28 +172,22 @@ def _step_back(
 
 @jit
 def pool_rows_back(
-    table: F32, u: F32, biases: F32, gates: F32, tokens: I32, offsets: I64, rows: I64, most: int, d_pooled: F32,
+    u: F32, biases: F32, gates: F32, tokens: I32, offsets: I64, rows: I64, states: F32, sums: F32, d_pooled: F32,
     d_table: F32, d_u: F32, d_biases: F32, d_gates: F32,
 ) -> None:  # fmt: skip
-    """Adds to the gradients what dLoss/dpooled (B, 3H) asks for; the forward pass is done again, row by row."""
+    """Adds to the gradients what dLoss/dpooled (B, 3H) asks for, along the traces that `pool_rows` left."""
     size = u.shape[0]
-    inputs = np.empty((most, size), dtype=np.float32)
-    states = np.zeros((most + 1, size), dtype=np.float32)
-    sums = np.empty((most, size), dtype=np.float32)
     pulled = np.empty(size, dtype=np.float32)
     given = np.empty(size, dtype=np.float32)
     for b in range(len(rows)):
         mine = tokens[offsets[rows[b]] : offsets[rows[b] + 1]]
-        steps = len(mine)
-        share = np.float32(1.0) / np.float32(max(1, steps))
-        _gather(table, mine, inputs)
-        _forward(inputs[:steps], u, biases, gates, states, sums)
+        share = np.float32(1.0) / np.float32(max(1, len(mine)))
         for j in range(size):
             pulled[j] = d_pooled[b, j]
-        for t in range(steps - 1, -1, -1):
+        for t in range(len(mine) - 1, -1, -1):
             for j in range(size):
                 pulled[j] += d_pooled[b, size + j] * share
-            _step_back(given, pulled, states[t], sums[t], u, biases, gates, d_u, d_biases, d_gates)
+            _step_back(given, pulled, states[b, t], sums[b, t], u, biases, gates, d_u, d_biases, d_gates)
             for j in range(size):
                 d_table[mine[t], j] += given[j] + d_pooled[b, 2 * size + j] * share
 
@@ -210,8 +211,11 @@ def _read_sequence(table: F32, u: F32, weights: F32, tokens: I32, pooled: F32) -
 
 
 @_inner
-def _distance(read: F32, usual: F32, scalars: F32, standard: F32) -> Any:
-    """Root mean square of how many standard deviations the numbers lie from those of the training data."""
+def _distance(read: F32, usual: F32, scalars: F32, mean: F32, whitening: F32) -> Any:
+    """Root mean square of how many standard deviations the numbers lie from those of the training data.
+
+    Those of the sequence one by one, the scalars after whitening, which is lower triangular.
+    """
     size, count = len(usual) // 2, len(scalars)
     total = np.float32(0.0)
     used = size
@@ -219,9 +223,11 @@ def _distance(read: F32, usual: F32, scalars: F32, standard: F32) -> Any:
         off = (read[i] - usual[i]) * usual[size + i]
         total += off * off
     for i in range(count):
-        off = (scalars[i] - standard[i]) * standard[count + i]
-        used += standard[count + i] > 0
-        total += off * off
+        white = np.float32(0.0)
+        for j in range(i + 1):
+            white += whitening[count * i + j] * (scalars[j] - mean[j])
+        used += whitening[count * i + i] > 0
+        total += white * white
     return np.sqrt(total / used)
 
 
@@ -252,8 +258,8 @@ def predict(
     """The seven raw numbers of one prompt: five outputs, its distance from the training data, its unfamiliar share.
 
     table (V, W); u (H, H), or (0, 0) for a linear artifact; `weights` one after another: biases (2, H), gates (2,),
-    mean and inverse_std (S,), centre and inverse_spread (P,), head (P + S, 5), bias (5,), units (P + S, K), their bias
-    (K,) and output (K, 5), tags (n + 1, 5). `units` is K.
+    mean and inverse_std (S,), centre and inverse_spread (P,), whitening (S, S), head (P + S, 5), bias (5,), units
+    (P + S, K), their bias (K,) and output (K, 5), tags (n + 1, 5). `units` is K.
     """
     width, count = table.shape[1], len(scalars)
     size = 3 * width if len(u) > 0 else width
@@ -261,13 +267,14 @@ def predict(
     _read_sequence(table, u, weights, tokens, read[:size])
     at = 2 * width + 2 if len(u) > 0 else 0
     spread = at + 2 * count
-    head = spread + 2 * size
+    white = spread + 2 * size
+    head = white + count * count
     bias = head + 5 * len(read)
     first = bias + 5
     unit_bias = first + units * len(read)
     unit_out = unit_bias + units
     tags = unit_out + 5 * units
-    out[5] = _distance(read[:size], weights[spread:head], scalars, weights[at:spread])
+    out[5] = _distance(read[:size], weights[spread:white], scalars, weights[at:spread], weights[white:head])
     for i in range(count):
         off = (scalars[i] - weights[at + i]) * weights[at + count + i]
         read[size + i] = min(max(off, np.float32(-4.0)), np.float32(4.0))

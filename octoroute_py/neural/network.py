@@ -47,7 +47,7 @@ class Network:
 def _laid_out(artifact: Artifact) -> F32:
     """Every small array one after another, in the order `kernels.predict` reads them."""
     head, familiar, cell = artifact.head, artifact.familiar, artifact.cell
-    parts = [head.mean, head.inverse_std, familiar.centre, familiar.inverse_spread]
+    parts = [head.mean, head.inverse_std, familiar.centre, familiar.inverse_spread, familiar.whitening]
     parts += [head.weights, head.bias, head.units, head.units_bias, head.units_out, head.tags]
     if cell is not None:
         parts = [cell.biases, cell.gates, *parts]

@@ -85,6 +85,7 @@ def to_bytes(artifact: Artifact) -> bytes:
     tensors |= {f"head.{name}": getattr(head, name) for name in Head.__dataclass_fields__}
     tensors["familiar.centre"] = familiar.centre
     tensors["familiar.inverse_spread"] = familiar.inverse_spread
+    tensors["familiar.whitening"] = familiar.whitening
     tensors["familiar.buckets"] = np.packbits(familiar.buckets)
     told = None
     if artifact.calibration is not None:
@@ -142,6 +143,7 @@ def _build(tensors: Mapping[str, NDArray[Any]], metadata: _Metadata) -> Artifact
     familiar = Familiar(
         centre=_float(tensors, "familiar.centre", 1),
         inverse_spread=_float(tensors, "familiar.inverse_spread", 1),
+        whitening=_float(tensors, "familiar.whitening", 2),
         buckets=np.unpackbits(bits).astype(np.bool_),
     )
     cell = None
@@ -175,6 +177,7 @@ def _check_shapes(artifact: Artifact) -> None:
         "head.inverse_std": (head.inverse_std, (SCALARS,)),
         "familiar.centre": (familiar.centre, (pooled,)),
         "familiar.inverse_spread": (familiar.inverse_spread, (pooled,)),
+        "familiar.whitening": (familiar.whitening, (SCALARS, SCALARS)),
         "familiar.buckets": (familiar.buckets, (BUCKETS,)),
     }
     if cell is not None:

@@ -15,6 +15,9 @@ from octoroute_py.training.adamw import Parameters
 F32 = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
+_MOST_ROWS: Final = 512
+"""So many rows are pooled at a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sequences:
@@ -74,27 +77,27 @@ class CellBody:
         self._add("u", rng.standard_normal((hidden, hidden)) * 0.1, rank=rank_u)
         self.parameters["biases"] = np.stack((np.zeros(hidden), np.ones(hidden))).astype(np.float32)
         self.parameters["gates"] = np.array(self._GATES, dtype=np.float32)
+        self._states = np.zeros((0, MOST_TOKENS + 1, hidden), dtype=np.float32)
+        self._sums = np.empty((0, MOST_TOKENS, hidden), dtype=np.float32)
 
     def pool(self, data: Sequences, rows: Rows) -> F32:
         """The last state, the mean state and the mean input of each row (B, 3H)."""
-        matrix = data.matrix
+        table = self.table(data.vectors)
         pooled = np.empty((len(rows), 3 * self.hidden), dtype=np.float32)
-        kernels.pool_rows(
-            self.table(data.vectors), self.weight("u"), self.parameters["biases"], self.gates(),
-            matrix.tokens, matrix.offsets, rows, MOST_TOKENS, pooled,
-        )  # fmt: skip
+        for start in range(0, len(rows), _MOST_ROWS):
+            part = slice(start, start + _MOST_ROWS)
+            self._forward(table, data.matrix, rows[part], pooled[part])
         return pooled
 
     def pull(self, data: Sequences, rows: Rows, d_pooled: F32) -> Parameters:
-        """Backpropagation through time for these rows."""
+        """Backpropagation through time for the rows that were pooled last, at most 512 of them."""
         matrix, gates, u = data.matrix, self.gates(), self.weight("u")
         d_table = np.zeros((BUCKETS, self.hidden), dtype=np.float32)
         d_u, d_gates = np.zeros_like(u), np.zeros_like(gates)
         gradients = {"biases": np.zeros_like(self.parameters["biases"])}
         kernels.pool_rows_back(
-            self.table(data.vectors), u, self.parameters["biases"], gates,
-            matrix.tokens, matrix.offsets, rows, MOST_TOKENS, np.ascontiguousarray(d_pooled),
-            d_table, d_u, gradients["biases"], d_gates,
+            u, self.parameters["biases"], gates, matrix.tokens, matrix.offsets, rows, self._states, self._sums,
+            np.ascontiguousarray(d_pooled), d_table, d_u, gradients["biases"], d_gates,
         )  # fmt: skip
         gradients["gates"] = d_gates * gates * (1.0 - gates)
         return gradients | self._shared("w", data.vectors.T @ d_table) | self._shared("u", d_u)
@@ -113,6 +116,16 @@ class CellBody:
         if whole is not None:
             return whole
         return np.ascontiguousarray(self.parameters[f"{name}1"] @ self.parameters[f"{name}2"].T)
+
+    def _forward(self, table: F32, matrix: Matrix, rows: Rows, pooled: F32) -> None:
+        """Pools some rows and keeps their traces, which take about 34 kB a row."""
+        if len(self._sums) < len(rows):
+            self._states = np.zeros((len(rows), MOST_TOKENS + 1, self.hidden), dtype=np.float32)
+            self._sums = np.empty((len(rows), MOST_TOKENS, self.hidden), dtype=np.float32)
+        kernels.pool_rows(
+            table, self.weight("u"), self.parameters["biases"], self.gates(),
+            matrix.tokens, matrix.offsets, rows, self._states, self._sums, pooled,
+        )  # fmt: skip
 
     def _add(self, name: str, start: NDArray[np.float64], *, rank: int | None) -> None:
         if rank is None:

@@ -1,5 +1,6 @@
 """The model card: what an artifact knows, what it does not, and how that was measured, as Markdown beside the file."""
 
+from octoroute_py.core.words import TIERS
 from octoroute_py.neural.artifact import Card
 from octoroute_py.neural.calibration import Calibration
 from octoroute_py.neural.conformal import COVERAGE, FALSE_ALARMS
@@ -37,7 +38,7 @@ def _head(card: Card, report: Report, size_bytes: int) -> str:
 
 def _knows(card: Card, calibration: Calibration) -> str:
     sources = ", ".join(f"{name} {rows:,}" for name, rows in sorted(card.sources.items(), key=lambda item: -item[1]))
-    tiers = "\n".join(f"- **{tier}**: {', '.join(names)}" for tier, names in card.tiers.items() if names)
+    tiers = "\n".join(f"- **{tier}**: {', '.join(names)}" for tier in TIERS if (names := card.tiers.get(tier)))
     tags = f"\n\nTags it learned: {', '.join(card.tags)}." if card.tags else ""
     own = f" Dials of their own: {', '.join(sorted(calibration.tags))}." if calibration.tags else ""
     return (

@@ -27,14 +27,16 @@ _LEAST_SPREAD: Final = 1e-4
 _FAMILIAR: Final = 4
 """A bucket is familiar when at least so many training prompts hold it."""
 _CLIP: Final = 4.0
+_RIDGE: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Standard:
-    """How scalars are standardised: (s - mean) · inverse_std, cut off at ±4."""
+    """How scalars are standardised, (s - mean) · inverse_std, cut off at ±4, and how they are whitened ."""
 
     mean: F32
     inverse_std: F32
+    whitening: F32
 
     def apply(self, scalars: F32) -> F32:
         """Standardised scalars (N, S)."""
@@ -46,7 +48,21 @@ def standard_of(matrix: Matrix) -> Standard:
     """The standard of some prompts' scalars."""
     std = matrix.scalars.std(axis=0, dtype=np.float64)
     inverse = np.divide(1.0, std, out=np.zeros_like(std), where=std > _LEAST_SPREAD)
-    return Standard(matrix.scalars.mean(axis=0, dtype=np.float64).astype(np.float32), inverse.astype(np.float32))
+    mean = matrix.scalars.mean(axis=0, dtype=np.float64)
+    whitening = _whitening((matrix.scalars - mean) * inverse) * inverse
+    return Standard(mean.astype(np.float32), inverse.astype(np.float32), whitening.astype(np.float32))
+
+
+def _whitening(standard: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Lower triangular (S, S) that takes standardised scalars (N, S) to uncorrelated ones; 0 where one never varies.
+
+    A little is added to every variance, as scalars that nearly follow from others would be judged too strictly.
+    """
+    varies = np.flatnonzero(standard.any(axis=0))
+    covariance = standard[:, varies].T @ standard[:, varies] / max(1, len(standard))
+    found = np.zeros((standard.shape[1], standard.shape[1]))
+    found[np.ix_(varies, varies)] = np.linalg.inv(np.linalg.cholesky(covariance + _RIDGE * np.eye(len(varies))))
+    return np.tril(found)
 
 
 def exported(
@@ -90,6 +106,7 @@ def exported(
         familiar=Familiar(
             centre=pooled.mean(axis=0, dtype=np.float64).astype(np.float32),
             inverse_spread=(1.0 / np.maximum(spread, _LEAST_SPREAD)).astype(np.float32),
+            whitening=standard.whitening,
             buckets=prompts.seen >= _FAMILIAR,
         ),
     )

@@ -28,7 +28,8 @@ class DialResult(msgspec.Struct, frozen=True, kw_only=True):
     """What the dial at one tolerated loss did to rows it was not calibrated on.
 
     `risk` is the realised loss: the share sent to a smaller tier that failed where deep succeeds. `shares` say where
-    the rows went, `abstained` how many of them the policy would leave to the next step. `cost` is the mean price in
+    the rows went, `abstained` how many of them the policy would leave to the next step; they count as the dial would
+    have sent them. `cost` is the mean price in
     units of fast, `quality` the share of right answers, beside `quality_deep` of always asking deep. `lead` is how much
     better that is than a random mix of the same tiers at the same cost, and `verdict` says it in words.
     """

@@ -35,8 +35,9 @@ HEAD = ("figure", "must", "measured", "spread", "met")
 
 
 def across(values: Sequence[float], digits: int = 3) -> str:
-    """Lowest to highest over folds."""
-    return f"folds: {number(min(values), digits)} to {number(max(values), digits)}"
+    """Mean, lowest and highest over folds."""
+    mean, low, high = (number(value, digits) for value in (statistics.fmean(values), min(values), max(values)))
+    return f"folds: {mean} ({low} to {high})"
 
 
 def figures(

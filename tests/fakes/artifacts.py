@@ -33,5 +33,11 @@ def drawn_artifact(*, kind: str = "fastgrnn", tags: tuple[str, ...] = (), seed: 
             mean=drawn(SCALARS),
             inverse_std=inverse_std,
         ),
-        familiar=Familiar(drawn(pooled), np.abs(drawn(pooled)) + np.float32(0.5), rng.random(BUCKETS) < 0.7),
+        familiar=Familiar(
+            drawn(pooled),
+            np.abs(drawn(pooled)) + np.float32(0.5),
+            np.tril(drawn(SCALARS, SCALARS, scale=0.1) + np.eye(SCALARS, dtype=np.float32))
+            * (inverse_std > 0)[:, None],
+            rng.random(BUCKETS) < 0.7,
+        ),
     )

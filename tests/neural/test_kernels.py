@@ -27,7 +27,8 @@ def reference_raw(artifact: Artifact, tokens: NDArray[np.int32], scalars: F32, t
     read = np.concatenate((pooled, np.clip(standard, -4, 4)))
     out = read @ head.weights + head.bias + head.tags[tag]
     out = out + np.maximum(read @ head.units + head.units_bias, 0) @ head.units_out
-    off = np.concatenate(((pooled - familiar.centre) * familiar.inverse_spread, standard[head.inverse_std > 0]))
+    white = (familiar.whitening @ (scalars - head.mean))[head.inverse_std > 0]
+    off = np.concatenate(((pooled - familiar.centre) * familiar.inverse_spread, white))
     strange = np.mean(~familiar.buckets[tokens]) if len(tokens) else 0.0
     return np.concatenate((out, [np.sqrt(np.mean(off**2)), strange]))
 
@@ -38,7 +39,7 @@ def test_predictions_equal_numpy_on_ten_thousand_prompts(kind: str) -> None:
     network, rng = Network(artifact), np.random.default_rng(0)
     worst = 0.0
     for _ in range(10_000 if kind == "fastgrnn" else 1_000):
-        tokens = rng.integers(0, 16_384, rng.integers(0, 10)).astype(np.int32)
+        tokens = rng.integers(0, 16_384, rng.integers(0, 7)).astype(np.int32)
         scalars = rng.standard_normal(32).astype(np.float32) * 3
         tag = (None, "shop", "unheard of")[rng.integers(3)]
         expected = reference_raw(artifact, tokens, scalars, int(tag == "shop"))
@@ -70,10 +71,11 @@ def test_training_kernels_equal_the_reference(hidden: int) -> None:
     tokens = rng.integers(0, 40, offsets[-1]).astype(np.int32)
     rows = np.array([3, 0, 2, 1], dtype=np.int64)
     pooled = np.empty((4, 3 * hidden), dtype=np.float32)
-    kernels.pool_rows(table, cell.u, cell.biases, cell.gates, tokens, offsets, rows, 12, pooled)
+    states, sums = np.zeros((4, 13, hidden), dtype=np.float32), np.empty((4, 12, hidden), dtype=np.float32)
+    kernels.pool_rows(table, cell.u, cell.biases, cell.gates, tokens, offsets, rows, states, sums, pooled)
     d_pooled = rng.standard_normal(pooled.shape).astype(np.float32)
     found = [np.zeros_like(part) for part in (table, cell.u, cell.biases, cell.gates)]
-    kernels.pool_rows_back(table, cell.u, cell.biases, cell.gates, tokens, offsets, rows, 12, d_pooled, *found)
+    kernels.pool_rows_back(cell.u, cell.biases, cell.gates, tokens, offsets, rows, states, sums, d_pooled, *found)
 
     expected = [np.zeros_like(part, dtype=np.float64) for part in (table, cell.u, cell.biases, cell.gates)]
     for place, row in enumerate(rows):
