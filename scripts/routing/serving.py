@@ -6,6 +6,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import msgspec
 
@@ -25,8 +26,18 @@ ROUNDS, CALLS = 7, 4_000
 CHARACTERS_A_TOKEN = 4
 
 
-def latency_us(scorer: Scorer, rows: Sequence[Row], *, tokens: int) -> list[tuple[float, float]]:
-    """p50 and p99 in µs, round by round, from a str of about so many tokens to a decision; every prompt is new."""
+@dataclass(frozen=True)
+class Round:
+    """p50 and p99 of one round in µs: as the clock saw them, and of the processor time alone."""
+
+    p50: float
+    p99: float
+    cpu_p50: float
+    cpu_p99: float
+
+
+def latency_us(scorer: Scorer, rows: Sequence[Row], *, tokens: int) -> list[Round]:
+    """Round by round, the time from a str of about so many tokens to a decision; every prompt is new."""
     text = "\n".join(row.prompt.text for row in rows)
     length = tokens * CHARACTERS_A_TOKEN
     rng = random.Random(tokens)
@@ -35,15 +46,16 @@ def latency_us(scorer: Scorer, rows: Sequence[Row], *, tokens: int) -> list[tupl
         starts = [rng.randrange(len(text) - length) for _ in range(CALLS)]
         prompts = [text[start : start + length] for start in starts]
         gc.collect()  # what making the prompts left is not the scorer's
-        cuts = statistics.quantiles([_took_us(scorer, prompt) for prompt in prompts], n=100)
-        found.append((cuts[49], cuts[98]))
+        took = [_took_us(scorer, prompt) for prompt in prompts]
+        wall, cpu = (statistics.quantiles(column, n=100) for column in zip(*took, strict=True))
+        found.append(Round(wall[49], wall[98], cpu[49], cpu[98]))
     return found
 
 
-def _took_us(scorer: Scorer, prompt: str) -> float:
-    begun = time.perf_counter_ns()
+def _took_us(scorer: Scorer, prompt: str) -> tuple[float, float]:
+    begun, worked = time.perf_counter_ns(), time.thread_time_ns()
     decide(Asked(score=scorer.score(Prompt(prompt)), alpha=ALPHA), scorer.calibration)
-    return (time.perf_counter_ns() - begun) / 1000
+    return (time.perf_counter_ns() - begun) / 1000, (time.thread_time_ns() - worked) / 1000
 
 
 def flipped_share(scorer: Scorer, rows: Sequence[Row]) -> float:

@@ -20,7 +20,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, lines in (("train", drawn_lines(600)), ("calibration", drawn_lines(400, seed=1))):
         plain = write_lines(folder / f"{name}.jsonl", lines)
         (folder / f"{name}.jsonl.gz").write_bytes(gzip.compress(plain.read_bytes()))
-    result = invoke(train.command, "-o", folder / "a.safetensors", "--epochs", 2, folder=folder)
+    arguments = ("-o", folder / "a.safetensors", "--epochs", 2, "--plot", folder / "epochs.png")
+    result = invoke(train.command, *arguments, folder=folder)
     assert result.exit_code == 0, result.output
     (folder / "told").write_text(result.output)
     return folder
@@ -40,6 +41,10 @@ def test_training_writes_a_calibrated_artifact_and_tells_how_it_went(folder: Pat
     assert artifact.calibration is not None
     assert artifact.card.tiers == {"fast": ("small", "weak"), "balanced": ("middle",), "deep": ("big", "strong")}
     assert artifact.card.sources == {"made": 600}
+
+
+def test_training_draws_its_epochs_when_asked(folder: Path) -> None:
+    assert (folder / "epochs.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_training_twice_gives_the_same_file_whatever_the_data_is_called(folder: Path) -> None:

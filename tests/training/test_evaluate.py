@@ -57,15 +57,16 @@ def test_a_random_scorer_is_reported_as_no_better_in_95_of_100_runs() -> None:
     said = 0
     for run in range(100):
         rng = np.random.default_rng(run)
-        calibration = fit_calibration(*knowing_nothing(rng, rows=800))
-        rows = evidence_of(*knowing_nothing(rng, rows=600))
-        said += evaluate(rows, calibration, artifact="random", data="drawn", seed=run, draws=400).verdict == NO_BETTER
+        calibration = fit_calibration(*knowing_nothing(rng, rows=500))
+        rows = evidence_of(*knowing_nothing(rng, rows=300))
+        said += evaluate(rows, calibration, artifact="random", data="drawn", seed=run, draws=300).verdict == NO_BETTER
     assert said >= 95
 
 
 def test_the_sets_are_held_against_the_smallest_success(report: Report) -> None:
     raw, outcomes = drawn(np.random.default_rng(5), rows=1_500)
-    sets = [calibrated().score(row).labels for row in raw.tolist()]
+    calibration = calibrated()
+    sets = [calibration.score(row).labels for row in raw.tolist()]
     inside = [TIERS[smallest] in held for smallest, held in zip(smallest_success(outcomes), sets, strict=True)]
     assert report.all.covered == pytest.approx(np.mean(inside))
     assert report.all.covered == pytest.approx(0.9, abs=0.03)
