@@ -10,6 +10,8 @@ COPY pyproject.toml README.md LICENSE ./
 COPY octoroute_py ./octoroute_py
 RUN ["pip", "wheel", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", "/wheel", "."]
 RUN ["pip", "--python", "/opt/octoroute/bin/python", "install", "--no-deps", "--no-index", "--find-links", "/wheel", "octoroute-py"]
+# The scorer's kernels are compiled here once: the running container cannot keep what it compiles.
+RUN printf '{"id": 1, "prompt": "hello"}\n' | /opt/octoroute/bin/octoroute score -i /dev/stdin -o /dev/null
 RUN ["install", "-d", "/state"]
 
 # Run: the same interpreter, the finished environment, nothing to build with.
