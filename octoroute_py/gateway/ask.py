@@ -13,14 +13,14 @@ import msgspec
 from octoroute_py.core.clock import Monotonic, Wall
 from octoroute_py.core.ids import new_request_id
 from octoroute_py.core.words import Surface, Tier
-from octoroute_py.gateway.attempt import content_type
+from octoroute_py.gateway.attempt import content_type, tell_endpoint
 from octoroute_py.gateway.context import Snapshot
 from octoroute_py.routing.judge import Question
 from octoroute_py.routing.judge_prompt import MAX_OUTPUT_TOKENS, Form
 from octoroute_py.routing.verdict import JudgeFailed, JudgeFailure
 from octoroute_py.telemetry.metrics import Metrics
 from octoroute_py.tiers.eligibility import misfit
-from octoroute_py.tiers.endpoint import Endpoint, Hold
+from octoroute_py.tiers.endpoint import Endpoint
 from octoroute_py.transport.base import TooLarge, TransportError, UpstreamAnswer, UpstreamRequest
 from octoroute_py.transport.faults import Fault, FaultKind, classify_exception, classify_response
 from octoroute_py.transport.openai import BufferedFacts, read_answer, upstream_path
@@ -126,7 +126,8 @@ class JudgeCalls:
             now = self._monotonic()
             self._metrics.upstream(endpoint.id, status)
             if isinstance(result, Fault):
-                self._tell(endpoint, hold, result, now)
+                # A time-out came after the judge's limit and not after the endpoint's own.
+                tell_endpoint(endpoint, hold, result, now, time_out_counts=False, rng=self._rng)
                 return result
             hold.success(now)
             if result.usage is not None:
@@ -159,19 +160,6 @@ class JudgeCalls:
         if answer.status != 200:
             return classify_response(answer.status, answer.headers, body, wall=self._wall())
         return read_answer(body, content_type(answer.headers), Surface.CHAT)
-
-    def _tell(self, endpoint: Endpoint, hold: Hold, fault: Fault, now: float) -> None:
-        """What the endpoint learns: all but a time-out, which came after the judge's limit and not after its own."""
-        kind = fault.kind
-        if kind is FaultKind.RATE_LIMITED:
-            asked_s = fault.retry_after_s
-            endpoint.cool_down(now, None if asked_s is None else asked_s * self._rng.uniform(1.0, 1.25))
-        elif kind is FaultKind.QUOTA:
-            endpoint.quota_out(now)
-        elif kind in (FaultKind.AUTH, FaultKind.MODEL_MISSING):
-            endpoint.auth_out(now)
-        elif kind is not FaultKind.TIMEOUT and kind.counts_for_breaker:
-            hold.failure(now)
 
 
 def _fits(endpoint: Endpoint, question: Question, form: Form) -> bool:

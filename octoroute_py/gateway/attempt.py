@@ -12,7 +12,7 @@ from octoroute_py.gateway.context import RequestContext
 from octoroute_py.gateway.failures import stream_error
 from octoroute_py.gateway.stream import Relay
 from octoroute_py.ledger.outcome import Attempt
-from octoroute_py.tiers.endpoint import Endpoint
+from octoroute_py.tiers.endpoint import Endpoint, Hold
 from octoroute_py.transport.base import Headers, TransportError, UpstreamAnswer, UpstreamRequest
 from octoroute_py.transport.faults import (
     Fault,
@@ -192,18 +192,28 @@ class Attempting:
         )
 
     def _tell(self, fault: Fault, now: float) -> None:
-        endpoint, kind = self._endpoint, fault.kind
-        if kind is FaultKind.RATE_LIMITED:
-            asked_s = fault.retry_after_s
-            endpoint.cool_down(now, None if asked_s is None else asked_s * self._rng.uniform(1.0, 1.25))
-        elif kind is FaultKind.QUOTA:
-            endpoint.quota_out(now)
-        elif kind in (FaultKind.AUTH, FaultKind.MODEL_MISSING):
-            endpoint.auth_out(now)
-        elif kind is FaultKind.TIMEOUT and not (self._own_limit and not (self._scan and self._scan.started)):
-            return
-        elif kind.counts_for_breaker:
-            self._hold.failure(now)
+        whole_limit = self._own_limit and not (self._scan and self._scan.started)
+        tell_endpoint(self._endpoint, self._hold, fault, now, time_out_counts=whole_limit, rng=self._rng)
+
+
+def tell_endpoint(
+    endpoint: Endpoint, hold: Hold, fault: Fault, now: float, *, time_out_counts: bool, rng: random.Random
+) -> None:
+    """What an endpoint learns of a failed attempt: a penalty for what it said of our account, else its breaker's turn.
+
+    `time_out_counts`: it had its whole limit, so that a time-out says something of it. `rng` lengthens the pause a
+    rate-limited upstream asks for by up to a quarter.
+    """
+    kind = fault.kind
+    if kind is FaultKind.RATE_LIMITED:
+        asked_s = fault.retry_after_s
+        endpoint.cool_down(now, None if asked_s is None else asked_s * rng.uniform(1.0, 1.25))
+    elif kind is FaultKind.QUOTA:
+        endpoint.quota_out(now)
+    elif kind in (FaultKind.AUTH, FaultKind.MODEL_MISSING):
+        endpoint.auth_out(now)
+    elif kind.counts_for_breaker and (time_out_counts or kind is not FaultKind.TIMEOUT):
+        hold.failure(now)
 
 
 def content_type(headers: Headers) -> bytes | None:
