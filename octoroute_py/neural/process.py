@@ -2,7 +2,7 @@
 
 Reading a body of many embeddings, importing numpy and computing hold Python's lock for milliseconds, from whatever
 thread: here they hold another process's. It is started by the first question, answers one after the other, ends when
-the gateway does, however that ends, and is started again when it dies.
+the gateway does, however that ends, and is started again when it dies: only the question it died over is lost.
 """
 
 import asyncio
@@ -74,6 +74,11 @@ class RouterProcess:
         """The process's id while there is one."""
         return None if self._worker is None else self._worker.process.pid
 
+    @property
+    def lost(self) -> bool:
+        """Whether the process died with nothing to do; the next question starts another one."""
+        return self._worker is not None and self._worker.back.at_eof()
+
     async def ask(self, body: bytes) -> Answer:
         """The answer to a request body. Raises Busy, or Broken.
 
@@ -120,6 +125,8 @@ class RouterProcess:
             raise Broken from error
 
     async def _talk(self, body: bytes) -> Answer:
+        if self.lost:
+            await self._end(kill=True)
         if self._worker is None:
             self._worker = await _start(self._database)
         to, back = self._worker.to, self._worker.back
