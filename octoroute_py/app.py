@@ -240,6 +240,9 @@ class Application:
         try:
             if neural is not None and not neural.ready:
                 await asyncio.to_thread(neural.prepare)
+        except ConfigError as error:
+            _log.error("the scorer could not be prepared", problems=str(error).splitlines())
+            return
         except Exception:  # noqa: BLE001 - what cannot score abstains, and /health/ready says so
             _log.error("the scorer could not be prepared", exc_info=True)
             return
