@@ -102,7 +102,7 @@ class Application:
             rng=self._rng,
         )
         self._prober = self._make_prober()
-        self._dancer = RouterProcess(database_file(config))
+        self._dancer = RouterProcess(database_file(config), logs=config.observability)
         self.app: ASGIApp = build_app(
             routes(self.gateway, Operations(self.gateway, self._prober), Reload(self.reload), self._dancer.ask),
             cors_origins=config.cors.origins,
