@@ -102,7 +102,7 @@ class Application:
             rng=self._rng,
         )
         self._prober = self._make_prober()
-        self._dancer = RouterProcess(database_file(config))
+        self._dancer = RouterProcess(database_file(config), logs=config.observability)
         self.app: ASGIApp = build_app(
             routes(self.gateway, Operations(self.gateway, self._prober), Reload(self.reload), self._dancer.ask),
             cors_origins=config.cors.origins,
@@ -240,6 +240,9 @@ class Application:
         try:
             if neural is not None and not neural.ready:
                 await asyncio.to_thread(neural.prepare)
+        except ConfigError as error:
+            _log.error("the scorer could not be prepared", problems=str(error).splitlines())
+            return
         except Exception:  # noqa: BLE001 - what cannot score abstains, and /health/ready says so
             _log.error("the scorer could not be prepared", exc_info=True)
             return

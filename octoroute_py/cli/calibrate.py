@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from octoroute_py.cli.labelled import data_path, read_artifact, read_labelled, write_artifact
+from octoroute_py.cli.options import Share
 
 if TYPE_CHECKING:
     from octoroute_py.neural.calibration import Calibration
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--alpha",
-    type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
+    type=Share(0.0, 1.0, min_open=True, max_open=True),
     default=0.05,
     show_default=True,
     help="The tolerated loss to print the dial for; the artifact answers for every other one too.",

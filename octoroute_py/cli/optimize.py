@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from octoroute_py.cli.labelled import DATA_VARIABLE, data_path, read_artifact, read_labelled, write_artifact
+from octoroute_py.cli.options import Share
 from octoroute_py.config.load import process_env
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 )
 @click.option("--int8", is_flag=True, help="Eight bits an entry (what training writes).")
 @click.option("--int4", is_flag=True, help="Four bits an entry.")
-@click.option("--sparsity", type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True), help="This share of zeros.")
+@click.option("--sparsity", type=Share(0.0, 1.0, min_open=True, max_open=True), help="This share of zeros.")
 @click.option("--rank", type=click.IntRange(min=1), help="Two factors of this rank.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="OUT", help="Write here instead of over the artifact."

@@ -1,8 +1,9 @@
 """Options that several commands share."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -11,6 +12,17 @@ from octoroute_py.config.load import find_config, load_config
 from octoroute_py.config.schema import Config
 
 F = TypeVar("F", bound=Callable[..., object])
+
+
+class Share(click.FloatRange):
+    """A number between two bounds; click's own lets `nan` pass, which compares with no bound at all."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number, or click's error."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value} is no number.", param, ctx)
+        return number
 
 
 def config_option(function: F) -> F:

@@ -12,6 +12,7 @@ from rich.console import Console
 from octoroute_py.admission.auth import Principal
 from octoroute_py.app import refuse_unbuilt
 from octoroute_py.cli.decision import as_data, show
+from octoroute_py.cli.options import Share
 from octoroute_py.config.load import find_config, load_config, process_env
 from octoroute_py.config.schema import Config
 from octoroute_py.core import clock
@@ -32,7 +33,7 @@ from octoroute_py.transport.openai import parse_body
 @click.option("--importance", type=click.Choice([each.value for each in Importance]), help="As the client's hint.")
 @click.option("--task-type", type=click.Choice([each.value for each in TaskType]), help="As the client's hint.")
 @click.option("--tag", help="As the client's hint.")
-@click.option("--max-quality-loss", type=click.FloatRange(0, 1), help="As the client's hint.")
+@click.option("--max-quality-loss", type=Share(0, 1), help="As the client's hint.")
 @click.option("--local-only", is_flag=True, help="As the client's hint.")
 @click.option("--json", "as_json", is_flag=True, help="Print the decision as JSON.")
 def command(

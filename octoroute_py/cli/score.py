@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from octoroute_py.cli.labelled import read_artifact
+from octoroute_py.cli.options import Share
 
 if TYPE_CHECKING:
     from octoroute_py.core.score import Score
@@ -35,7 +36,7 @@ _ALPHA = 0.05
 @click.option("--artifact", type=click.Path(path_type=Path), metavar="F", help="[default: the one that is shipped]")
 @click.option(
     "--alpha",
-    type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
+    type=Share(0.0, 1.0, min_open=True, max_open=True),
     default=_ALPHA,
     show_default=True,
     help="The tolerated loss that `tier` is chosen for.",
@@ -43,6 +44,8 @@ _ALPHA = 0.05
 @click.option("--batch", is_flag=True, help="Read every row first, and write the output whole or not at all.")
 def command(source: Path, output: Path, artifact: Path | None, alpha: float, batch: bool) -> None:
     """Score prompts: how likely each tier answers rightly, what deep would add, and the tier that the dial allows."""
+    if not batch and output.is_file() and source.exists() and output.samefile(source):
+        raise click.UsageError("the input would be overwritten before it is read: use --batch, or another file")
     scorer = _scorer(artifact)
     lines = _scored(_prompts(source), scorer, alpha=alpha)
     if str(output) == "-":

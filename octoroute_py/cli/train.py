@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from octoroute_py.cli.drawing import write_plot
 from octoroute_py.cli.labelled import data_path, read_artifact, read_labelled, write_artifact
+from octoroute_py.cli.options import Share
 
 if TYPE_CHECKING:
     from octoroute_py.neural.artifact import Artifact
@@ -49,12 +50,12 @@ if TYPE_CHECKING:
 @click.option("--rank", type=click.IntRange(1, 15), help="Train W and U as products of two factors of this rank.")
 @click.option(
     "--sparsity",
-    type=click.FloatRange(0.0, 1.0, max_open=True),
+    type=Share(0.0, 1.0, max_open=True),
     default=0.0,
     help="Train W and U with this share of zeros (iterative hard thresholding).",
 )
 @click.option("--teacher", type=click.Path(path_type=Path), metavar="F", help="Also learn to agree with this artifact.")
-@click.option("--temperature", type=click.FloatRange(0.1, 20.0), default=2.0, show_default=True, help="Of the teacher.")
+@click.option("--temperature", type=Share(0.1, 20.0), default=2.0, show_default=True, help="Of the teacher.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="OUT.png", help="Draw loss and APGR by epoch.")
 @click.option("--licence", default="", metavar="NAME", help="Under which the artifact may be used; kept in it.")
 @click.option("--description", default="", metavar="TEXT", help="What it was made from and for; kept in it.")

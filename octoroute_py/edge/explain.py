@@ -4,6 +4,7 @@ The body is that of a chat completion, hints and headers as for one. `?judge=ask
 decision is its own; without it the answer says that it would be asked next.
 """
 
+import asyncio
 from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
@@ -11,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 from octoroute_py.core.errors import BadRequest, GatewayError
 from octoroute_py.core.words import Surface
 from octoroute_py.edge.guard import PRINCIPAL
+from octoroute_py.edge.model_call import Exchange
 from octoroute_py.edge.wire_io import ClientGone, read_body, request_id_of, send_error, send_json
 from octoroute_py.gateway.choosing import explain
 from octoroute_py.gateway.context import RequestContext
@@ -36,15 +38,22 @@ class Explain:
             monotonic=gateway.monotonic,
             wall=gateway.wall,
         )
+        exchange = Exchange(ctx, scope, receive, send)
         try:
             ask_judge = _asks_judge(scope)
             body = await read_body(scope, receive, ctx.snapshot.config.limits.max_request_bytes)
+            exchange.watch()
             ctx.read(parse_body(body, Surface.CHAT))
             await send_json(scope, send, await explain(ctx, ask_judge=ask_judge))
         except ClientGone:
             return
         except GatewayError as error:
             await send_error(scope, send, error)
+        except asyncio.CancelledError:  # whoever leaves does not keep the judge at work
+            if not await exchange.told_to_end():
+                raise
+        finally:
+            exchange.close()
 
 
 def _asks_judge(scope: Scope) -> bool:

@@ -138,6 +138,8 @@ class Calibration:
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"calibration is incomplete: {error}") from None
+        except OverflowError:  # JSON may spell a whole number that no float can hold
+            raise ValueError("calibration numbers must be finite") from None
 
     def _curve(self, tag: str | None) -> tuple[RiskCurve, Basis]:
         if tag is None:

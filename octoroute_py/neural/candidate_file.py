@@ -112,12 +112,11 @@ def _net(tensors: Tensors) -> CandidateNet:
     if strange:
         raise ModelRefused(f"the tensor {strange[0]} is unknown")
     matrices = {name: _matrix(tensors, name) for name in MATRICES}
-    hidden = matrices["u"].dense().shape[0]
+    hidden = matrices["u"].shape[0]
     if not 1 <= hidden <= LARGEST_HIDDEN:
         raise ModelRefused(f"the state must have 1 to {LARGEST_HIDDEN} numbers")
     for name, shape in {"w": (INPUTS, hidden), "u": (hidden, hidden), "head": (hidden, 1)}.items():
-        dense = matrices[name].dense()
-        if dense.shape != shape or not np.all(np.isfinite(dense)):
+        if matrices[name].shape != shape or not np.all(np.isfinite(matrices[name].dense())):
             raise ModelRefused(f"the matrix {name} must be of shape {shape} and finite")
     shapes = {"biases": (2, hidden), "gates": (2,), "head_bias": (1,), "mean": (INPUTS,), "scale": (INPUTS,)}
     plain = {name: _floats(tensors, name, shape) for name, shape in shapes.items()}

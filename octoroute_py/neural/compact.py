@@ -23,6 +23,11 @@ _INT4_LEVELS: Final = 7
 class Matrix(Protocol):
     """A stored matrix."""
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the matrix it stands for, known before it takes any room."""
+        ...
+
     def dense(self) -> F32:
         """The matrix it stands for, float32."""
         ...
@@ -37,6 +42,11 @@ class Plain:
     """Float32 as it is; for matrices so small that nothing is to be saved."""
 
     values: F32
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(V, W)."""
+        return self.values.shape[0], self.values.shape[1]
 
     def dense(self) -> F32:
         """The values."""
@@ -59,6 +69,11 @@ class Int8:
         """The nearest such matrix."""
         scales = _scales(matrix, _INT8_LEVELS)
         return cls(_rounded(matrix, scales, _INT8_LEVELS), scales)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(V, W)."""
+        return self.values.shape[0], self.values.shape[1]
 
     def dense(self) -> F32:
         """(V, W) float32."""
@@ -84,6 +99,11 @@ class Int4:
         if halves.shape[1] % 2:
             halves = np.pad(halves, ((0, 0), (0, 1)))
         return cls(np.ascontiguousarray(halves[:, 0::2] | halves[:, 1::2] << 4), scales)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(V, W)."""
+        return len(self.packed), len(self.scales)
 
     def dense(self) -> F32:
         """(V, W) float32."""
@@ -111,6 +131,11 @@ class Sparse:
         values = _rounded(matrix, scales, _INT8_LEVELS).ravel()
         return cls(np.packbits(values != 0), values[values != 0], scales)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(V, W)."""
+        return len(self.bits) * 8 // len(self.scales), len(self.scales)
+
     def dense(self) -> F32:
         """(V, W) float32."""
         width = len(self.scales)
@@ -137,6 +162,11 @@ class LowRank:
         values, vectors = np.linalg.eigh((matrix.T @ matrix).astype(np.float64))
         right = np.ascontiguousarray(vectors[:, np.argsort(-values, kind="stable")[:rank]].T, dtype=np.float32)
         return cls(Int8.of(np.ascontiguousarray(matrix @ right.T)), right)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(V, W)."""
+        return self.left.shape[0], self.right.shape[1]
 
     def dense(self) -> F32:
         """(V, W) float32."""

@@ -1,5 +1,6 @@
 """A loaded artifact ready to predict: its arrays laid out for the compiled network."""
 
+import math
 from typing import Final
 
 import numpy as np
@@ -37,9 +38,12 @@ class Network:
     def raw(self, tokens: NDArray[np.int32], scalars: F32, *, tag: str | None = None) -> list[float]:
         """The raw numbers of one prompt, in the order of `Raw`."""
         number = self.tag_numbers.get(tag, 0) if tag is not None else 0
-        kernels.predict(
-            self._table, self._u, self._weights, self._familiar, self._units, tokens, scalars, number, self._out
-        )
+        try:
+            kernels.predict(
+                self._table, self._u, self._weights, self._familiar, self._units, tokens, scalars, number, self._out
+            )
+        except ZeroDivisionError:  # what overflowed is no number, and compiled code may take that for a zero
+            self._out.fill(math.nan)
         numbers: list[float] = self._out.tolist()
         return numbers
 

@@ -2,7 +2,7 @@
 
 Reading a body of many embeddings, importing numpy and computing hold Python's lock for milliseconds, from whatever
 thread: here they hold another process's. It is started by the first question, answers one after the other, ends when
-the gateway does, however that ends, and is started again when it dies.
+the gateway does, however that ends, and is started again when it dies: only the question it died over is lost.
 """
 
 import asyncio
@@ -14,6 +14,8 @@ import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import NamedTuple
+
+from octoroute_py.config.schema import ObservabilityConfig
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 WAITING = 64
@@ -57,12 +59,16 @@ class _Worker(NamedTuple):
 class RouterProcess:
     """Asks the process; `database` is the file it keeps candidates and history in, None for no file.
 
-    `answer_s` is how long an answer may take once its turn has come, the start of the process included.
+    It logs as `logs` says, to the gateway's own stderr. `answer_s` is how long an answer may take once its turn has
+    come, the start of the process included.
     """
 
-    def __init__(self, database: Path | None = None, *, waiting: int = WAITING) -> None:
+    def __init__(
+        self, database: Path | None = None, *, logs: ObservabilityConfig | None = None, waiting: int = WAITING
+    ) -> None:
         self.answer_s = ANSWER_S
-        self._database = database
+        logs = logs or ObservabilityConfig()
+        self._arguments = ["" if database is None else str(database), logs.log_format.value, logs.log_level.value]
         self._places = waiting
         self._turn = asyncio.Lock()
         self._asked: set[asyncio.Task[Answer]] = set()
@@ -73,6 +79,11 @@ class RouterProcess:
     def pid(self) -> int | None:
         """The process's id while there is one."""
         return None if self._worker is None else self._worker.process.pid
+
+    @property
+    def lost(self) -> bool:
+        """Whether the process died with nothing to do; the next question starts another one."""
+        return self._worker is not None and self._worker.back.at_eof()
 
     async def ask(self, body: bytes) -> Answer:
         """The answer to a request body. Raises Busy, or Broken.
@@ -120,8 +131,10 @@ class RouterProcess:
             raise Broken from error
 
     async def _talk(self, body: bytes) -> Answer:
+        if self.lost:
+            await self._end(kill=True)
         if self._worker is None:
-            self._worker = await _start(self._database)
+            self._worker = await _start(self._arguments)
         to, back = self._worker.to, self._worker.back
         to.write(_LENGTH.pack(len(body)))
         for at in range(0, len(body), CHUNK_BYTES):
@@ -151,15 +164,15 @@ class RouterProcess:
             await asyncio.to_thread(worker.process.wait)
 
 
-async def _start(database: Path | None) -> _Worker:
+async def _start(arguments: list[str]) -> _Worker:
     here, there = socket.socketpair()
     with there:
-        process = _spawn(there, "" if database is None else str(database))
+        process = _spawn(there, arguments)
     back, to = await asyncio.open_connection(sock=here)
     return _Worker(process, to, back)
 
 
-def _spawn(end: socket.socket, database: str) -> "subprocess.Popen[bytes]":
+def _spawn(end: socket.socket, arguments: list[str]) -> "subprocess.Popen[bytes]":
     """Half a millisecond; asyncio's own way holds the event loop for ten."""
-    argv = [sys.executable, "-P", "-c", _MAIN, str(PACKAGE_ROOT), database]
+    argv = [sys.executable, "-P", "-c", _MAIN, str(PACKAGE_ROOT), *arguments]
     return subprocess.Popen(argv, stdin=end.fileno(), stdout=end.fileno(), start_new_session=True)  # noqa: S603 - our own module

@@ -159,14 +159,13 @@ def _build(tensors: Mapping[str, NDArray[Any]], metadata: _Metadata) -> Artifact
 def _check_shapes(artifact: Artifact) -> None:
     """Every array against what the others and the featuriser ask for."""
     head, familiar, cell = artifact.head, artifact.familiar, artifact.cell
-    table = artifact.table.dense()
-    width = table.shape[1]
+    width = artifact.table.shape[1]
     if not 1 <= width <= _MOST_WIDTH or len(artifact.card.tags) > _MOST_TAGS:
         raise ValueError("has more columns or tags than any artifact")
     pooled = width if cell is None else 3 * width
     units = len(head.units_bias)
     expected: dict[str, tuple[NDArray[Any], tuple[int, ...]]] = {
-        "table": (table, (BUCKETS, width)),
+        "table": (_dense("table", artifact.table, (BUCKETS, width)), (BUCKETS, width)),
         "head.weights": (head.weights, (pooled + SCALARS, OUTPUTS)),
         "head.bias": (head.bias, (OUTPUTS,)),
         "head.tags": (head.tags, (len(artifact.card.tags) + 1, OUTPUTS)),
@@ -181,16 +180,29 @@ def _check_shapes(artifact: Artifact) -> None:
         "familiar.buckets": (familiar.buckets, (BUCKETS,)),
     }
     if cell is not None:
-        expected["cell.u"] = (cell.u.dense(), (width, width))
+        expected["cell.u"] = (_dense("cell.u", cell.u, (width, width)), (width, width))
         expected["cell.biases"] = (cell.biases, (2, width))
         expected["cell.gates"] = (cell.gates, (2,))
     for name, (tensor, shape) in expected.items():
         if tensor.shape != shape:
-            raise ValueError(f"{name} has the shape {tensor.shape}, not {shape}")
+            raise _wrong_shape(name, tensor.shape, shape)
         if not np.isfinite(tensor).all():
             raise ValueError(f"{name} holds numbers that are not finite")
     if (head.inverse_std < 0).any() or (familiar.inverse_spread < 0).any():
         raise ValueError("has a negative spread")
+    if cell is not None and not ((cell.gates >= 0) & (cell.gates <= 1)).all():
+        raise ValueError("cell.gates do not lie between 0 and 1")
+
+
+def _dense(name: str, matrix: Matrix, shape: tuple[int, int]) -> F32:
+    """The matrix, if it has that shape: two thin factors in a small file may stand for more than fits in memory."""
+    if matrix.shape != shape:
+        raise _wrong_shape(name, matrix.shape, shape)
+    return matrix.dense()
+
+
+def _wrong_shape(name: str, found: tuple[int, ...], wanted: tuple[int, ...]) -> ValueError:
+    return ValueError(f"{name} has the shape {found}, not {wanted}")
 
 
 def _matrix(tensors: Mapping[str, NDArray[Any]], prefix: str) -> Matrix:

@@ -1,7 +1,7 @@
 """The process that routes for the gateway: frames of JSON on stdin, frames of answers on stdout, until stdin ends.
 
 A frame is its length as four bytes, little-endian, and so many bytes. A reply begins with its status and the seconds
-after which to try again, two bytes each. What would be printed goes to stderr.
+after which to try again, two bytes each. What would be printed goes to stderr, where the log is like the gateway's.
 """
 
 import contextlib
@@ -12,10 +12,15 @@ from typing import BinaryIO
 
 import structlog
 
+from octoroute_py.config.schema import LogFormat, LogLevel
+from octoroute_py.core import clock
 from octoroute_py.neural.candidate import RouterConfig
 from octoroute_py.neural.errors import RouterError
 from octoroute_py.neural.router import Router
 from octoroute_py.neural.wire import Reply, answer, refusal
+from octoroute_py.telemetry.logs import configure_logs
+from octoroute_py.telemetry.scrub import Scrubber
+from octoroute_py.telemetry.sink import Sink
 
 _log = structlog.stdlib.get_logger("octoroute.neural")
 
@@ -63,9 +68,13 @@ def write_reply(stream: BinaryIO, reply: Reply) -> None:
 
 
 def main() -> None:
-    """Serve stdin with the database that the first argument names (empty: none)."""
-    path = sys.argv[1]
+    """Serve stdin; the arguments are the database's path (empty: none), the log's format and its level."""
+    path, fmt, level = sys.argv[1:4]
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    with replies, contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the gateway is gone
-        serve(sys.stdin.buffer, replies, RouterConfig(database_path=path or None))
+    with open(2, "wb", buffering=0, closefd=False) as stderr:
+        sink = Sink(stderr)
+        configure_logs(sink=sink, level=LogLevel(level), fmt=LogFormat(fmt), scrubber=Scrubber(), now=clock.wall)
+        with replies, contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the gateway is gone
+            serve(sys.stdin.buffer, replies, RouterConfig(database_path=path or None))
+        sink.close()

@@ -84,6 +84,8 @@ _TIER: Final = {tier.value: tier for tier in TIERS}
 _decode_completion: Final = msgspec.json.Decoder(_Completion).decode
 _decode_named: Final = msgspec.json.Decoder(_Named).decode
 _BROKEN: Final = (msgspec.MsgspecError, ValueError, RecursionError)
+_FENCED: Final = re.compile(r"```(?:json)?\s*(\{[^`]*\})\s*```", re.IGNORECASE)
+"""Models that were asked for JSON like to put it in a code block."""
 _ALONE: Final = re.compile(
     r"[\s\"'`*_#>-]*"
     r"(?:(?:the |my )?(?:tier|answer|choice|class|verdict)(?: is| would be)?[\s\"'`*_]*[:=]?[\s\"'`*_]*(?<!\w))?"
@@ -124,6 +126,8 @@ def read_words(text: str) -> Tier:
     text = text[thought.end() if thought is not None else 0 :].strip()
     if not text:
         raise JudgeFailed(JudgeFailure.EMPTY)
+    fenced = _FENCED.fullmatch(text)
+    text = text if fenced is None else fenced[1]
     if text.startswith("{"):
         return _named(text)
     found = _ALONE.fullmatch(text)

@@ -102,6 +102,25 @@ def test_the_shipped_artifact_scores_to_stdout(tmp_path: Path) -> None:
     assert json.loads(result.output)["id"] == "a"
 
 
+def test_the_input_is_its_own_output_in_a_batch_only(tmp_path: Path) -> None:
+    source = write_lines(tmp_path / "in.jsonl", [{"id": "a", "prompt": "What is a norm?"}])
+    (tmp_path / "link.jsonl").symlink_to(source)
+    before = source.read_bytes()
+    result = invoke(score.command, "-i", source, "-o", tmp_path / "link.jsonl")
+    assert result.exit_code == 2
+    assert "use --batch" in result.output
+    assert source.read_bytes() == before
+    assert invoke(score.command, "-i", source, "-o", source, "--batch").exit_code == 0
+    assert "in_distribution" in json.loads(source.read_text())
+
+
+def test_a_loss_that_is_no_number_is_wrong_usage(tmp_path: Path) -> None:
+    source = write_lines(tmp_path / "in.jsonl", [{"id": "a", "prompt": "What is a norm?"}])
+    result = invoke(score.command, "-i", source, "-o", "-", "--alpha", "nan")
+    assert result.exit_code == 2
+    assert "nan is no number" in result.output
+
+
 def test_in_a_batch_a_wrong_row_leaves_nothing_behind(tmp_path: Path) -> None:
     source = tmp_path / "in.jsonl"
     source.write_text('{"id": 1, "prompt": "a"}\n{"id": 2}\n')

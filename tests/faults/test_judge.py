@@ -58,14 +58,15 @@ async def test_two_hundred_equal_requests_at_once_cost_one_question(tmp_path: Pa
     assert len(answering.requests) == 200
 
 
-async def test_a_client_that_leaves_ends_a_question_that_nobody_else_waits_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/routing/explain?judge=ask"])
+async def test_a_client_that_leaves_ends_a_question_that_nobody_else_waits_for(path: str, tmp_path: Path) -> None:
     async with FakeUpstream() as answering, FakeUpstream() as judge:
         judge.always(turns.hang())
         config = rule_config([answering.base_url], [answering.base_url], [judge.base_url], more=MORE)
         config = config.replace('"rule"', '"llm"').replace(f"deep = {LIMIT_S}", "deep = 60")
         async with gateway(config, tmp_path) as running:
             async with await Client.connect(running.port) as client:
-                client.write(post(chat(model="auto")))
+                client.write(post(chat(model="auto"), path=path))
                 await judge.wait_requests(1)
             await judge.wait_idle(2)
     assert answering.requests == []

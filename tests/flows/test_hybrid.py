@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog.testing
 
 from octoroute_py.config.load import parse_config
 from octoroute_py.core.score import Score
@@ -161,11 +162,15 @@ async def test_a_scorer_that_cannot_be_prepared_is_told_and_the_other_steps_serv
     judged: list[dict[str, Any]], scorer: FakeScorer
 ) -> None:
     broken = neural(FakeScorer(score(float("nan"))), ready=False)
-    async with running(HYBRID, neural=broken) as one:
-        assert route_of(await one.chat(**asking("What is 2 + 2?"))) == ("balanced", "llm", "llm_judged")
-        assert (await one.client.get("/health/ready")).status_code == 503
-        explained = await one.client.post("/v1/routing/explain", json={"model": "auto", **asking("What?")})
-        assert explained.json()["scorer"] is None
+    with structlog.testing.capture_logs() as told:
+        async with running(HYBRID, neural=broken) as one:
+            assert route_of(await one.chat(**asking("What is 2 + 2?"))) == ("balanced", "llm", "llm_judged")
+            assert (await one.client.get("/health/ready")).status_code == 503
+            explained = await one.client.post("/v1/routing/explain", json={"model": "auto", **asking("What?")})
+            assert explained.json()["scorer"] is None
+    assert [each["problems"] for each in told if each["event"] == "the scorer could not be prepared"] == [
+        ["routing.neural.artifact: its predictions are no probabilities"]
+    ]
     assert not broken.ready
 
 

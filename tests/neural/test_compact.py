@@ -21,7 +21,7 @@ def test_every_form_is_read_back_from_its_tensors(matrix: np.ndarray) -> None:
         again = read_matrix(form.tensors())
         assert type(again) is type(form)
         np.testing.assert_array_equal(again.dense(), form.dense())
-        assert again.dense().shape == matrix.shape
+        assert again.shape == again.dense().shape == matrix.shape
         assert again.dense().dtype == np.float32
 
 

@@ -81,6 +81,21 @@ async def test_a_process_that_does_not_answer_is_replaced() -> None:
         assert answered_id((await process.ask(question("c"))).body) == "c"
 
 
+async def test_a_process_that_died_with_nothing_to_do_costs_nobody_an_answer() -> None:
+    async with started() as process:
+        await process.ask(question("a"))
+        pid = process.pid
+        assert pid is not None
+        died = psutil.Process(pid)
+        died.kill()
+        await asyncio.to_thread(died.wait)
+        async with asyncio.timeout(20):
+            while not process.lost:  # noqa: ASYNC110 - the event loop tells when it sees the end of the pipe
+                await asyncio.sleep(0.001)
+        assert answered_id((await process.ask(question("b"))).body) == "b"
+        assert process.pid != pid
+
+
 async def test_closing_does_not_wait_for_ever_and_leaves_no_process_behind() -> None:
     process = RouterProcess()
     await process.ask(question("a"))

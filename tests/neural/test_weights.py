@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from octoroute_py.features.layout import SCALARS as SCALAR_NAMES
@@ -87,6 +89,7 @@ CHANGES: list[tuple[str, Callable[[Tensors, dict[str, Any]], None]]] = [
     ("calibration", lambda tensors, told: told.update(calibration={"version": 99})),
     ("cell.biases has the shape", lambda tensors, told: tensors.update({"cell.biases": np.zeros((3, 16), "f4")})),
     ("head.tags has the shape", lambda tensors, told: told["card"].update(tags=["shop"])),
+    ("cell.gates do not lie between 0 and 1", lambda tensors, told: tensors["cell.gates"].__setitem__(0, 3e38)),
 ]  # fmt: skip
 
 
@@ -116,6 +119,32 @@ def test_pickles_and_damaged_files_are_refused_and_never_run(path: Path, monkeyp
         with pytest.raises(ArtifactError, match="no safetensors file, or a damaged one"):
             load(path)
     assert not Path("exploded").exists()
+
+
+@pytest.mark.parametrize("name", ["table", "cell.u"])
+def test_two_thin_factors_of_a_matrix_beyond_all_memory_are_refused_unmultiplied(path: Path, name: str) -> None:
+    def inflate(tensors: Tensors, told: dict[str, Any]) -> None:
+        for part in ("int8", "scales", "f32"):
+            tensors.pop(f"{name}.{part}", None)
+        factors = {"left": np.ones((300_000, 1), "i1"), "scales": np.ones(1, "f4"), "right": np.ones((1, 16), "f4")}
+        wide = {"right": np.ones((1, 100_000), "f4")} if name == "cell.u" else {}
+        tensors.update({f"{name}.{part}": values for part, values in (factors | wide).items()})
+
+    rewrite(path, inflate)
+    with pytest.raises(ArtifactError, match=rf"{name} has the shape \(300000, \d+\), not"):
+        load(path)
+
+
+def test_a_calibration_of_a_number_no_float_can_hold_is_refused(path: Path) -> None:
+    save(dataclasses.replace(drawn_artifact(), calibration=calibrated()), path)
+    with safe_open(path, framework="np") as file:
+        text = file.metadata()["octoroute"]
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    changed = re.sub(r'"set_limit":[^,}]+', '"set_limit":1' + 400 * "0", text)
+    assert changed != text
+    save_file(tensors, path, metadata={"octoroute": changed})
+    with pytest.raises(ArtifactError, match="calibration numbers must be finite"):
+        load(path)
 
 
 def test_a_large_file_is_refused_before_it_is_read(path: Path) -> None:

@@ -1,6 +1,12 @@
 """The process that routes: frames in, frames out, whatever is in them."""
 
 import io
+import json
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
 
 import msgspec
 
@@ -45,6 +51,25 @@ def test_deep_nesting_is_answered_and_does_not_end_it() -> None:
     assert found[0].status in {200, 500}
     assert found[1].status == 400
     assert found[2].status == 200
+
+
+def test_it_logs_as_the_gateway_does(tmp_path: Path) -> None:
+    database = tmp_path / "candidates.db"
+    frame = LENGTH.pack(len(question())) + question()
+    argv = [sys.executable, "-c", "from octoroute_py.neural.worker import main; main()", str(database), "json", "info"]
+    with subprocess.Popen(argv, stdin=-1, stdout=-1, stderr=-1) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(frame)
+        process.stdin.flush()
+        (length,) = LENGTH.unpack(process.stdout.read(LENGTH.size))
+        assert b"routingId" in process.stdout.read(length)
+        with closing(sqlite3.connect(database, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            answered, said = process.communicate(frame, timeout=60)
+    assert b"decisions" in answered
+    (line,) = [json.loads(each) for each in said.splitlines()]
+    assert (line["level"], line["event"]) == ("warning", "routing not noted")
 
 
 def test_a_model_that_is_missing_is_told_and_tried_again() -> None:

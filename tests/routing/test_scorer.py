@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from octoroute_py.core.words import Tier
@@ -99,3 +100,11 @@ def test_a_package_that_cannot_be_written_is_cached_elsewhere_or_not_at_all(tmp_
     assert len(list(home.rglob("kernels.*.nbi"))) == 2
     compiled = "from octoroute_py.neural import kernels; kernels.warm(); print(len(kernels.predict.signatures))"
     assert run_elsewhere(package, compiled, home=nowhere).strip() == "1"
+
+
+def test_an_artifact_that_overflows_abstains_where_it_could_fail() -> None:
+    artifact = dataclasses.replace(drawn_artifact(), calibration=calibrated())
+    assert artifact.cell is not None
+    beyond = dataclasses.replace(artifact.cell, gates=np.array([3e38, 3e38], dtype=np.float32))
+    score = Scorer(dataclasses.replace(artifact, cell=beyond)).score(Prompt(HARD))
+    assert not score.in_distribution

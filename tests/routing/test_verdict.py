@@ -45,6 +45,8 @@ def called(name: str = TOOL_NAME, arguments: object = '{"tier": "deep"}', *, tim
         (' {"tier": " DEEP "} ', DEEP),
         ("<think>\n\n</think>\n\nDEEP", DEEP),
         ('<think>FAST would do</think>{"tier": "balanced"}', BALANCED),
+        ('```json\n{"tier": "deep"}\n```', DEEP),
+        ('```{"tier": "fast"}```', FAST),
     ],
 )
 def test_a_tier_alone_is_a_verdict(text: str, tier: Tier) -> None:
@@ -75,6 +77,7 @@ def test_a_tier_alone_is_a_verdict(text: str, tier: Tier) -> None:
         ('{"tier": ["fast"]}', JudgeFailure.UNREADABLE),
         ('{"tier": "fast"} {"tier": "deep"}', JudgeFailure.UNREADABLE),
         ('{"tier": "fa', JudgeFailure.UNREADABLE),
+        ('```json\n{"tier": "fast"}\n``` or ```json\n{"tier": "deep"}\n```', JudgeFailure.UNREADABLE),
         ("FAST" + " " * MAX_ANSWER_BYTES, JudgeFailure.OVERSIZE),
         ("é" * (MAX_ANSWER_BYTES // 2 + 1), JudgeFailure.OVERSIZE),
     ],
