@@ -10,6 +10,7 @@ F32 = NDArray[np.float32]
 
 CLOSE = 1e-4
 """Float32 products are off by less than this; what is so close to the last place is computed again exactly."""
+_DIGITS = 12
 
 
 class _Block:
@@ -40,6 +41,8 @@ class VectorIndex:
     def nearest(self, query: F32, k: int) -> list[tuple[str, float]]:
         """The `k` ids most similar to the query (D,), best first, with their cosine; equals in the order of their ids.
 
+        Cosines are equal when twelve digits of theirs are: how the last ones are rounded depends on the other vectors.
+
         Raises InvalidInput when there are vectors, but none of the query's dimensions.
         """
         if self._blocks is None:
@@ -52,7 +55,7 @@ class VectorIndex:
             return []
         close = _close_to_best(block, query, k)
         exact = cosines(query, block.vectors[close])
-        order = np.argsort(-exact, kind="stable")[:k]
+        order = np.argsort(-np.round(exact, _DIGITS), kind="stable")[:k]
         return [(block.ids[close[at]], float(exact[at])) for at in order]
 
     def _built(self) -> dict[int, _Block]:

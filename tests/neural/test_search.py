@@ -15,7 +15,7 @@ def brute_force(vectors: dict[str, list[float]], query: list[float], k: int) -> 
     for id, vector in vectors.items():
         (similarity,) = cosines(np.array(query, np.float32), np.array([vector], np.float32))
         found.append((id, float(similarity)))
-    return sorted(found, key=lambda each: (-each[1], each[0]))[:k]
+    return sorted(found, key=lambda each: (-round(each[1], 12), each[0]))[:k]
 
 
 def index_of(vectors: dict[str, list[float]]) -> VectorIndex:
