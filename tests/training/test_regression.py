@@ -23,7 +23,7 @@ def prompts() -> TfIdf:
     return tf_idf(Matrix(words, np.arange(ROWS + 1, dtype=np.int64) * 12, SCALARS))
 
 
-def outcomes(*, laddered: NDArray[np.bool_], fast: NDArray[np.floating]) -> Targets:
+def outcomes(*, laddered: NDArray[np.bool_], fast: NDArray[np.number]) -> Targets:
     """Fast as given, deep always right; balanced like fast, where it is known."""
     ones = np.ones(ROWS)
     values = np.stack((fast, fast, ones, 1 - fast, 1 - fast), axis=1).astype(np.float32)
