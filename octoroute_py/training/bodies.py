@@ -17,6 +17,8 @@ Rows = NDArray[np.int64]
 
 _MOST_ROWS: Final = 512
 """So many rows are pooled at a time."""
+_OUTCOME_START: Final = 1 / 3
+"""Brings an outcome direction, whose root mean square over tokens is 3, to 1: the cell is not driven to its ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +65,31 @@ class MeanBody:
 
 
 class CellBody:
-    """A FastGRNN cell; with ranks, W and U are trained as W1 W2ᵀ and U1 U2ᵀ."""
+    """A FastGRNN cell; with ranks, W and U are trained as W1 W2ᵀ and U1 U2ᵀ.
+
+    The last `outcomes` dimensions of the vectors, up to half of the hidden ones, start with a hidden place each, so
+    that the mean input tells what words foretell from the first step on.
+    """
 
     _GATES: Final = (1.0, -4.0)
     """Raw zeta and nu at the start: their sigmoids are 0.731 and 0.018, as in the paper's own code."""
 
     def __init__(
-        self, dimensions: int, *, hidden: int, rank_w: int | None, rank_u: int | None, rng: np.random.Generator
+        self,
+        dimensions: int,
+        *,
+        outcomes: int,
+        hidden: int,
+        rank_w: int | None,
+        rank_u: int | None,
+        rng: np.random.Generator,
     ) -> None:
         self.hidden = hidden
         self.parameters: Parameters = {}
-        self._add("w", rng.standard_normal((dimensions, hidden)) * 0.3, rank=rank_w)
+        w = rng.standard_normal((dimensions, hidden)) * 0.3
+        if rank_w is None:
+            _set_apart(w, outcomes=outcomes)
+        self._add("w", w, rank=rank_w)
         self._add("u", rng.standard_normal((hidden, hidden)) * 0.1, rank=rank_u)
         self.parameters["biases"] = np.stack((np.zeros(hidden), np.ones(hidden))).astype(np.float32)
         self.parameters["gates"] = np.array(self._GATES, dtype=np.float32)
@@ -142,3 +158,12 @@ class CellBody:
             return {name: gradient}
         left, right = self.parameters[f"{name}1"], self.parameters[f"{name}2"]
         return {f"{name}1": gradient @ right, f"{name}2": gradient.T @ left}
+
+
+def _set_apart(w: NDArray[np.float64], *, outcomes: int) -> None:
+    """Gives the last rows of W (D, H) a column each and no other; those left over stay as they are."""
+    places = np.arange(min(outcomes, w.shape[1] // 2))
+    first = len(w) - outcomes
+    w[:, places] = 0.0
+    w[first + places] = 0.0
+    w[first + places, places] = _OUTCOME_START

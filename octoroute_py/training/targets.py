@@ -15,13 +15,15 @@ Floats = NDArray[np.floating]
 
 TIERS: Final = 3
 """The first three outputs are logits; the two after them are gains."""
+GAIN_WEIGHT: Final = 5.0
+"""A squared error of a gain is small beside the entropy of an outcome, and would hardly be learned."""
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
     """`values` (N, 5): the outcome of each tier, then what deep adds to fast and to balanced; `known` (N, 5) 0 or 1.
 
-    With a teacher, `taught` (N, 5) are its raw outputs.
+    With a teacher, `taught` (N, 5) are its raw outputs; NaN where it says nothing.
     """
 
     values: F32
@@ -64,16 +66,17 @@ def loss_and_slope(
 ) -> tuple[float, F32]:
     """The mean loss a row, and its derivative by the outputs (B, 5).
 
-    Binary cross-entropy for the tiers with a known outcome, squared error for the gains. With a teacher the share
-    `distillation.share` of it is agreement with the teacher's logits at the temperature T, times T².
+    Binary cross-entropy for the tiers with a known outcome, weighted squared error for the gains. With a teacher the
+    share `distillation.share` of it is agreement with the teacher's logits at the temperature T, times T².
     """
     values, known = targets.values[rows], targets.known[rows]
     loss, slope = _apart(outputs, values, known, temperature=1.0)
     if targets.taught is not None:
         share, temperature = distillation.share, distillation.temperature
-        taught = targets.taught[rows]
+        said = ~np.isnan(targets.taught[rows])
+        taught = np.where(said, targets.taught[rows], np.float32(0.0))
         soft = np.concatenate((_sigmoid(taught[:, :TIERS] / temperature), taught[:, TIERS:]), axis=1)
-        soft_loss, soft_slope = _apart(outputs, soft, np.ones_like(known), temperature=temperature)
+        soft_loss, soft_slope = _apart(outputs, soft, said.astype(np.float32), temperature=temperature)
         loss = (1.0 - share) * loss + share * soft_loss
         slope = (1.0 - share) * slope + share * soft_slope
     return loss, np.asarray(slope, dtype=np.float32)
@@ -84,9 +87,9 @@ def _apart(outputs: Floats, values: Floats, known: Floats, *, temperature: float
     wanted, told = values[:, :TIERS], known[:, :TIERS]
     entropy = (np.logaddexp(0.0, logits) - wanted * logits) * told * temperature**2
     missed = (gains - values[:, TIERS:]) * known[:, TIERS:]
-    slope = np.concatenate(((_sigmoid(logits) - wanted) * told * temperature, 2.0 * missed), axis=1)
+    slope = np.concatenate(((_sigmoid(logits) - wanted) * told * temperature, 2.0 * GAIN_WEIGHT * missed), axis=1)
     rows = max(1, len(outputs))
-    return float(entropy.sum() + (missed**2).sum()) / rows, (slope / rows).astype(np.float32)
+    return float(entropy.sum() + GAIN_WEIGHT * (missed**2).sum()) / rows, (slope / rows).astype(np.float32)
 
 
 def _sigmoid(x: Floats) -> F32:

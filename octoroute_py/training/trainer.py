@@ -5,7 +5,7 @@ Source of the network: Kusupati et al., FastGRNN (NeurIPS 2018); of the schedule
 
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
@@ -23,6 +23,7 @@ from octoroute_py.training.dataset import Row
 from octoroute_py.training.export import Standard, card_of, exported, standard_of
 from octoroute_py.training.head import Head
 from octoroute_py.training.metrics import recovery
+from octoroute_py.training.regression import regress
 from octoroute_py.training.sparse import tf_idf
 from octoroute_py.training.targets import Distillation, Targets, loss_and_slope, outcomes_of, priors, targets_of
 
@@ -37,15 +38,18 @@ _PRUNED: Final = ("w", "w1", "w2", "u", "u1", "u2")
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How to train; the defaults made the shipped artifact. `sparsity` is the share of W and U set to zero."""
+    """How to train; the defaults made the shipped artifact. `sparsity` is the share of W and U set to zero.
+
+    `distillation` says how to agree with a given teacher, `regression` how with the one that is fitted without it.
+    """
 
     kind: Kind = Kind.FASTGRNN
     seed: int = 0
     epochs: int = 6
     batch: int = 96
     rate: float = 4e-3
-    decay: float = 0.02
-    dropout: float = 0.2
+    decay: float = 0.1
+    dropout: float = 0.05
     clip: float = 1.0
     hidden: int = 16
     units: int = 16
@@ -54,6 +58,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     rank_u: int | None = None
     sparsity: float = 0.0
     distillation: Distillation = Distillation()
+    regression: Distillation = Distillation(share=0.85, temperature=1.0)
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +104,10 @@ def train(
 ) -> Trained:
     """Learns from `rows`; the weights kept are those of the epoch with the least loss on `validation`.
 
-    `taught` (N, 5) are a teacher's raw outputs for the rows, to be agreed with as `options.distillation` says.
+    `taught` (N, 5) are a teacher's raw outputs for the rows, to be agreed with as `options.distillation` says. Without
+    them the network learns to agree with what the regression foretells of rows it has not seen, which is less noisy
+    than the rows' own outcomes. Source of learning from such a teacher: Hinton, Vinyals and Dean, Distilling the
+    Knowledge in a Neural Network (2015).
     """
     vectoriser = Vectoriser()
     vectoriser.warm()
@@ -113,9 +121,11 @@ def train(
     prompts = tf_idf(matrix)
     folds = np.array([zlib.crc32(row.group.encode()) % _FOLDS for row in rows], dtype=np.int64)
     folds = np.unique(folds, return_inverse=True)[1].astype(np.int64)
-    vectors = bucket_vectors(
-        prompts, data.scalars, data.targets, folds=folds, dimensions=options.dimensions, seed=options.seed
-    )
+    regression = regress(prompts, data.scalars, data.tags, data.targets, folds=folds)
+    vectors = bucket_vectors(prompts, regression, dimensions=options.dimensions, seed=options.seed)
+    if taught is None:
+        data = replace(data, targets=replace(data.targets, taught=regression.foretold))
+        options = msgspec.structs.replace(options, distillation=options.regression)
     run = _Run(options, data, vectors, folds, tags=len(tags))
     epochs = run.learn(checked, watch or (lambda moment: None))
     learned = exported(
@@ -139,7 +149,14 @@ class _Run:
         linear = options.kind is Kind.LINEAR
         self.body: Body = MeanBody()
         if not linear:
-            self.body = CellBody(width, hidden=options.hidden, rank_w=options.rank_w, rank_u=options.rank_u, rng=rng)
+            self.body = CellBody(
+                width,
+                outcomes=width - options.dimensions,
+                hidden=options.hidden,
+                rank_w=options.rank_w,
+                rank_u=options.rank_u,
+                rng=rng,
+            )
         self.head = Head(
             (width if linear else 3 * options.hidden) + data.scalars.shape[1],
             units=0 if linear else options.units,

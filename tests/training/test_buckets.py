@@ -7,6 +7,7 @@ from octoroute_py.features.lexicon import BUCKETS
 from octoroute_py.features.vector import Matrix
 from octoroute_py.training.adamw import AdamW
 from octoroute_py.training.buckets import bucket_vectors, topic_vectors
+from octoroute_py.training.regression import regress
 from octoroute_py.training.sparse import TfIdf, tf_idf
 from octoroute_py.training.targets import Targets
 
@@ -52,13 +53,18 @@ def test_outcome_vectors_of_a_fold_do_not_depend_on_its_labels() -> None:
     folds = np.arange(60, dtype=np.int64) % 3
     values = rng.integers(0, 2, (60, 5)).astype(np.float32)
     known = np.ones((60, 5), dtype=np.float32)
-    known[folds == 1, 1] = 0.0
+    known[np.arange(60) % 5 < 2, 1] = 0.0
     flipped = np.where((folds == 0)[:, None], 1.0 - values, values).astype(np.float32)
     one, other = (
-        bucket_vectors(prompts, scalars, Targets(each * known, known), folds=folds, dimensions=2, seed=0)
+        bucket_vectors(
+            prompts,
+            regress(prompts, scalars, np.zeros(60, dtype=np.int64), Targets(each * known, known), folds=folds),
+            dimensions=2,
+            seed=0,
+        )
         for each in (values, flipped)
     )
-    assert one.served.shape == (BUCKETS, 2 + 5)
+    assert one.served.shape == (BUCKETS, 2 + 3 + 5)
 
     def directions(vectors: np.ndarray) -> np.ndarray:
         part = vectors[prompts.seen > 0, 2:]

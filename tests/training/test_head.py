@@ -1,5 +1,6 @@
 """The head's gradients, and the losses it is trained by."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,16 @@ def test_agreeing_with_the_teacher_costs_least() -> None:
     agreed, slope = loss_and_slope(targets.taught, targets, ROWS, distillation=alone)
     assert np.abs(slope).max() < 1e-6
     assert loss_and_slope(targets.taught + 0.5, targets, ROWS, distillation=alone)[0] > agreed
+
+
+def test_where_the_teacher_says_nothing_the_outcome_alone_is_learned() -> None:
+    targets = drawn_targets(taught=True)
+    assert targets.taught is not None
+    silent = dataclasses.replace(targets, taught=np.full_like(targets.taught, np.nan))
+    outputs = np.ones((6, 5), dtype=np.float32)
+    _, slope = loss_and_slope(outputs, silent, ROWS, distillation=Distillation(share=0.75))
+    _, untaught = loss_and_slope(outputs, dataclasses.replace(targets, taught=None), ROWS, distillation=Distillation())
+    np.testing.assert_allclose(slope, 0.25 * untaught, rtol=1e-5)
 
 
 def test_priors_are_the_rates_of_what_is_known() -> None:

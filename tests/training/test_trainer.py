@@ -12,7 +12,7 @@ from octoroute_py.training.compress import Form, compressed, quality_of, recalib
 from octoroute_py.training.dataset import Row, read_rows
 from octoroute_py.training.metrics import auc, recovery
 from octoroute_py.training.raw import raw_scores
-from octoroute_py.training.targets import Distillation, outcomes_of, targets_of
+from octoroute_py.training.targets import GAIN_WEIGHT, Distillation, outcomes_of, targets_of
 from octoroute_py.training.trainer import Moment, Options, Trained, train
 from tests.fakes.labelled import TOPICS, drawn_lines, write_lines
 
@@ -70,7 +70,7 @@ def test_what_was_trained_is_what_is_served(trained: Trained, others: list[Row])
     targets = targets_of(others)
     logits = outputs[:, :3]
     entropy = (np.logaddexp(0, logits) - targets.values[:, :3] * logits) * targets.known[:, :3]
-    missed = (outputs[:, 3:] - targets.values[:, 3:]) ** 2 * targets.known[:, 3:]
+    missed = GAIN_WEIGHT * (outputs[:, 3:] - targets.values[:, 3:]) ** 2 * targets.known[:, 3:]
     served = (entropy.sum() + missed.sum()) / len(others)
     best = min(epoch.validation_loss for epoch in trained.epochs if epoch.validation_loss is not None)
     assert served == pytest.approx(best, abs=2e-3)
@@ -85,7 +85,7 @@ def test_the_best_epoch_is_kept(rows: list[Row], others: list[Row]) -> None:
     targets = targets_of(others)
     logits = outputs[:, :3]
     entropy = (np.logaddexp(0, logits) - targets.values[:, :3] * logits) * targets.known[:, :3]
-    missed = (outputs[:, 3:] - targets.values[:, 3:]) ** 2 * targets.known[:, 3:]
+    missed = GAIN_WEIGHT * (outputs[:, 3:] - targets.values[:, 3:]) ** 2 * targets.known[:, 3:]
     assert (entropy.sum() + missed.sum()) / len(others) == pytest.approx(min(losses), rel=0.05)
 
 
