@@ -5,8 +5,10 @@ has read can change before it writes; a reader sees one unchanging state from it
 """
 
 import contextlib
+import functools
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,11 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
+from octoroute_py.core import clock
 from octoroute_py.storage.errors import CannotOpen, storage_error
 
 BUSY_WAIT_S = 5.0
+_RETRY_S = 0.01
 CACHE_BYTES = 16 * 1024 * 1024
 WRITES = "octoroute_writes"
 """Execution option of a connection that is going to write."""
@@ -94,7 +98,7 @@ def connect_file(path: Path, *, busy_wait_s: float = BUSY_WAIT_S) -> Source:
     engine = create_engine(
         URL.create("sqlite", database=location), connect_args={"check_same_thread": False, "timeout": busy_wait_s}
     )
-    event.listen(engine, "connect", _set_up)
+    event.listen(engine, "connect", functools.partial(_set_up, busy_wait_s=busy_wait_s))
     event.listen(engine, "begin", _begin)
     return Source(engine, location)
 
@@ -107,15 +111,28 @@ def _make_private_file(path: Path, location: str) -> None:
         raise CannotOpen(f"{location} cannot be opened: {error.strerror}", location=location) from None
 
 
-def _set_up(connection: Any, _record: object) -> None:
+def _set_up(connection: Any, _record: object, *, busy_wait_s: float) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
+    _use_wal(cursor, busy_wait_s)
     cursor.execute("PRAGMA synchronous = NORMAL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute(f"PRAGMA cache_size = {-CACHE_BYTES // 1024}")
     cursor.execute("PRAGMA temp_store = MEMORY")
     cursor.close()
+
+
+def _use_wal(cursor: sqlite3.Cursor, busy_wait_s: float) -> None:
+    """Several processes may set a new file's mode at once; SQLite itself does not wait for the lock this takes."""
+    until = clock.monotonic() + busy_wait_s
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or clock.monotonic() >= until:
+                raise
+            time.sleep(_RETRY_S)
 
 
 def _begin(connection: Connection) -> None:
