@@ -25,7 +25,7 @@ from octoroute_py.gateway.pipeline import Gateway
 from octoroute_py.gateway.snapshot import make_snapshot
 from octoroute_py.ledger.recorder import Recorder
 from octoroute_py.neural.process import RouterProcess
-from octoroute_py.routing.artifact import load_neural
+from octoroute_py.routing.artifact import load_prepared
 from octoroute_py.routing.default import Cascade
 from octoroute_py.routing.strategies import make_judge, make_router
 from octoroute_py.telemetry.access import AccessLog
@@ -289,14 +289,6 @@ def log_changes(watch: EndpointWatch, table: TierTable, now: float) -> None:
             _log.warning("tier out", tier=tier_change.tier.value)
         else:
             _log.info("tier back", tier=tier_change.tier.value)
-
-
-def load_prepared(config: Config) -> "NeuralRouter | None":
-    """The scorer's router, ready to decide; takes a second where numba was not needed before."""
-    neural = load_neural(config)
-    if neural is not None:
-        neural.prepare()
-    return neural
 
 
 def refuse_unbuilt(config: Config) -> None:

@@ -44,9 +44,9 @@ async def explain(ctx: RequestContext, *, ask_judge: bool) -> Explanation:
             ask_judge=ask_judge,
         )
     plan = _plan(ctx, intent, trail.decision or snapshot.router.otherwise, facts)
+    needs = _needs(ctx, facts)
     misfits = {
-        endpoint.id: _needs(ctx, facts).misfit(endpoint.config)
-        for endpoint in plan.exact or snapshot.table.of(plan.decision.tier)
+        endpoint.id: needs.misfit(endpoint.config) for endpoint in plan.exact or snapshot.table.of(plan.decision.tier)
     }
     return Explanation(
         tier=plan.decision.tier,

@@ -6,7 +6,7 @@ from octoroute_py.config.schema import Config
 from octoroute_py.core import clock
 from octoroute_py.gateway.context import Snapshot
 from octoroute_py.gateway.timers import Timers
-from octoroute_py.routing.artifact import load_neural
+from octoroute_py.routing.artifact import load_prepared
 from octoroute_py.routing.default import Cascade
 from octoroute_py.routing.intent import Catalog
 from octoroute_py.routing.judge import Question
@@ -35,9 +35,7 @@ def dry_snapshot(config: Config, *, rng: random.Random) -> Snapshot:
 
     Raises ConfigError for an artifact or a rule that cannot be used.
     """
-    neural = load_neural(config)
-    if neural is not None:
-        neural.prepare()
+    neural = load_prepared(config)
     judge = make_judge(config, _nobody, now=clock.monotonic, report=lambda failure, error: None, rng=rng)
     router = make_router(config, clock.wall, neural=neural, judge=judge)
     table = TierTable.build(config, lambda _: _Nowhere(), rng=rng, now=clock.monotonic())

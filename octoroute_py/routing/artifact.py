@@ -36,6 +36,14 @@ def load_neural(config: Config) -> "NeuralRouter | None":
     )
 
 
+def load_prepared(config: Config) -> "NeuralRouter | None":
+    """The same, ready to decide; takes a second where numba was not needed before. For a thread, not the event loop."""
+    neural = load_neural(config)
+    if neural is not None:
+        neural.prepare()
+    return neural
+
+
 def artifact_path(artifact: Path | ShippedArtifact) -> Path:
     """Where an artifact lies."""
     if isinstance(artifact, ShippedArtifact):
