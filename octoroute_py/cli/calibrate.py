@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from octoroute_py.cli.labelled import data_path, read_artifact, read_labelled, write_artifact
+from octoroute_py.cli.labelled import data_option, data_path, read_artifact, read_labelled, write_artifact
 from octoroute_py.cli.options import Share
 
 if TYPE_CHECKING:
@@ -15,12 +15,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--artifact", type=click.Path(path_type=Path), required=True, metavar="F", help="Is calibrated in place.")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    metavar="CAL",
-    help="Labelled rows it did not learn from [default: calibration.jsonl.gz in $OCTOROUTE_ROUTING_DATA]",
-)
+@data_option("CAL", "Labelled rows it did not learn from", name="calibration.jsonl.gz")
 @click.option(
     "--alpha",
     type=Share(0.0, 1.0, min_open=True, max_open=True),

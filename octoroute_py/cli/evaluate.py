@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 
 from octoroute_py.cli.drawing import write_plot
-from octoroute_py.cli.labelled import data_path, read_artifact, read_labelled
+from octoroute_py.cli.labelled import data_option, data_path, read_artifact, read_labelled
 
 if TYPE_CHECKING:
     from octoroute_py.neural.artifact import Artifact
@@ -21,12 +21,7 @@ _WIDTH: Final = 110
 
 @click.command()
 @click.option("--artifact", type=click.Path(path_type=Path), required=True, metavar="F", help="What is measured.")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    metavar="TEST",
-    help="Labelled rows it never saw [default: public_test.jsonl.gz in $OCTOROUTE_ROUTING_DATA]",
-)
+@data_option("TEST", "Labelled rows it never saw", name="public_test.jsonl.gz")
 @click.option(
     "--linear",
     type=click.Path(path_type=Path),

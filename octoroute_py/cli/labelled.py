@@ -1,7 +1,8 @@
 """What the commands around the scorer share: labelled rows and artifacts, or one message why there are none."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -12,6 +13,14 @@ if TYPE_CHECKING:
     from octoroute_py.training.dataset import Row
 
 DATA_VARIABLE: Final = "OCTOROUTE_ROUTING_DATA"
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def data_option(metavar: str, what: str, *, name: str) -> Callable[[_Command], _Command]:
+    """`--data`: `what` it names, and the file of the folder in OCTOROUTE_ROUTING_DATA that stands in for it."""
+    told = f"{what} [default: {name} in ${DATA_VARIABLE}]"
+    return click.option("--data", type=click.Path(path_type=Path), metavar=metavar, help=told)
 
 
 def data_path(given: Path | None, *, name: str) -> Path:

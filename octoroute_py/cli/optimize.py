@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from octoroute_py.cli.labelled import DATA_VARIABLE, data_path, read_artifact, read_labelled, write_artifact
+from octoroute_py.cli.labelled import (
+    DATA_VARIABLE,
+    data_option,
+    data_path,
+    read_artifact,
+    read_labelled,
+    write_artifact,
+)
 from octoroute_py.cli.options import Share
 from octoroute_py.config.load import process_env
 
@@ -25,13 +32,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="OUT", help="Write here instead of over the artifact."
 )
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    metavar="CAL",
-    help="Labelled rows it did not learn from, to calibrate it again [default: calibration.jsonl.gz in "
-    "$OCTOROUTE_ROUTING_DATA]",
-)
+@data_option("CAL", "Labelled rows it did not learn from, to calibrate it again", name="calibration.jsonl.gz")
 def command(
     artifact: Path, int8: bool, int4: bool, sparsity: float | None, rank: int | None, output: Path | None,
     data: Path | None,
@@ -40,7 +41,7 @@ def command(
     from octoroute_py.training.compress import compressed, quality_of, recalibrated
 
     form = _form(int8=int8, int4=int4, sparsity=sparsity, rank=rank)
-    before, rows = read_artifact(artifact), _rows(data, calibrated=True)
+    before, rows = read_artifact(artifact), _rows(data)
     try:
         after = compressed(before, form)
         if rows:
@@ -62,7 +63,7 @@ def _form(*, int8: bool, int4: bool, sparsity: float | None, rank: int | None) -
     return Form(bits=4 if int4 else 8, sparsity=sparsity, rank=rank)
 
 
-def _rows(data: Path | None, *, calibrated: bool) -> "list[Row]":
+def _rows(data: Path | None) -> "list[Row]":
     """The labelled rows, none when no data is named anywhere."""
     if data is None and not process_env().get(DATA_VARIABLE):
         return []

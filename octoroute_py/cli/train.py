@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from octoroute_py.cli.drawing import write_plot
-from octoroute_py.cli.labelled import data_path, read_artifact, read_labelled, write_artifact
+from octoroute_py.cli.labelled import data_option, data_path, read_artifact, read_labelled, write_artifact
 from octoroute_py.cli.options import Share
 
 if TYPE_CHECKING:
@@ -21,12 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command("train")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    metavar="TRAIN",
-    help="Labelled rows to learn from [default: train.jsonl.gz in $OCTOROUTE_ROUTING_DATA]",
-)
+@data_option("TRAIN", "Labelled rows to learn from", name="train.jsonl.gz")
 @click.option(
     "--calibration",
     type=click.Path(path_type=Path),

@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 
-import msgspec
 import numpy as np
 
 from octoroute_py.neural.artifact import Artifact
 from octoroute_py.neural.calibrate import fit_calibration
 from octoroute_py.neural.calibration import Calibration
-from octoroute_py.training.dataset import Labels, Row
+from octoroute_py.training.dataset import Row
 from octoroute_py.training.evaluate import Evidence
 from octoroute_py.training.metrics import Floats
 from octoroute_py.training.raw import raw_scores
+from octoroute_py.training.targets import table_of
 
 
 def evidence_of(rows: Sequence[Row], artifact: Artifact, *, linear: Artifact | None = None) -> Evidence:
@@ -19,7 +19,7 @@ def evidence_of(rows: Sequence[Row], artifact: Artifact, *, linear: Artifact | N
     return Evidence(
         raw=raw_scores(artifact, [row.prompt for row in rows]),
         outcomes=outcomes_of(rows),
-        pair=_table([row.pair for row in rows]),
+        pair=table_of([row.pair for row in rows]),
         lengths=np.array([len(row.prompt.text) for row in rows], dtype=np.float64),
         sources=[row.source for row in rows],
         tags=[row.prompt.tag for row in rows],
@@ -39,9 +39,4 @@ def calibration_of(rows: Sequence[Row], artifact: Artifact) -> Calibration:
 
 def outcomes_of(rows: Sequence[Row]) -> Floats:
     """How the tiers did (N, 3), NaN where not known: the ladder of a row where it has one, else its pair."""
-    return _table([row.ladder or row.pair for row in rows])
-
-
-def _table(labels: Sequence[Labels | None]) -> Floats:
-    lines = [msgspec.structs.astuple(each or Labels()) for each in labels]
-    return np.array(lines, dtype=np.float64).reshape(-1, 3)
+    return table_of([row.ladder or row.pair for row in rows])

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from octoroute_py.training.dataset import Row
+from octoroute_py.training.dataset import Labels, Row
 
 F32 = NDArray[np.float32]
 Floats = NDArray[np.floating]
@@ -40,8 +40,13 @@ class Distillation(msgspec.Struct, frozen=True, kw_only=True):
 
 def outcomes_of(rows: Sequence[Row]) -> NDArray[np.float64]:
     """The outcomes (N, 3) of fast, balanced and deep; NaN where not known."""
-    table = [msgspec.structs.astuple(row.labels) for row in rows]
-    return np.array([[np.nan if value is None else value for value in line] for line in table]).reshape(-1, TIERS)
+    return table_of([row.labels for row in rows])
+
+
+def table_of(labels: Sequence[Labels | None]) -> NDArray[np.float64]:
+    """Labels as numbers (N, 3), NaN where not known."""
+    lines = [msgspec.structs.astuple(each or Labels()) for each in labels]
+    return np.array(lines, dtype=np.float64).reshape(-1, TIERS)
 
 
 def targets_of(rows: Sequence[Row], *, taught: F32 | None = None) -> Targets:
