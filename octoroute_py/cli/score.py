@@ -1,7 +1,5 @@
 """`octoroute score`: what an artifact says of prompts in a file, without network."""
 
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +9,7 @@ import msgspec
 
 from octoroute_py.cli.labelled import read_artifact
 from octoroute_py.cli.options import Share
+from octoroute_py.storage.files import write_whole
 
 if TYPE_CHECKING:
     from octoroute_py.core.score import Score
@@ -54,7 +53,7 @@ def command(source: Path, output: Path, artifact: Path | None, alpha: float, bat
         return
     try:
         if batch:
-            _write_whole(output, list(lines))
+            write_whole(output, b"".join(lines))
         else:
             with output.open("wb") as file:
                 file.writelines(lines)
@@ -111,10 +110,3 @@ def _scorer(artifact: Path | None) -> "Scorer":
         raise click.ClickException(f"{path}: {error}") from None
     scorer.warm()
     return scorer
-
-
-def _write_whole(output: Path, lines: list[bytes]) -> None:
-    with tempfile.NamedTemporaryFile(dir=output.absolute().parent, prefix=f".{output.name}.", delete=False) as file:
-        file.writelines(lines)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, output)

@@ -7,7 +7,6 @@ model is from.
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,9 +17,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from octoroute_py.neural.candidate_net import INPUTS, CandidateNet, HeldOut
-from octoroute_py.neural.compact import Matrix, read_matrix
+from octoroute_py.neural.compact import Matrix, parts_of, read_matrix
 from octoroute_py.neural.errors import ModelNotFound, ModelRefused
 from octoroute_py.neural.signals import weighted
+from octoroute_py.storage.files import write_whole
 
 FORMAT = "octoroute-candidates"
 SCHEMA = "1"
@@ -76,11 +76,9 @@ def save_net(path: Path, net: CandidateNet, notes: Mapping[str, str]) -> None:
     }
     tensors |= {name: getattr(net, name) for name in PLAIN if "." not in name}
     tensors |= {"held_out.light": net.held_out.light, "held_out.heavy": net.held_out.heavy}
-    beside = path.with_name(f".{path.name}.new")
     # one entry of metadata: several would be written in another order each time
     said = json.dumps({**notes, "format": FORMAT, "schema": SCHEMA}, sort_keys=True)
-    beside.write_bytes(save(tensors, metadata={METADATA: said}))
-    os.replace(beside, path)
+    write_whole(path, save(tensors, metadata={METADATA: said}))
 
 
 def _read(path: Path) -> bytes:
@@ -136,11 +134,8 @@ def _net(tensors: Tensors) -> CandidateNet:
 
 
 def _matrix(tensors: Tensors, name: str) -> Matrix:
-    prefix = f"{name}."
     try:
-        return read_matrix(
-            {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-        )
+        return read_matrix(parts_of(tensors, name))
     except ValueError as error:
         raise ModelRefused(f"the matrix {name} {error}") from None
 

@@ -194,6 +194,12 @@ def size_bytes(matrix: Matrix) -> int:
     return sum(tensor.nbytes for tensor in matrix.tensors().values())
 
 
+def parts_of(tensors: Tensors, name: str) -> Tensors:
+    """The tensors of the matrix that a file keeps as `<name>.<part>`."""
+    prefix = f"{name}."
+    return {key.removeprefix(prefix): part for key, part in tensors.items() if key.startswith(prefix)}
+
+
 def read_matrix(tensors: Tensors) -> Matrix:
     """The stored matrix of these tensors; raises ValueError when they are not those of one form."""
     given = {name: (tensor.dtype.name, tensor.ndim) for name, tensor in tensors.items()}

@@ -4,8 +4,6 @@ A file is refused unless it is small, a safetensors file, of this program's form
 in it has the type and shape the others ask for and holds finite numbers only. Nothing in it is ever executed.
 """
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -31,7 +29,8 @@ from octoroute_py.neural.artifact import (
     Recurrence,
 )
 from octoroute_py.neural.calibration import Calibration
-from octoroute_py.neural.compact import F32, Matrix, read_matrix
+from octoroute_py.neural.compact import F32, Matrix, parts_of, read_matrix
+from octoroute_py.storage.files import write_whole
 
 __all__ = ["MOST_BYTES", "ArtifactError", "load", "save", "to_bytes"]
 
@@ -66,10 +65,7 @@ def save(artifact: Artifact, path: Path) -> int:
     """Writes the artifact, whole or not at all; an existing file is replaced. Returns its size in bytes."""
     data = to_bytes(artifact)
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            file.write(data)
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, path)
+        write_whole(path, data)
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be written ({error.strerror or 'error'})") from None
     return len(data)
@@ -149,11 +145,11 @@ def _build(tensors: Mapping[str, NDArray[Any]], metadata: _Metadata) -> Artifact
     cell = None
     if card.kind is Kind.FASTGRNN:
         cell = Recurrence(
-            _matrix(tensors, "cell.u."), _float(tensors, "cell.biases", 2), _float(tensors, "cell.gates", 1)
+            _matrix(tensors, "cell.u"), _float(tensors, "cell.biases", 2), _float(tensors, "cell.gates", 1)
         )
     told = metadata.calibration
     calibration = Calibration.from_tensors(tensors, told) if told is not None else None
-    return Artifact(card, _matrix(tensors, "table."), cell, head, familiar, calibration)
+    return Artifact(card, _matrix(tensors, "table"), cell, head, familiar, calibration)
 
 
 def _check_shapes(artifact: Artifact) -> None:
@@ -205,13 +201,11 @@ def _wrong_shape(name: str, found: tuple[int, ...], wanted: tuple[int, ...]) -> 
     return ValueError(f"{name} has the shape {found}, not {wanted}")
 
 
-def _matrix(tensors: Mapping[str, NDArray[Any]], prefix: str) -> Matrix:
+def _matrix(tensors: Mapping[str, NDArray[Any]], name: str) -> Matrix:
     try:
-        return read_matrix(
-            {name.removeprefix(prefix): part for name, part in tensors.items() if name.startswith(prefix)}
-        )
+        return read_matrix(parts_of(tensors, name))
     except ValueError as error:
-        raise ValueError(f"{prefix.rstrip('.')} {error}") from None
+        raise ValueError(f"{name} {error}") from None
 
 
 def _float(tensors: Mapping[str, NDArray[Any]], name: str, dimensions: int) -> F32:
