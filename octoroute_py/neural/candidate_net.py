@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octoroute_py.neural.compact import Int8, Matrix, Plain, size_bytes
-from octoroute_py.neural.fastgrnn import Cell, forward, rational_sigmoid, rational_tanh
+from octoroute_py.neural.fastgrnn import Cell, following, forward
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -89,11 +89,7 @@ class Runner:
     def _step(self, inputs: F32, state: F32) -> F32:
         """What each of the inputs (N, 5) makes of the same state (H,)."""
         cell = self._cell
-        zeta, nu = cell.gates
-        total = inputs @ cell.w + state @ cell.u
-        gate = rational_sigmoid(total + cell.biases[1])
-        following: F32 = (zeta * (1.0 - gate) + nu) * rational_tanh(total + cell.biases[0]) + gate * state
-        return following
+        return np.asarray(following(cell, inputs @ cell.w + state @ cell.u, state), dtype=np.float32)
 
 
 def quantise(net: CandidateNet) -> CandidateNet:

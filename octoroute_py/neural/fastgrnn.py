@@ -65,15 +65,20 @@ def tanh_slope(x: Floats) -> Floats:
 
 def forward(cell: Cell, inputs: Floats) -> Trace:
     """Runs the cell from a zero state over inputs (T, D)."""
-    zeta, nu = cell.gates
     states = np.zeros((len(inputs) + 1, cell.u.shape[0]), dtype=inputs.dtype)
     sums = inputs @ cell.w  # (T, H)
     for t in range(len(inputs)):
         sums[t] += states[t] @ cell.u
-        candidate = rational_tanh(sums[t] + cell.biases[0])
-        gate = rational_sigmoid(sums[t] + cell.biases[1])
-        states[t + 1] = (zeta * (1.0 - gate) + nu) * candidate + gate * states[t]
+        states[t + 1] = following(cell, sums[t], states[t])
     return Trace(states, sums)
+
+
+def following(cell: Cell, total: Floats, state: Floats) -> Floats:
+    """The state (..., H) after one step: from Wx + Uh, `total` (..., H), and the state before it."""
+    zeta, nu = cell.gates
+    candidate = rational_tanh(total + cell.biases[0])
+    gate = rational_sigmoid(total + cell.biases[1])
+    return np.asarray((zeta * (1.0 - gate) + nu) * candidate + gate * state)
 
 
 def backward(cell: Cell, inputs: Floats, trace: Trace, d_states: Floats) -> tuple[Cell, Floats]:

@@ -8,6 +8,7 @@ from octoroute_py.neural.candidate_net import CandidateNet, HeldOut
 from octoroute_py.neural.certainty import uncertainties
 from octoroute_py.neural.signals import weighted
 from octoroute_py.training.candidate_world import CandidateSets
+from octoroute_py.training.metrics import auc
 
 F64 = NDArray[np.float64]
 
@@ -69,7 +70,7 @@ def fit_to(found: F64, labels: F64) -> Fit:
     """How well probabilities (N,) fit labels (N,)."""
     sure = np.clip(found, 1e-6, 1 - 1e-6)
     loss = -float(np.mean(np.where(labels > 0, np.log(sure), np.log(1 - sure))))
-    return Fit(loss, auc(found, labels))
+    return Fit(loss, auc(found, labels > 0))
 
 
 def trust_of(lead: F64, labels: F64, held_out: HeldOut) -> Trust:
@@ -99,15 +100,6 @@ def weighted_sum(sets: CandidateSets) -> F64:
     """The plain sum (B, T) of the weighted signals: the formula without a network, good for an order only."""
     total: F64 = weighted(sets.signals).sum(axis=-1)
     return total
-
-
-def auc(found: F64, labels: F64) -> float:
-    """The chance that a random good one has the larger number than a random bad one, halves for ties."""
-    _, at, counts = np.unique(found, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[at]
-    good = labels > 0
-    goods, bads = int(good.sum()), int((~good).sum())
-    return float((ranks[good].sum() - goods * (goods + 1) / 2) / (goods * bads))
 
 
 def _with_one(x: F64) -> F64:

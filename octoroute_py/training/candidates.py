@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from octoroute_py.neural.candidate_net import INPUTS, CandidateNet, HeldOut, quantise
 from octoroute_py.neural.compact import Plain
-from octoroute_py.neural.fastgrnn import rational_sigmoid, rational_tanh, tanh_slope
+from octoroute_py.neural.fastgrnn import Cell, following, rational_sigmoid, rational_tanh, tanh_slope
 from octoroute_py.neural.signals import weighted
 from octoroute_py.training.candidate_world import CandidateSets
 
@@ -110,16 +110,15 @@ def loss_of(weights: Weights, inputs: F64, sets: CandidateSets) -> float:
 
 def loss_and_gradients(weights: Weights, inputs: F64, labels: F64, mask: F64) -> tuple[float, Weights]:
     """Binary cross-entropy a candidate, and its gradient by every weight; inputs (B, T, 5), labels and mask (B, T)."""
-    u, biases, head = weights["u"], weights["biases"], weights["head"]
-    zeta, nu = _gates(weights)
+    u, head = weights["u"], weights["head"]
+    cell = Cell(weights["w"], u, weights["biases"], _gates(weights))
     batch, length, _ = inputs.shape
     projected = inputs @ weights["w"]
     states = np.zeros((length + 1, batch, u.shape[0]))
     totals = np.empty((length, batch, u.shape[0]))
     for t in range(length):
         totals[t] = projected[:, t] + states[t] @ u
-        gate = rational_sigmoid(totals[t] + biases[1])
-        states[t + 1] = (zeta * (1 - gate) + nu) * rational_tanh(totals[t] + biases[0]) + gate * states[t]
+        states[t + 1] = following(cell, totals[t], states[t])
     logits = (states[1:] @ head[:-1] + head[-1]).T  # (B, T)
     share = mask / mask.sum()
     loss = float(np.sum(share * (np.logaddexp(0.0, logits) - labels * logits)))

@@ -13,7 +13,6 @@ from octoroute_py.neural.candidate_net import CandidateNet
 from octoroute_py.neural.fastgrnn import Cell, backward, forward
 from octoroute_py.training.candidate_default import LONG, SETS
 from octoroute_py.training.candidate_report import (
-    auc,
     calibrated,
     confidences,
     fit_of,
@@ -24,6 +23,7 @@ from octoroute_py.training.candidate_report import (
 )
 from octoroute_py.training.candidate_world import LONGEST, CandidateSets, make_sets
 from octoroute_py.training.candidates import Weights, fit, loss_and_gradients, network, start
+from octoroute_py.training.metrics import auc
 
 F64 = NDArray[np.float64]
 
@@ -182,5 +182,5 @@ def test_the_made_up_world_is_what_it_says() -> None:
 
 
 def test_auc_counts_pairs_and_halves_ties() -> None:
-    assert auc(np.array([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1])) == 0.75
-    assert auc(np.array([0.5, 0.5, 0.5]), np.array([0, 1, 1])) == 0.5
+    assert auc(np.array([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1]) > 0) == 0.75
+    assert auc(np.array([0.5, 0.5, 0.5]), np.array([0, 1, 1]) > 0) == 0.5
