@@ -207,7 +207,7 @@ async def test_a_breaker_that_is_half_open_lets_one_call_through_at_a_time(tmp_p
         failing.always(turns.status(500))
         async with gateway(two_endpoints(failing, good), tmp_path) as running:
             await answers_of(running, stream=False, count=100)
-            slow = Script((Pause(0.3), *turns.json_answer().steps))
+            slow = Script((Pause(1.0), *turns.json_answer().steps))
             failing.always(slow)
             await asyncio.sleep(OPEN_S + 0.1)
             seen = len(failing.requests)
