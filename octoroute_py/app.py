@@ -302,7 +302,7 @@ def database_file(config: Config) -> Path | None:
 
     Raises ConfigError for a database that must not be used: damaged, newer, another program's, out of reach.
     """
-    if config.storage_url is None:
+    if config.storage.url is None:
         return None
     # who keeps nothing does not load what keeps it
     from octoroute_py.storage.db import Database
@@ -310,7 +310,7 @@ def database_file(config: Config) -> Path | None:
 
     base_dir = Path() if config.path is None else config.path.parent
     try:
-        database = Database.open(config.storage_url.reveal(), base_dir=base_dir.absolute())
+        database = Database.open(config.storage.url.reveal(), base_dir=base_dir.absolute())
     except StorageError as error:
         raise ConfigError(f"storage: {error}") from None
     database.close()
@@ -336,7 +336,7 @@ def needs_restart(old: Config, new: Config) -> dict[str, list[str]]:
         "admin": (old.admin, new.admin),
         "cors": (old.cors, new.cors),
         "observability": (old.observability, new.observability),
-        "storage": (old.storage_url, new.storage_url),
+        "storage": (old.storage, new.storage),
         "limits.max_header_bytes": (old.limits.max_header_bytes, new.limits.max_header_bytes),
     }
     changed = [name for name, (before, after) in fixed.items() if before != after]

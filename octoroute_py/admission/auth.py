@@ -10,6 +10,7 @@ import msgspec
 from octoroute_py.admission.origin import Origins
 from octoroute_py.admission.throttle import WrongKeys
 from octoroute_py.config.schema import AuthConfig, AuthMode, KeyConfig
+from octoroute_py.core.allowance import Grant
 from octoroute_py.core.errors import BadRequest, ConfigError, Denied, GatewayError, Refused
 from octoroute_py.core.words import Role
 
@@ -19,11 +20,19 @@ _EMPTY_SHA256 = hashlib.sha256(b"").digest()
 class Principal(msgspec.Struct, frozen=True):
     """Whoever sends a request: the name of the key, and its role.
 
-    `role` None is a stranger at a closed gateway, who may use nothing but the open routes.
+    `role` None is a stranger at a closed gateway, who may use nothing but the open routes. `key_id` is the issued key's
+    id, else the name: what the ledger and limits know a principal by. `grant` is there for issued keys.
     """
 
     name: str
     role: Role | None
+    key_id: str = ""
+    grant: Grant | None = None
+
+    @property
+    def workspaces(self) -> tuple[str, ...] | None:
+        """The only workspaces this principal may see or use; None for all."""
+        return None if self.grant is None else self.grant.workspaces
 
     def may(self, needed: Role) -> bool:
         """Whether this principal holds a role that includes `needed`."""
@@ -50,7 +59,7 @@ class KeyRing:
             if digest in seen:
                 raise ConfigError(f"auth.keys: {seen[digest]!r} and {key.name!r} are the same key; give each its own")
             seen[digest] = key.name
-            entries.append((digest, Principal(key.name, key.role)))
+            entries.append((digest, Principal(key.name, key.role, key.name)))
         self._entries = tuple(entries)
 
     def __len__(self) -> int:
@@ -129,7 +138,7 @@ class Access:
     ) -> None:
         keys = auth.keys if generated is None else (*auth.keys, generated)
         self._keys = KeyRing(keys)
-        self._anonymous = Principal(ANONYMOUS, _anonymous_role(auth.mode, keys, loopback=loopback))
+        self._anonymous = Principal(ANONYMOUS, _anonymous_role(auth.mode, keys, loopback=loopback), ANONYMOUS)
         self._wrong_keys = WrongKeys() if wrong_keys is None else wrong_keys
         self._origins = Origins(origins)
         self._loopback = loopback

@@ -118,6 +118,8 @@ def _read_endpoint(table: Table, tier: Tier, seen: Counter[str], sources: Source
         input_cost_per_mtok=table.number("input_cost_per_mtok", None, low=0),
         output_cost_per_mtok=table.number("output_cost_per_mtok", None, low=0),
         cached_input_cost_per_mtok=table.number("cached_input_cost_per_mtok", None, low=0),
+        bills_on_accept=table.flag("bills_on_accept", False),
+        compliance=_compliance(table),
         timeout_seconds=table.seconds("timeout_seconds", None),
         idle_seconds=table.seconds("idle_seconds", None),
         connect_seconds=table.seconds("connect_seconds", None),
@@ -223,6 +225,10 @@ def _capabilities(table: Table) -> frozenset[Capability] | None:
         return None
     found = {table.word(word, where, _CAPABILITIES) for where, word in table.strings("capabilities")}
     return frozenset({capability for capability in found if capability} | {Capability.CHAT, Capability.STREAM})
+
+
+def _compliance(table: Table) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(tag.strip().lower() for _, tag in table.strings("compliance")))
 
 
 def _proxy(table: Table, sources: Sources) -> Secret | None:

@@ -12,8 +12,9 @@ from types import MappingProxyType
 import msgspec
 
 from octoroute_py.config.addresses import Wrong, bind_host
+from octoroute_py.config.keeping import NOTHING
 from octoroute_py.config.problems import Problems
-from octoroute_py.config.schema import AdminConfig, Config, Secret
+from octoroute_py.config.schema import AdminConfig, Config, LimitsConfig, Secret, StorageConfig
 from octoroute_py.config.sections import LOG_LEVELS, ONE_PROCESS
 
 _LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)", re.DOTALL)
@@ -22,6 +23,9 @@ _DOUBLE = re.compile(r'"((?:\\.|[^"\\])*)"\s*(?:#.*)?')
 _ESCAPE = re.compile(r"\\(.)")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 _MOST_BYTES = 256 * 1024
+DEFAULT_WINDOW_S = 900.0
+"""RATE_LIMIT_WINDOW_MS when it is unset, as the Model Router Service has it."""
+LONGEST_WINDOW_MS = 24 * 3600 * 1000
 
 
 class Overrides(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,14 +125,26 @@ class Outside:
             server=server,
             admin=self._admin(config.admin),
             observability=observability if level is None else replace(observability, log_level=level),
-            storage_url=self._secret("DATABASE_URL") or config.storage_url,
+            storage=self._storage(config.storage),
+            limits=self._limits(config.limits),
             redis_url=self._secret("REDIS_URL") or config.redis_url,
         )
 
-    def rate_limit(self) -> int | None:
-        """RATE_LIMIT_MAX, None when unset; its window is checked too."""
-        self._number("RATE_LIMIT_WINDOW_MS", low=1)
-        return self._number("RATE_LIMIT_MAX", low=1)
+    def _storage(self, storage: StorageConfig) -> StorageConfig:
+        url = self._secret("DATABASE_URL")
+        if url is None:
+            return storage
+        return msgspec.structs.replace(storage, url=None if url.reveal() == NOTHING else url)
+
+    def _limits(self, limits: LimitsConfig) -> LimitsConfig:
+        """The limit of each source address: RATE_LIMIT_MAX requests in RATE_LIMIT_WINDOW_MS."""
+        window_ms = self._number("RATE_LIMIT_WINDOW_MS", low=1, high=LONGEST_WINDOW_MS)
+        most = self._number("RATE_LIMIT_MAX", low=1)
+        if most is None:
+            return limits
+        window_s = DEFAULT_WINDOW_S if window_ms is None else window_ms / 1000.0
+        per_ip = msgspec.structs.replace(limits.per_ip, requests_per_window=most, requests_window_s=window_s)
+        return msgspec.structs.replace(limits, per_ip=per_ip)
 
     def _workers(self) -> None:
         workers = self._overrides.workers

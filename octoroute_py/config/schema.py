@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from octoroute_py.core.allowance import NO_BUDGETS, NO_RATES, Budgets, Rates
 from octoroute_py.core.words import Capability, Importance, Role, TaskType, Tier
 
 
@@ -136,7 +137,8 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One `[[models.<tier>]]` entry: URL + upstream model + credential that answers for a tier.
 
     `capabilities` None means "assume everything"; CHAT and STREAM are always included when it is set.
-    `base_url` has no trailing slash. `headers` are extra request headers (name, value).
+    `base_url` has no trailing slash. `headers` are extra request headers (name, value). `bills_on_accept`: the provider
+    charges for a prompt that it took and never answered. `compliance` are the tags a workspace may ask for.
     """
 
     id: str
@@ -164,6 +166,8 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True):
     input_cost_per_mtok: float | None = None
     output_cost_per_mtok: float | None = None
     cached_input_cost_per_mtok: float | None = None
+    bills_on_accept: bool = False
+    compliance: tuple[str, ...] = ()
     timeout_seconds: float | None = None
     idle_seconds: float | None = None
     connect_seconds: float | None = None
@@ -288,14 +292,38 @@ class HealthConfig(msgspec.Struct, frozen=True, kw_only=True):
     failure_threshold: int = 3
 
 
+class AgentTypeLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """`[limits.agent_types.<name>]`: what all requests of one agent type share."""
+
+    rates: Rates = NO_RATES
+    budgets: Budgets = NO_BUDGETS
+
+
 class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[limits]`."""
+    """`[limits]`: `per_key` holds for each key that has no rates of its own, `per_ip` for each source address."""
 
     max_request_bytes: int = 10 * 1024 * 1024
     max_header_bytes: int = 32 * 1024
     max_in_flight: int | None = None
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
+    per_key: Rates = NO_RATES
+    per_ip: Rates = NO_RATES
+    agent_types: tuple[tuple[str, AgentTypeLimits], ...] = ()
+
+
+class Synchronous(enum.StrEnum):
+    """When SQLite waits for the disk. NORMAL survives the end of the process, FULL also a loss of power."""
+
+    NORMAL = "normal"
+    FULL = "full"
+
+
+class StorageConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[storage]`; without a `url` nothing is kept. Requests are kept for `journal_days`, their sums `rollup_days`."""
+
+    url: Secret | None = None
+    synchronous: Synchronous = Synchronous.NORMAL
+    journal_days: int = 90
+    rollup_days: int = 400
 
 
 class KeyConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -352,7 +380,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     limits: LimitsConfig = LimitsConfig()
     auth: AuthConfig = AuthConfig()
     admin: AdminConfig | None = None
-    storage_url: Secret | None = None
+    storage: StorageConfig = StorageConfig()
     redis_url: Secret | None = None
     observability: ObservabilityConfig = ObservabilityConfig()
     cors: CorsConfig = CorsConfig()

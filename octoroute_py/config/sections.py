@@ -6,9 +6,7 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
-import msgspec
-
-from octoroute_py.config.addresses import Wrong, bind_host, has_password, origin
+from octoroute_py.config.addresses import Wrong, bind_host, origin
 from octoroute_py.config.fields import LONGEST_TIMEOUT_S, Table
 from octoroute_py.config.rules import read_rules
 from octoroute_py.config.schema import (
@@ -17,7 +15,6 @@ from octoroute_py.config.schema import (
     BreakerConfig,
     CorsConfig,
     HealthConfig,
-    LimitsConfig,
     LogFormat,
     LogLevel,
     NeuralConfig,
@@ -25,7 +22,6 @@ from octoroute_py.config.schema import (
     RetryConfig,
     RouterTimeouts,
     RoutingConfig,
-    Secret,
     ServerConfig,
     ShippedArtifact,
     StrategyName,
@@ -200,17 +196,6 @@ def read_health(table: Table) -> HealthConfig:
     )
 
 
-def read_limits(table: Table) -> LimitsConfig:
-    """`[limits]`."""
-    return LimitsConfig(
-        max_request_bytes=table.integer("max_request_bytes", 10 * 1024 * 1024, low=1024, high=1024**3),
-        max_header_bytes=table.integer("max_header_bytes", 32 * 1024, low=1024, high=1024**2),
-        max_in_flight=table.integer("max_in_flight", None, low=1),
-        requests_per_minute=table.integer("requests_per_minute", None, low=1),
-        tokens_per_minute=table.integer("tokens_per_minute", None, low=1),
-    )
-
-
 def read_observability(table: Table) -> ObservabilityConfig:
     """`[observability]`; level names in any case, as octoroute 1.0.0 took them."""
     level = table.string("log_level")
@@ -232,37 +217,3 @@ def read_cors(table: Table) -> CorsConfig:
         except Wrong as wrong:
             table.problem_at(where, str(wrong))
     return CorsConfig(origins=tuple(dict.fromkeys(origins)))
-
-
-class _UrlKind(msgspec.Struct, frozen=True):
-    prefixes: tuple[str, ...]
-    variable: str
-
-
-_STORAGE = _UrlKind(("sqlite:///", "postgresql://", "postgresql+psycopg://"), "DATABASE_URL")
-_REDIS = _UrlKind(("redis://", "rediss://", "unix://"), "REDIS_URL")
-
-
-DEFAULT_STORAGE = "sqlite:///octoroute.db"
-"""What `[storage]` means when it says no more; the path begins beside the config."""
-
-
-def read_storage(table: Table) -> Secret:
-    """`[storage]`: a database URL without a password."""
-    return _url(table, _STORAGE) or Secret(DEFAULT_STORAGE)
-
-
-def read_redis(table: Table) -> Secret | None:
-    """`[redis]`: a URL without a password."""
-    return _url(table, _REDIS)
-
-
-def _url(table: Table, kind: _UrlKind) -> Secret | None:
-    url = table.string("url")
-    if url is None:
-        return None
-    if not url.startswith(kind.prefixes):
-        table.problem("url", f"must start with {' or '.join(kind.prefixes)}")
-    elif has_password(url) or "password=" in url:
-        table.problem("url", "secrets never stand in the file", hint=f"set {kind.variable} instead")
-    return Secret(url)

@@ -3,19 +3,14 @@
 from octoroute_py.config.schema import Config, EndpointKind
 
 
-def unbuilt(config: Config, *, tables: frozenset[str], rate_limit: int | None) -> tuple[str, ...]:
+def unbuilt(config: Config, *, tables: frozenset[str]) -> tuple[str, ...]:
     """The lines for this configuration; `tables` are the names of the file's own top-level tables."""
     lines = []
-    if config.storage_url is not None and not config.storage_url.reveal().startswith("sqlite:///"):
-        lines.append("[storage] on a database server comes with the ledger; in this version give a sqlite:/// URL")
+    url = config.storage.url
+    if url is not None and not url.reveal().startswith("sqlite:///"):
+        lines.append("[storage] on a database server comes with replicas; in this version give a sqlite:/// URL")
     if "redis" in tables:
         lines.append("[redis] comes with shared counters; in this version leave the table out")
-    if config.limits.requests_per_minute is not None:
-        lines.append("limits.requests_per_minute comes with rate limits; in this version leave it out")
-    if config.limits.tokens_per_minute is not None:
-        lines.append("limits.tokens_per_minute comes with rate limits; in this version leave it out")
-    if rate_limit is not None:
-        lines.append("RATE_LIMIT_MAX comes with rate limits; in this version leave it unset")
     if config.observability.capture_content:
         lines.append("observability.capture_content = true comes with the database; in this version leave it false")
     lines.extend(

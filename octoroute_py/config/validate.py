@@ -9,6 +9,7 @@ from octoroute_py.config.access import read_auth
 from octoroute_py.config.endpoints import read_endpoints
 from octoroute_py.config.environment import Outside, Overrides
 from octoroute_py.config.fields import Table
+from octoroute_py.config.keeping import read_limits, read_redis, read_storage
 from octoroute_py.config.problems import Problems
 from octoroute_py.config.schema import Config
 from octoroute_py.config.secrets import Sources
@@ -17,13 +18,10 @@ from octoroute_py.config.sections import (
     read_breaker,
     read_cors,
     read_health,
-    read_limits,
     read_observability,
-    read_redis,
     read_retry,
     read_routing,
     read_server,
-    read_storage,
     read_timeouts,
 )
 from octoroute_py.config.unbuilt import unbuilt
@@ -55,7 +53,7 @@ def build(
         limits=read_limits(root.table("limits")),
         auth=read_auth(root.table("auth"), problems=problems, sources=sources),
         admin=read_admin(root.table("admin")) if root.has("admin") else None,
-        storage_url=read_storage(root.table("storage")) if root.has("storage") else None,
+        storage=read_storage(root.table("storage"), in_file=path is not None),
         redis_url=read_redis(root.table("redis")),
         observability=read_observability(root.table("observability")),
         cors=read_cors(root.table("cors")),
@@ -65,7 +63,7 @@ def build(
     outside = Outside(env, overrides, problems)
     config = outside.applied(config)
     _check_listeners(config, root)
-    lines = unbuilt(config, tables=frozenset(document), rate_limit=outside.rate_limit())
+    lines = unbuilt(config, tables=frozenset(document))
     return msgspec.structs.replace(config, unbuilt=lines)
 
 

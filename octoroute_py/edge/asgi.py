@@ -5,6 +5,7 @@ The chat routes are raw ASGI endpoints. With `[admin]` set, the management route
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -20,7 +21,7 @@ from octoroute_py.core.words import Role, Surface
 from octoroute_py.edge.admin import Reload
 from octoroute_py.edge.explain import Explain
 from octoroute_py.edge.gate import path_is_plain
-from octoroute_py.edge.guard import Guarded
+from octoroute_py.edge.guard import Guarded, Reach
 from octoroute_py.edge.model_call import ModelCall
 from octoroute_py.edge.models import EndpointList, ListModels, OneModel
 from octoroute_py.edge.native import Native
@@ -49,23 +50,38 @@ class Table:
         self._gateway = gateway
         self.routes: list[Route] = []
 
-    def add(self, method: str, path: str, app: ASGIApp, *, role: Role | None) -> None:
-        """A route for one method; `role` None leaves it open to all."""
-        guarded = Guarded(app, role=role, door=self._gateway, monotonic=self._gateway.monotonic)
+    def add(self, method: str, path: str, app: ASGIApp, *, role: Role | None, reach: Reach = Reach.ALL) -> None:
+        """A route for one method; `role` None leaves it open to all.
+
+        Only a handler that keeps to its principal's workspaces may say that its reach is OWN.
+        """
+        guarded = Guarded(app, role=role, reach=reach, door=self._gateway, monotonic=self._gateway.monotonic)
         self.routes.append(Route(path, guarded, methods=[method]))
 
 
-def routes(gateway: Gateway, operations: Operations, reload: Reload, ask_router: AskRouter) -> list[Route]:
+class Resource(Protocol):
+    """One resource of the management API."""
+
+    def add_to(self, table: Table) -> None:
+        """Add its routes."""
+        ...
+
+
+def routes(
+    gateway: Gateway, operations: Operations, reload: Reload, ask_router: AskRouter, resources: Sequence[Resource] = ()
+) -> list[Route]:
     """Every route of the gateway with the role it needs (contract §3, §6, §7)."""
     table = Table(gateway)
-    table.add("POST", "/v1/chat/completions", ModelCall(gateway, Surface.CHAT), role=Role.INFERENCE)
-    table.add("POST", "/v1/completions", ModelCall(gateway, Surface.COMPLETIONS), role=Role.INFERENCE)
-    table.add("POST", "/v1/embeddings", ModelCall(gateway, Surface.EMBEDDINGS), role=Role.INFERENCE)
-    table.add("POST", "/v1/responses", ModelCall(gateway, Surface.RESPONSES), role=Role.INFERENCE)
-    table.add("POST", "/v1/routing/explain", Explain(gateway), role=Role.INFERENCE)
-    table.add("GET", "/v1/models", ListModels(gateway), role=Role.INFERENCE)
-    table.add("GET", "/v1/models/{id:path}", OneModel(gateway), role=Role.INFERENCE)
-    table.add("POST", "/chat", ModelCall(gateway, Surface.CHAT, Native()), role=Role.INFERENCE)
+    for resource in resources:
+        resource.add_to(table)
+    table.add("POST", "/v1/chat/completions", ModelCall(gateway, Surface.CHAT), role=Role.INFERENCE, reach=Reach.OWN)
+    table.add("POST", "/v1/completions", ModelCall(gateway, Surface.COMPLETIONS), role=Role.INFERENCE, reach=Reach.OWN)
+    table.add("POST", "/v1/embeddings", ModelCall(gateway, Surface.EMBEDDINGS), role=Role.INFERENCE, reach=Reach.OWN)
+    table.add("POST", "/v1/responses", ModelCall(gateway, Surface.RESPONSES), role=Role.INFERENCE, reach=Reach.OWN)
+    table.add("POST", "/v1/routing/explain", Explain(gateway), role=Role.INFERENCE, reach=Reach.OWN)
+    table.add("GET", "/v1/models", ListModels(gateway), role=Role.INFERENCE, reach=Reach.OWN)
+    table.add("GET", "/v1/models/{id:path}", OneModel(gateway), role=Role.INFERENCE, reach=Reach.OWN)
+    table.add("POST", "/chat", ModelCall(gateway, Surface.CHAT, Native()), role=Role.INFERENCE, reach=Reach.OWN)
     table.add("GET", "/models", EndpointList(gateway), role=Role.INFERENCE)
     table.add("GET", "/health", operations.live, role=None)
     table.add("GET", "/health/live", operations.live, role=None)

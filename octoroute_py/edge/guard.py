@@ -1,18 +1,28 @@
 """Default deny: every route is built with the role it needs, and the key is looked at before the body is read."""
 
+import enum
 from typing import Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from octoroute_py.admission.auth import Access
 from octoroute_py.core.clock import Monotonic
-from octoroute_py.core.errors import GatewayError
+from octoroute_py.core.errors import Denied, GatewayError
 from octoroute_py.core.words import Role
 from octoroute_py.edge.wire_io import send_error
 from octoroute_py.telemetry.metrics import Metrics
 
 PRINCIPAL = "octoroute.principal"
 """Where the scope holds who is asking, behind a guard."""
+
+
+class Reach(enum.Enum):
+    """How far a route looks. A principal that is bound to workspaces may use OWN routes only."""
+
+    OWN = enum.auto()
+    """The handler itself keeps to what the principal may see, or tells nothing of anybody."""
+    ALL = enum.auto()
+    """It shows or changes what belongs to everybody."""
 
 
 class Door(Protocol):
@@ -32,13 +42,16 @@ class Door(Protocol):
 class Guarded:
     """An ASGI app behind its required role; `role` None is the explicit way to be open to all."""
 
-    __slots__ = ("_app", "_door", "_monotonic", "role")
+    __slots__ = ("_app", "_door", "_monotonic", "reach", "role")
 
-    def __init__(self, app: ASGIApp, *, role: Role | None, door: Door, monotonic: Monotonic) -> None:
+    def __init__(
+        self, app: ASGIApp, *, role: Role | None, reach: Reach = Reach.ALL, door: Door, monotonic: Monotonic
+    ) -> None:
         self._app = app
         self._door = door
         self._monotonic = monotonic
         self.role = role
+        self.reach = reach
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Authorize by the headers alone, then go on."""
@@ -46,6 +59,12 @@ class Guarded:
             principal = self._door.access.authorize(
                 scope["headers"], needed=self.role, source=source_of(scope), now=self._monotonic()
             )
+            if self.reach is Reach.ALL and self.role is not None and principal.workspaces is not None:
+                raise Denied(
+                    "This key is bound to workspaces; this route looks beyond them.",
+                    code="permission_denied",
+                    status=403,
+                )
         except GatewayError as error:
             self._door.metrics.refused(error.code)
             await send_error(scope, send, error)

@@ -12,7 +12,8 @@ CLIENT_GONE = 499
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One send to an endpoint; `status` None means no answer came, `fault` then says why in a word of ours.
 
-    `started_s` and `ended_s` are monotonic seconds.
+    `started_s` and `ended_s` are monotonic seconds. `usage` is what is charged for, `estimated` when the upstream did
+    not count it; `cost_uusd` is its price.
     """
 
     endpoint_id: str
@@ -21,6 +22,9 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     fault: str | None = None
     started_s: float
     ended_s: float
+    usage: Usage | None = None
+    estimated: bool = False
+    cost_uusd: int = 0
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

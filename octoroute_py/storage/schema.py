@@ -13,6 +13,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 metadata = MetaData()
@@ -58,3 +59,170 @@ routing_history = Table(
     Index("routing_history_by_candidate", "candidate_id"),
 )
 """Which candidate led each routing, and, once it is known, whether it did well."""
+
+workspaces = Table(
+    "workspaces",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("policy", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+)
+"""Workspaces with a configuration of their own; `policy` is a `WorkspacePolicy` as JSON."""
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("role", String, nullable=False),
+    Column("grant", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("created_by", String, nullable=False),
+    Column("revoked_ms", BigInteger, nullable=True),
+)
+"""Keys that were issued, revoked ones included; `grant` is a `Grant` as JSON."""
+
+key_secrets = Table(
+    "key_secrets",
+    metadata,
+    Column("sha256", LargeBinary, primary_key=True),
+    Column("key_id", String, ForeignKey("keys.id"), nullable=False),
+    Column("last4", String, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=True),
+    Index("key_secrets_by_key", "key_id"),
+)
+"""What a key is known by; two of them while a rotation overlaps. `expires_ms` is set on the older one."""
+
+directory_version = Table(
+    "directory_version",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("version", BigInteger, nullable=False),
+)
+"""One row, id 1: counts up with every change of workspaces and keys, so that whoever holds a copy knows it is old."""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("details", Text, nullable=False),
+    Index("audit_by_time", "at_ms"),
+)
+"""Who changed what, budgets that were reached included; `details` is JSON without secrets. Never changed."""
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("request_id", String, nullable=False),
+    Column("entry", BigInteger, nullable=False),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("duration_us", BigInteger, nullable=False),
+    Column("first_event_us", BigInteger, nullable=True),
+    Column("routing_us", BigInteger, nullable=True),
+    Column("latency_bucket", Integer, nullable=False),
+    Column("surface", String, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("error_code", String, nullable=True),
+    Column("stream", Boolean, nullable=False),
+    Column("workspace", String, nullable=False),
+    Column("key_id", String, nullable=False),
+    Column("agent_type", String, nullable=False),
+    Column("user_id", String, nullable=True),
+    Column("request_type", String, nullable=True),
+    Column("tag", String, nullable=True),
+    Column("strategy", String, nullable=True),
+    Column("reason", String, nullable=True),
+    Column("rule", String, nullable=True),
+    Column("confidence", Float, nullable=True),
+    Column("decided_tier", String, nullable=True),
+    Column("tier", String, nullable=False),
+    Column("endpoint", String, nullable=False),
+    Column("sends", Integer, nullable=False),
+    Column("attempts", Text, nullable=True),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger, nullable=False),
+    Column("estimated", Boolean, nullable=False),
+    Column("cost_uusd", BigInteger, nullable=False),
+    Column("baseline_uusd", BigInteger, nullable=False),
+    UniqueConstraint("request_id", "entry", name="journal_once"),
+    Index("journal_by_start", "started_ms"),
+    Index("journal_by_workspace", "workspace", "started_ms"),
+)
+"""Every request that ended, one row each, never changed; the columns in the order of `entries.JournalEntry`."""
+
+intents = Table(
+    "intents",
+    metadata,
+    Column("request_id", String, primary_key=True),
+    Column("entry", BigInteger, primary_key=True, autoincrement=False),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("surface", String, nullable=False),
+    Column("workspace", String, nullable=False),
+    Column("key_id", String, nullable=False),
+    Column("agent_type", String, nullable=False),
+    Column("tier", String, nullable=False),
+    Column("reserved_uusd", BigInteger, nullable=False),
+)
+"""Requests on their way to an upstream; gone with the commit of their journal row."""
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("journal_id", RowId, ForeignKey("journal.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("by", String, nullable=False),
+    Column("rating", Integer, nullable=True),
+    Column("success", Boolean, nullable=True),
+    Column("smaller_tier_would_do", Boolean, nullable=True),
+)
+"""What somebody thought of an answer, the last word of each journal row."""
+
+rollups = Table(
+    "rollups",
+    metadata,
+    Column("grain_s", Integer, primary_key=True, autoincrement=False),
+    Column("start_s", BigInteger, primary_key=True, autoincrement=False),
+    Column("workspace", String, primary_key=True),
+    Column("key_id", String, primary_key=True),
+    Column("agent_type", String, primary_key=True),
+    Column("tier", String, primary_key=True),
+    Column("endpoint", String, primary_key=True),
+    Column("status", Integer, primary_key=True, autoincrement=False),
+    Column("requests", BigInteger, nullable=False),
+    Column("failures", BigInteger, nullable=False),
+    Column("duration_us", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger, nullable=False),
+    Column("cost_uusd", BigInteger, nullable=False),
+    Column("baseline_uusd", BigInteger, nullable=False),
+)
+"""Sums of journal rows by minute (60) and hour (3600) of their start. `failures` counts rows with an error code."""
+
+latency_rollups = Table(
+    "latency_rollups",
+    metadata,
+    Column("grain_s", Integer, primary_key=True, autoincrement=False),
+    Column("start_s", BigInteger, primary_key=True, autoincrement=False),
+    Column("workspace", String, primary_key=True),
+    Column("endpoint", String, primary_key=True),
+    Column("latency_bucket", Integer, primary_key=True, autoincrement=False),
+    Column("requests", BigInteger, nullable=False),
+)
+"""How many requests took how long, in buckets that grow by 2 % (see `entries.latency_bucket`)."""
+
+rollup_state = Table(
+    "rollup_state",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("rolled_to", BigInteger, nullable=False),
+)
+"""One row, id 1: the last journal id that the rollups hold."""

@@ -53,6 +53,7 @@ def test_no_function_of_the_product_is_longer_than_40_lines() -> None:
     long = [
         f"{path}:{function.lineno} {function.name}: {body_lines(function)} lines"
         for path in product_modules()
+        if "migrations" not in path.parts  # a released revision is a list of columns, and never changed
         for function in functions_of(path)
         if body_lines(function) > MAX_FUNCTION_LINES
     ]

@@ -27,7 +27,7 @@ def test_variables_change_the_settings_they_stand_for() -> None:
     )
     assert (changed.server.host, changed.server.port) == ("::1", 8080)
     assert changed.observability.log_level is LogLevel.WARNING
-    assert changed.storage_url is not None
+    assert changed.storage.url is not None
     assert changed.redis_url is not None
     assert changed.unbuilt == ()
     assert "hunter22" not in repr(changed)

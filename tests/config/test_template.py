@@ -8,9 +8,11 @@ import pytest
 import tomli
 
 from octoroute_py.config import schema
+from octoroute_py.config.keeping import DEFAULT_STORAGE
 from octoroute_py.config.load import parse_config
 from octoroute_py.config.problems import InvalidConfig
 from octoroute_py.config.template import NAME, template
+from octoroute_py.core.allowance import Budgets, Rates
 from octoroute_py.core.words import Tier
 from octoroute_py.gateway.timers import (
     BUFFERED_DEADLINE_S,
@@ -32,6 +34,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "breaker": schema.BreakerConfig,
     "health": schema.HealthConfig,
     "limits": schema.LimitsConfig,
+    "storage": schema.StorageConfig,
     "auth": schema.AuthConfig,
     "admin": schema.AdminConfig,
     "observability": schema.ObservabilityConfig,
@@ -54,6 +57,8 @@ class Shown(msgspec.Struct, frozen=True):
     @property
     def default(self) -> object:
         """What holds without the line, as TOML would give it."""
+        if (self.table, self.key) == ("storage", "url"):
+            return DEFAULT_STORAGE
         field = {each.name: each for each in msgspec.structs.fields(TABLES[self.table])}.get(self.key)
         if field is None or field.default is msgspec.NODEFAULT:
             return None
@@ -110,8 +115,8 @@ def test_its_commented_values_are_the_defaults() -> None:
 def test_its_examples_are_of_settings_without_a_default() -> None:
     examples = [each for each in shown_settings() if each.an_example]
     assert len(examples) > 15
-    # where an endpoint is, is worked out from its URL, and its headers begin empty
-    with_default = {each.key for each in examples if each.default is not None} - {"location", "headers"}
+    # where an endpoint is, is worked out from its URL, and its headers and tags begin empty
+    with_default = {each.key for each in examples if each.default is not None} - {"location", "headers", "compliance"}
     assert with_default == set()
 
 
@@ -131,8 +136,19 @@ def test_it_tells_the_limits_that_hold_without_it() -> None:
 
 def test_it_shows_every_setting_there_is() -> None:
     shown = set(re.findall(r"^#?(?:when\.)?([a-z0-9_]+) = ", template(), flags=re.MULTILINE))
-    made_up = {"tier", "api_key", "path", "unbuilt", "endpoints", "storage_url", "redis_url", "sha256", "start_minute"}
-    tables = {"tls", "rules", "when", "neural", "keys", *schema.Config.__struct_fields__, "end_minute"}
+    made_up = {"tier", "api_key", "path", "unbuilt", "endpoints", "redis_url", "sha256", "start_minute"}
+    made_up |= {"rates", "budgets", "per_key", *Rates.__struct_fields__, *Budgets.__struct_fields__}
+    tables = {
+        "per_ip",
+        "agent_types",
+        "tls",
+        "rules",
+        "when",
+        "neural",
+        "keys",
+        *schema.Config.__struct_fields__,
+        "end_minute",
+    }
     settings = {
         field
         for struct in vars(schema).values()
@@ -140,4 +156,6 @@ def test_it_shows_every_setting_there_is() -> None:
         for field in struct.__struct_fields__
     }
     assert settings - made_up - tables <= shown
+    assert {"daily_usd", "weekly_usd", "monthly_usd", "per_request_usd"} <= shown
+    assert {"requests_per_minute", "tokens_per_minute", "max_concurrent"} <= shown
     assert {"api_key_env", "api_key_file", "env", "url"} <= shown

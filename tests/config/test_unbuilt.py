@@ -20,8 +20,6 @@ def test_every_strategy_is_built(strategy: str) -> None:
     [
         ('[storage]\nurl = "postgresql://db/octoroute"', "[storage] on a database server"),
         ('[redis]\nurl = "redis://127.0.0.1"', "[redis]"),
-        ("[limits]\nrequests_per_minute = 1", "limits.requests_per_minute"),
-        ("[limits]\ntokens_per_minute = 1", "limits.tokens_per_minute"),
         ("[observability]\ncapture_content = true", "observability.capture_content"),
     ],
 )
@@ -31,18 +29,14 @@ def test_a_setting_of_a_later_version_is_named(text: str, named: str) -> None:
     assert "\n" not in line
 
 
-def test_llama_cpp_endpoints_and_rate_limits_of_the_environment_are_named() -> None:
-    lines = parse_config(with_endpoint('kind = "llama_cpp"'), env={"RATE_LIMIT_MAX": "10"}).unbuilt
-    assert [line.split()[0] for line in lines] == ["RATE_LIMIT_MAX", "kind"]
-    assert "fast/small#1" in lines[1]
+def test_llama_cpp_endpoints_are_named() -> None:
+    (line,) = parse_config(with_endpoint('kind = "llama_cpp"')).unbuilt
+    assert line.startswith("kind")
+    assert "fast/small#1" in line
 
 
 def test_a_database_file_is_built_and_a_server_is_not_wherever_it_is_named() -> None:
-    config = parse_config(MINIMAL + "[storage]\n")
-    assert config.unbuilt == ()
-    assert config.storage_url is not None
-    assert config.storage_url.reveal() == "sqlite:///octoroute.db"
-    assert parse_config(MINIMAL).storage_url is None
+    assert parse_config(MINIMAL + "[storage]\n").unbuilt == ()
     (line,) = parse_config(MINIMAL, env={"DATABASE_URL": "postgresql://u:hunter22@db/x"}).unbuilt
     assert "hunter22" not in line
     assert "sqlite:///" in line

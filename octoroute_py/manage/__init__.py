@@ -1,0 +1,1 @@
+"""Management use-cases, no HTTP: what operators do, and what they want to know."""
