@@ -95,7 +95,6 @@ class Window:
         bucket = self._buckets[position]
         if at > bucket.last:
             return
-        delta = max(delta, -bucket.count)
         bucket.count += delta
         self._used += delta
 
@@ -117,4 +116,7 @@ class Window:
         """Seconds until the whole limit is free again, if nothing else came."""
         if self.used(now) == 0:
             return 0.0
-        return next(bucket.last for bucket in reversed(self._buckets) if bucket.count) + self.width_s - now
+        newest = len(self._buckets) - 1
+        while self._buckets[newest].count == 0:  # emptied by corrections
+            newest -= 1
+        return self._buckets[newest].last + self.width_s - now
