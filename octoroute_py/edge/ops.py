@@ -83,7 +83,8 @@ class Operations:
             "counters": metrics.counters(),
             "request_duration_seconds": durations,
         }
-        if self._gateway.access.authorize_optional(scope["headers"], needed=Role.VIEWER) is not None:
+        viewer = self._gateway.access.authorize_optional(scope["headers"], needed=Role.VIEWER)
+        if viewer is not None and viewer.workspaces is None:
             body["config"] = shown_config(self._gateway.config)
             body["endpoints"] = endpoint_rows(self._gateway)
         await send_json(scope, send, body)

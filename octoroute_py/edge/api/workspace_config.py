@@ -87,7 +87,7 @@ def read_policy(body: bytes, workspace: str) -> WorkspacePolicy:
         min_success_rate=quality.min_success_rate,
         min_quality_score=quality.min_quality_score,
         require_human_review=quality.require_human_review or False,
-        compliance=tuple(tag.lower() for tag in _words(given.compliance_requirements, "complianceRequirements") or ()),
+        compliance=_tags(_words(given.compliance_requirements, "complianceRequirements") or ()),
     )
 
 
@@ -152,6 +152,10 @@ def _words(given: list[str] | None, name: str) -> tuple[str, ...] | None:
         if not word or not word.isprintable():
             raise BadRequest(f"'{name}' holds what is no visible text.", param=f"{name}[{at}]")
     return tuple(dict.fromkeys(words))
+
+
+def _tags(words: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word.lower() for word in words))
 
 
 def _denies(given: WorkspaceConfig) -> bool:
