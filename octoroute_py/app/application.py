@@ -18,6 +18,7 @@ from octoroute_py.core import clock
 from octoroute_py.core.errors import ConfigError
 from octoroute_py.core.words import TIERS
 from octoroute_py.edge.admin import Reload
+from octoroute_py.edge.api.workspaces import WorkspaceRoutes
 from octoroute_py.edge.asgi import ASGIApp, build_app, routes
 from octoroute_py.edge.ops import Operations
 from octoroute_py.gateway.ask import JudgeCalls
@@ -98,8 +99,10 @@ class Application:
         )
         self._prober = self._make_prober()
         self._dancer = RouterProcess(database_file(config), logs=config.observability)
+        operations = Operations(self.gateway, self._prober)
+        self.table = routes(self.gateway, operations, Reload(self.reload), self._dancer.ask, (WorkspaceRoutes(None),))
         self.app: ASGIApp = build_app(
-            routes(self.gateway, Operations(self.gateway, self._prober), Reload(self.reload), self._dancer.ask),
+            self.table,
             cors_origins=config.cors.origins,
             management_port=None if config.admin is None else config.admin.port,
             lifespan=self._lifespan,

@@ -82,7 +82,7 @@ def routes(
     table.add("GET", "/v1/models", ListModels(gateway), role=Role.INFERENCE, reach=Reach.OWN)
     table.add("GET", "/v1/models/{id:path}", OneModel(gateway), role=Role.INFERENCE, reach=Reach.OWN)
     table.add("POST", "/chat", ModelCall(gateway, Surface.CHAT, Native()), role=Role.INFERENCE, reach=Reach.OWN)
-    table.add("GET", "/models", EndpointList(gateway), role=Role.INFERENCE)
+    table.add("GET", "/models", EndpointList(gateway), role=Role.INFERENCE, reach=Reach.OWN)
     table.add("GET", "/health", operations.live, role=None)
     table.add("GET", "/health/live", operations.live, role=None)
     table.add("GET", "/health/ready", operations.ready, role=None)
