@@ -17,6 +17,7 @@ from octoroute_py.core import clock
 from octoroute_py.core.errors import ConfigError
 from octoroute_py.core.words import TIERS
 from octoroute_py.edge.admin import Reload
+from octoroute_py.edge.api.route import RouteCalls
 from octoroute_py.edge.asgi import ASGIApp, build_app, routes
 from octoroute_py.edge.ops import Operations
 from octoroute_py.gateway.ask import JudgeCalls
@@ -104,7 +105,13 @@ class Application:
         self._prober = self._make_prober()
         self._dancer = RouterProcess(database_file(config), logs=config.observability)
         self.app: ASGIApp = build_app(
-            routes(self.gateway, Operations(self.gateway, self._prober), Reload(self.reload), self._dancer.ask),
+            routes(
+                self.gateway,
+                Operations(self.gateway, self._prober),
+                Reload(self.reload),
+                self._dancer.ask,
+                (RouteCalls(self.gateway),),
+            ),
             cors_origins=config.cors.origins,
             management_port=None if config.admin is None else config.admin.port,
             lifespan=self._lifespan,

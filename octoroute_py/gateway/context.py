@@ -69,6 +69,7 @@ class RequestContext:
         "raw_headers",
         "refusal",
         "request_id",
+        "request_type",
         "routing_s",
         "sends",
         "snapshot",
@@ -78,6 +79,7 @@ class RequestContext:
         "surface",
         "task",
         "usage",
+        "user_id",
         "wall",
         "warnings",
     )
@@ -116,6 +118,8 @@ class RequestContext:
         self.warnings: list[str] = []
         self.status = 500
         self.error_code: str | None = None
+        self.user_id: str | None = None
+        self.request_type: str | None = None
         self.refusal: Refused | None = None
         self.task: asyncio.Task[object] | None = None
         self.gone = False
