@@ -21,6 +21,7 @@ from octoroute_py.edge.api.route import RouteCalls
 from octoroute_py.edge.asgi import ASGIApp, build_app, routes
 from octoroute_py.edge.ops import Operations
 from octoroute_py.gateway.ask import JudgeCalls
+from octoroute_py.gateway.idempotency import Idempotency
 from octoroute_py.gateway.judge_log import JudgeLog
 from octoroute_py.gateway.pipeline import Gateway
 from octoroute_py.gateway.snapshot import make_snapshot
@@ -104,14 +105,15 @@ class Application:
         )
         self._prober = self._make_prober()
         self._dancer = RouterProcess(database_file(config), logs=config.observability)
-        self.app: ASGIApp = build_app(
-            routes(
-                self.gateway,
-                Operations(self.gateway, self._prober),
-                Reload(self.reload),
-                self._dancer.ask,
-                (RouteCalls(self.gateway),),
-            ),
+        self.app = self._build()
+
+    def _build(self) -> ASGIApp:
+        config = self.gateway.config
+        memory = Idempotency(clock.monotonic)
+        resources = (RouteCalls(self.gateway, memory, answered=None),)
+        operations = Operations(self.gateway, self._prober)
+        return build_app(
+            routes(self.gateway, operations, Reload(self.reload), self._dancer.ask, resources, memory=memory),
             cors_origins=config.cors.origins,
             management_port=None if config.admin is None else config.admin.port,
             lifespan=self._lifespan,

@@ -25,6 +25,9 @@ from octoroute_py.ledger.outcome import CLIENT_GONE
 
 _log = structlog.stdlib.get_logger("octoroute.edge")
 
+CONTEXT = "octoroute.context"
+"""Where the scope holds the request's context, for whoever stands before the call."""
+
 
 class ClientConnection(Protocol):
     """What our own HTTP protocol offers to handlers; other ASGI servers offer nothing of the kind."""
@@ -98,6 +101,7 @@ class ModelCall:
             principal=scope[PRINCIPAL],
             raw_headers=scope["headers"],
         )
+        scope[CONTEXT] = ctx
         exchange = Exchange(ctx, scope, receive, send, dialect=self._dialect)
         try:
             if ctx.refusal is not None:

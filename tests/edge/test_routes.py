@@ -16,6 +16,7 @@ from octoroute_py.edge.api.route import RouteCalls
 from octoroute_py.edge.asgi import DIRECT_PATHS, MANAGEMENT_PREFIXES, routes
 from octoroute_py.edge.guard import Guarded
 from octoroute_py.edge.ops import Operations
+from octoroute_py.gateway.idempotency import Idempotency
 from octoroute_py.tiers.endpoint import Endpoint
 from octoroute_py.tiers.health import HealthProber
 from tests.fakes.application import Running, httpx_config, running
@@ -66,8 +67,10 @@ def table_of(one: Running) -> list[Route]:
         rng=random.Random(1),
         on_failure=lambda failure: None,
     )
-    resources = (RouteCalls(gateway),)
-    return routes(gateway, Operations(gateway, prober), Reload(one.application.reload), nobody_asks, resources)
+    memory = Idempotency(gateway.monotonic)
+    resources = (RouteCalls(gateway, memory, answered=None),)
+    reload = Reload(one.application.reload)
+    return routes(gateway, Operations(gateway, prober), reload, nobody_asks, resources, memory=memory)
 
 
 async def nobody_asks(body: bytes) -> NoReturn:

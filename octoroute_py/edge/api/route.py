@@ -17,10 +17,12 @@ from octoroute_py.core.words import Importance, Role, Surface
 from octoroute_py.edge.api.wire import decode
 from octoroute_py.edge.asgi import Table
 from octoroute_py.edge.guard import Reach
+from octoroute_py.edge.idempotent import Answered, ById, Idempotent
 from octoroute_py.edge.model_call import ModelCall
 from octoroute_py.edge.wire_io import api_error_body
 from octoroute_py.gateway.attempt import Sent
 from octoroute_py.gateway.context import RawHeaders, RequestContext
+from octoroute_py.gateway.idempotency import Idempotency
 from octoroute_py.gateway.pipeline import Gateway
 from octoroute_py.routing.intent import AUTO
 from octoroute_py.routing.policy import HEADERS
@@ -116,14 +118,22 @@ _BROKEN = (msgspec.MsgspecError, RecursionError, ValueError)
 
 
 class RouteCalls:
-    """The route."""
+    """The route; `answered` is None where no rows are kept."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, memory: Idempotency, *, answered: Answered | None) -> None:
         self._gateway = gateway
+        self._memory = memory
+        self._answered = answered
 
     def add_to(self, table: Table) -> None:
-        """POST /api/route, for whoever may ask models."""
-        call = ModelCall(self._gateway, Surface.CHAT, ModelRouter())
+        """POST /api/route, for whoever may ask models; a request is known by its id."""
+        call = Idempotent(
+            ModelCall(self._gateway, Surface.CHAT, ModelRouter()),
+            self._gateway,
+            memory=self._memory,
+            source=ById(),
+            answered=self._answered,
+        )
         table.add("POST", "/api/route", call, role=Role.INFERENCE, reach=Reach.OWN)
 
 
