@@ -18,10 +18,12 @@ from octoroute_py.core import clock
 from octoroute_py.core.errors import ConfigError
 from octoroute_py.core.words import TIERS
 from octoroute_py.edge.admin import Reload
+from octoroute_py.edge.api.route import RouteCalls
 from octoroute_py.edge.api.workspaces import WorkspaceRoutes
 from octoroute_py.edge.asgi import ASGIApp, build_app, routes
 from octoroute_py.edge.ops import Operations
 from octoroute_py.gateway.ask import JudgeCalls
+from octoroute_py.gateway.idempotency import Idempotency
 from octoroute_py.gateway.judge_log import JudgeLog
 from octoroute_py.gateway.pipeline import Gateway
 from octoroute_py.gateway.snapshot import make_snapshot
@@ -99,8 +101,10 @@ class Application:
         )
         self._prober = self._make_prober()
         self._dancer = RouterProcess(database_file(config), logs=config.observability)
+        memory = Idempotency(clock.monotonic)
+        resources = (WorkspaceRoutes(None), RouteCalls(self.gateway, memory, answered=None))
         operations = Operations(self.gateway, self._prober)
-        self.table = routes(self.gateway, operations, Reload(self.reload), self._dancer.ask, (WorkspaceRoutes(None),))
+        self.table = routes(self.gateway, operations, Reload(self.reload), self._dancer.ask, resources, memory=memory)
         self.app: ASGIApp = build_app(
             self.table,
             cors_origins=config.cors.origins,

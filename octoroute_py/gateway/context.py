@@ -83,6 +83,7 @@ class RequestContext:
         "raw_headers",
         "refusal",
         "request_id",
+        "request_type",
         "routing_s",
         "scope",
         "sends",
@@ -93,6 +94,7 @@ class RequestContext:
         "surface",
         "task",
         "usage",
+        "user_id",
         "wall",
         "warnings",
         "workspace",
@@ -139,6 +141,8 @@ class RequestContext:
         self.warnings: list[str] = []
         self.status = 500
         self.error_code: str | None = None
+        self.user_id: str | None = None
+        self.request_type: str | None = None
         self.refusal: Refused | None = None
         self.task: asyncio.Task[object] | None = None
         self.gone = False
