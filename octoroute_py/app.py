@@ -11,23 +11,33 @@ import msgspec
 import structlog
 
 from octoroute_py.admission.auth import Access, is_loopback
+from octoroute_py.admission.keyring import IssuedKeys
 from octoroute_py.admission.throttle import WrongKeys
 from octoroute_py.config.schema import Config, EndpointConfig, KeyConfig, Secret, TransportName
 from octoroute_py.core import clock
 from octoroute_py.core.errors import ConfigError
 from octoroute_py.core.words import TIERS
 from octoroute_py.edge.admin import Reload
-from octoroute_py.edge.asgi import ASGIApp, build_app, routes
+from octoroute_py.edge.api.audit import AuditRoutes
+from octoroute_py.edge.api.keys import KeyRoutes
+from octoroute_py.edge.asgi import ASGIApp, Resource, build_app, routes
 from octoroute_py.edge.ops import Operations
 from octoroute_py.gateway.ask import JudgeCalls
 from octoroute_py.gateway.judge_log import JudgeLog
 from octoroute_py.gateway.pipeline import Gateway
 from octoroute_py.gateway.snapshot import make_snapshot
 from octoroute_py.ledger.recorder import Recorder
+from octoroute_py.manage.audit import Audit
+from octoroute_py.manage.directories import Directories
+from octoroute_py.manage.key_order import known_in
+from octoroute_py.manage.keys import Keys
+from octoroute_py.manage.store import Store
 from octoroute_py.neural.process import RouterProcess
 from octoroute_py.routing.artifact import load_prepared
 from octoroute_py.routing.default import Cascade
 from octoroute_py.routing.strategies import make_judge, make_router
+from octoroute_py.storage.db import Database
+from octoroute_py.storage.errors import StorageError
 from octoroute_py.telemetry.access import AccessLog
 from octoroute_py.telemetry.labels import BackgroundFailure
 from octoroute_py.telemetry.metrics import BreakerRow, LiveRows, Metrics
@@ -49,6 +59,8 @@ PROBE_CONNECT_S = 3.0
 PROBE_MAX_BYTES = 4 * 1024 * 1024
 WATCH_S = 1.0
 """How often the log learns which endpoints went out or came back."""
+CLOSE_WITHIN_S = 5.0
+"""How long the end waits for what is still to be written."""
 WATCH_AGAIN_S = 60.0
 """The wait after a look that failed: a defect shall not fill the log."""
 
@@ -92,6 +104,8 @@ class Application:
             sink, fmt=config.observability.log_format, level=config.observability.log_level, now=clock.wall
         )
         scrubber.learn(known_secrets(config))
+        self._database = open_database(config)
+        self._directories = Directories(self._database, on_change=self._directory_changed)
         self.gateway = Gateway(
             make_snapshot(config, table, self._make_router(config, neural), generation=1),
             self._access(config),
@@ -102,13 +116,28 @@ class Application:
             rng=self._rng,
         )
         self._prober = self._make_prober()
-        self._dancer = RouterProcess(database_file(config), logs=config.observability)
+        file = None if self._database is None else Path(self._database.location)
+        self._dancer = RouterProcess(file, logs=config.observability)
+        operations = Operations(self.gateway, self._prober)
         self.app: ASGIApp = build_app(
-            routes(self.gateway, Operations(self.gateway, self._prober), Reload(self.reload), self._dancer.ask),
+            routes(self.gateway, operations, Reload(self.reload), self._dancer.ask, self._resources()),
             cors_origins=config.cors.origins,
             management_port=None if config.admin is None else config.admin.port,
             lifespan=self._lifespan,
         )
+
+    def _resources(self) -> list[Resource]:
+        store = Store(self._database)
+        keys = Keys(
+            store,
+            known=lambda: known_in(self.gateway.config, self._generated),
+            wall=clock.wall,
+            changed=self._directories.refresh,
+        )
+        return [KeyRoutes(keys, wall=clock.wall), AuditRoutes(Audit(store))]
+
+    def _directory_changed(self, issued: IssuedKeys) -> None:
+        self.gateway.access = self._access(self.gateway.config)
 
     def _make_prober(self) -> HealthProber:
         return HealthProber(
@@ -171,12 +200,13 @@ class Application:
     async def _lifespan(self) -> AsyncIterator[None]:
         prober = asyncio.create_task(self._prober.run(), name="health-prober")
         watcher = asyncio.create_task(self._watch(), name="endpoint-watch")
+        follower = asyncio.create_task(self._directories.run(), name="directory")
         self._later(self._prepare())
         try:
             yield
         finally:
             self.gateway.settle()
-            for task in (prober, watcher):
+            for task in (prober, watcher, follower):
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
@@ -186,6 +216,9 @@ class Application:
             if judge is not None:
                 closing.append(judge.settled())
             await asyncio.gather(*closing, *self._closing, self._dancer.close())
+            self._directories.close()
+            if self._database is not None:
+                await asyncio.to_thread(self._database.close, within_s=CLOSE_WITHIN_S)
 
     def _access(self, config: Config) -> Access:
         # The listeners stay where they were opened, whatever a reloaded file says: so does what a stranger may do.
@@ -193,6 +226,7 @@ class Application:
             config.auth,
             loopback=self._loopback,
             generated=self._generated,
+            issued=self._directories.issued,
             wrong_keys=self._wrong_keys,
             origins=config.cors.origins,
         )
@@ -297,24 +331,18 @@ def refuse_unbuilt(config: Config) -> None:
         raise ConfigError("\n".join(config.unbuilt))
 
 
-def database_file(config: Config) -> Path | None:
-    """The file of `[storage]` with the tables of this version, None without `[storage]`.
+def open_database(config: Config) -> Database | None:
+    """The database of `[storage]` with the tables of this version, None when nothing is kept.
 
     Raises ConfigError for a database that must not be used: damaged, newer, another program's, out of reach.
     """
     if config.storage.url is None:
         return None
-    # who keeps nothing does not load what keeps it
-    from octoroute_py.storage.db import Database
-    from octoroute_py.storage.errors import StorageError
-
     base_dir = Path() if config.path is None else config.path.parent
     try:
-        database = Database.open(config.storage.url.reveal(), base_dir=base_dir.absolute())
+        return Database.open(config.storage.url.reveal(), base_dir=base_dir.absolute())
     except StorageError as error:
         raise ConfigError(f"storage: {error}") from None
-    database.close()
-    return Path(database.location)
 
 
 def listening_hosts(config: Config) -> tuple[str, ...]:
