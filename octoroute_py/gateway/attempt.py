@@ -137,7 +137,8 @@ class Attempting:
         read = read_answer(body, content_type(answer.headers), self._ctx.surface)
         if isinstance(read, Fault):
             return read
-        self._hold.success(self._ctx.monotonic())
+        now = self._ctx.monotonic()
+        self._hold.success(now, answer_s=now - self._started_s)
         self._whole = read
         return Sent(self._endpoint, answer.headers, read)
 

@@ -1,17 +1,20 @@
 """What one request carries from the door to its log line, and the snapshot it was decided under."""
 
 import asyncio
+from collections.abc import Mapping
 
 import msgspec
 
 from octoroute_py.admission.auth import Principal
 from octoroute_py.config.schema import Config, EndpointConfig
+from octoroute_py.core.allowance import DEFAULT_WORKSPACE, WorkspacePolicy
 from octoroute_py.core.clock import Monotonic, Wall
 from octoroute_py.core.decision import Decision
 from octoroute_py.core.errors import BadRequest, Refused
 from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import Surface, Tier
 from octoroute_py.features.estimate import prompt_estimate
+from octoroute_py.gateway.scope import Scope, Scopes, workspace_of
 from octoroute_py.gateway.timers import Timers
 from octoroute_py.ledger.outcome import Attempt
 from octoroute_py.routing.default import Cascade
@@ -40,6 +43,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     catalog: Catalog
     router: Cascade
     table: TierTable
+    scopes: Scopes
     timers: Timers
     gated: bool
     header_rules: bool
@@ -50,9 +54,10 @@ class RequestContext:
     """One request's life, filled in as it walks through the house.
 
     Times are monotonic seconds. `gone` is set when the client left, `cut` when the gateway itself ends the request.
-    `task` is the task that serves it, for both to be told at once. `envelope` is there once the request was read.
-    `usage`, `estimated` and `baseline_uusd` are those of the answer, `cost_uusd` is the price of every attempt so far,
-    `priced` whether any of them has one.
+    `task` is the task that serves it, for both to be told at once. `envelope` is there once the request was read,
+    `workspace` and `scope` (where it may go; None: anywhere) once it has entered. `usage`, `estimated` and
+    `baseline_uusd` are those of the answer, `cost_uusd` is the price of every attempt so far, `priced` whether any of
+    them has one.
     """
 
     __slots__ = (
@@ -78,7 +83,9 @@ class RequestContext:
         "raw_headers",
         "refusal",
         "request_id",
+        "request_type",
         "routing_s",
+        "scope",
         "sends",
         "snapshot",
         "started_s",
@@ -87,8 +94,10 @@ class RequestContext:
         "surface",
         "task",
         "usage",
+        "user_id",
         "wall",
         "warnings",
+        "workspace",
     )
 
     def __init__(
@@ -112,6 +121,8 @@ class RequestContext:
         self.wall = wall
         self.started_s = self.deadline_s = monotonic()
         self.hints = _NO_HINTS
+        self.workspace = DEFAULT_WORKSPACE
+        self.scope: Scope | None = None
         self.stream = False
         self.decision: Decision | None = None
         self.endpoint_id: str | None = None
@@ -130,6 +141,8 @@ class RequestContext:
         self.warnings: list[str] = []
         self.status = 500
         self.error_code: str | None = None
+        self.user_id: str | None = None
+        self.request_type: str | None = None
         self.refusal: Refused | None = None
         self.task: asyncio.Task[object] | None = None
         self.gone = False
@@ -153,6 +166,12 @@ class RequestContext:
         if self._prompt_tokens is None:
             self._prompt_tokens = prompt_estimate(self.surface, self.envelope.fields)
         return self._prompt_tokens
+
+    def enter(self, policies: Mapping[str, WorkspacePolicy]) -> None:
+        """Settle whose request it is, by the policies of workspaces in force. Raises Denied for another's workspace."""
+        principal = self.principal
+        self.workspace = workspace_of(principal, self.hints.workspace)
+        self.scope = self.snapshot.scopes.of(policies.get(self.workspace), principal.grant)
 
     def rule_headers(self) -> dict[str, str]:
         """The headers that rules may look at; none are read when no rule does."""
