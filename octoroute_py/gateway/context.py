@@ -6,13 +6,14 @@ from collections.abc import Mapping
 import msgspec
 
 from octoroute_py.admission.auth import Principal
-from octoroute_py.config.schema import Config
+from octoroute_py.config.schema import Config, EndpointConfig
 from octoroute_py.core.allowance import DEFAULT_WORKSPACE, WorkspacePolicy
 from octoroute_py.core.clock import Monotonic, Wall
 from octoroute_py.core.decision import Decision
 from octoroute_py.core.errors import BadRequest, Refused
 from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import Surface, Tier
+from octoroute_py.features.estimate import prompt_estimate
 from octoroute_py.gateway.scope import Scope, Scopes, workspace_of
 from octoroute_py.gateway.timers import Timers
 from octoroute_py.ledger.outcome import Attempt
@@ -34,7 +35,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     `generation` counts up by one with every reload. Live endpoint state inside `table` outlives a snapshot. `gated`
     tells whether any endpoint declares capabilities or a context window, `header_rules` whether any rule looks at
-    headers: where not, that work is not done.
+    headers: where not, that work is not done. `baseline` is the endpoint whose prices "all deep" means.
     """
 
     generation: int
@@ -46,6 +47,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     timers: Timers
     gated: bool
     header_rules: bool
+    baseline: EndpointConfig | None = None
 
 
 class RequestContext:
@@ -53,12 +55,17 @@ class RequestContext:
 
     Times are monotonic seconds. `gone` is set when the client left, `cut` when the gateway itself ends the request.
     `task` is the task that serves it, for both to be told at once. `envelope` is there once the request was read,
-    `workspace` and `scope` (where it may go; None: anywhere) once it has entered.
+    `workspace` and `scope` (where it may go; None: anywhere) once it has entered. `usage`, `estimated` and
+    `baseline_uusd` are those of the answer, `cost_uusd` is the price of every attempt so far, `priced` whether any of
+    them has one.
     """
 
     __slots__ = (
+        "_prompt_tokens",
         "attempts",
+        "baseline_uusd",
         "broken_stream",
+        "cost_uusd",
         "cut",
         "deadline_s",
         "decided_tier",
@@ -66,14 +73,17 @@ class RequestContext:
         "endpoint_id",
         "envelope",
         "error_code",
+        "estimated",
         "first_event_s",
         "gone",
         "hints",
         "monotonic",
+        "priced",
         "principal",
         "raw_headers",
         "refusal",
         "request_id",
+        "request_type",
         "routing_s",
         "scope",
         "sends",
@@ -84,6 +94,7 @@ class RequestContext:
         "surface",
         "task",
         "usage",
+        "user_id",
         "wall",
         "warnings",
         "workspace",
@@ -121,10 +132,17 @@ class RequestContext:
         self.attempts: list[Attempt] = []
         self.broken_stream = False
         self.usage: Usage | None = None
+        self.estimated = False
+        self.cost_uusd = 0
+        self.baseline_uusd = 0
+        self.priced = False
+        self._prompt_tokens: int | None = None
         self.first_event_s: float | None = None
         self.warnings: list[str] = []
         self.status = 500
         self.error_code: str | None = None
+        self.user_id: str | None = None
+        self.request_type: str | None = None
         self.refusal: Refused | None = None
         self.task: asyncio.Task[object] | None = None
         self.gone = False
@@ -142,6 +160,12 @@ class RequestContext:
                     raise BadRequest(f"{name.decode()} is given twice with different values.", param=name.decode())
         if given or envelope.octoroute:
             self.hints = read_hints(given, envelope.octoroute)
+
+    def prompt_tokens(self) -> int:
+        """What the prompt is taken for where nobody counted it; worked out when first asked for."""
+        if self._prompt_tokens is None:
+            self._prompt_tokens = prompt_estimate(self.surface, self.envelope.fields)
+        return self._prompt_tokens
 
     def enter(self, policies: Mapping[str, WorkspacePolicy]) -> None:
         """Settle whose request it is, by the policies of workspaces in force. Raises Denied for another's workspace."""
