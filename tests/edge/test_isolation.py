@@ -25,6 +25,7 @@ WORKSPACES = (
     "tests/edge/api/test_workspaces.py::test_a_bound_key_reads_and_changes_its_own_workspaces_and_knows_of_no_other"
 )
 BY_HEADER = f"{HERE}::test_another_workspace_is_refused_by_header_and_nothing_is_sent"
+AS_ROUTED = f"{HERE}::test_another_workspace_is_refused_in_the_model_routers_words_and_nothing_is_sent"
 BY_BODY = f"{HERE}::test_another_workspace_is_refused_by_body_and_nothing_is_sent"
 
 OWN: dict[tuple[str, str], tuple[str, ...]] = {
@@ -34,6 +35,7 @@ OWN: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/v1/responses"): (BY_HEADER, BY_BODY),
     ("POST", "/v1/routing/explain"): (BY_HEADER, BY_BODY),
     ("POST", "/chat"): (BY_HEADER,),
+    ("POST", "/api/route"): (AS_ROUTED,),
     ("GET", "/v1/models"): (MODELS,),
     ("GET", "/v1/models/{id:path}"): (MODELS,),
     ("GET", "/models"): (MODELS,),
@@ -145,6 +147,25 @@ async def test_another_workspace_is_refused_by_body_and_nothing_is_sent(path: st
             own = await _ask(one, path, {}, octoroute={"workspace": "red"})
     _are_refused(answers)
     assert own.status_code != 403
+
+
+async def test_another_workspace_is_refused_in_the_model_routers_words_and_nothing_is_sent() -> None:
+    body = {"id": "r1", "agentType": "a", "userId": "u", "prompt": "Hi", "parameters": {}, "metadata": {}}
+    with upstreams() as mock:
+        mock.route().respond(content=bodies.chat_body("Hello."), headers={"content-type": "application/json"})
+        async with running(httpx_config()) as one:
+            enter(one)
+            route, key = "/api/route", shown(Role.INFERENCE.value)
+            answers = [
+                await one.client.post(route, json=body | {"workspaceId": name}, headers=key)
+                for name in ("blue", "no-such")
+            ]
+            assert len(mock.calls) == 0
+            own = await one.client.post(route, json=body | {"workspaceId": "red"}, headers=key)
+    assert own.status_code == 200
+    for answer in answers:
+        assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied")
+    assert answers[0].json()["error"] == answers[1].json()["error"]
 
 
 async def _ask(one: Running, path: str, headers: dict[str, str], **more: Any) -> httpx.Response:

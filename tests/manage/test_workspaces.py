@@ -4,13 +4,18 @@ from pathlib import Path
 
 import pytest
 
+from octoroute_py.admission.principal import Principal
 from octoroute_py.config.schema import EndpointConfig
 from octoroute_py.core.allowance import WorkspacePolicy
 from octoroute_py.core.errors import BadRequest, Refused
+from octoroute_py.core.words import Role
+from octoroute_py.manage.store import Store
 from octoroute_py.manage.workspaces import Workspaces
 from octoroute_py.storage import directory
 from octoroute_py.storage.db import Database
 from tests.fakes.endpoints import endpoint_config
+
+BOB = Principal("bob", Role.OPERATOR, "bob")
 
 
 class Desk:
@@ -20,7 +25,9 @@ class Desk:
         self.endpoints: list[EndpointConfig] = [endpoint_config("fast/a#1"), endpoint_config("deep/b#1")]
         self.versions: list[int] = []
         self.database = database
-        self.workspaces = Workspaces(database, endpoints=lambda: self.endpoints, wall=lambda: 7.0, changed=self.changed)
+        self.workspaces = Workspaces(
+            Store(database), endpoints=lambda: self.endpoints, wall=lambda: 7.0, changed=self.changed
+        )
 
     async def changed(self) -> None:
         """Look, at the moment one is told, what is in the database."""
@@ -29,7 +36,7 @@ class Desk:
 
     async def put(self, workspace: str, **policy: object) -> WorkspacePolicy:
         made = WorkspacePolicy(**policy)  # type: ignore[arg-type]
-        return (await self.workspaces.put(workspace, made, actor="bob")).policy
+        return (await self.workspaces.put(workspace, made, by=BOB)).policy
 
 
 @pytest.fixture
@@ -42,7 +49,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 async def test_a_change_is_on_disk_when_it_is_told_and_told_before_the_call_ends(desk: Desk) -> None:
     await desk.put("a")
     assert desk.versions == [1]
-    await desk.workspaces.remove("a", actor="bob")
+    await desk.workspaces.remove("a", by=BOB)
     assert desk.versions == [1, 2]
 
 

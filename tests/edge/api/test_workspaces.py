@@ -13,6 +13,7 @@ from octoroute_py.core.allowance import Budgets, Rates, WorkspacePolicy
 from octoroute_py.core.words import Role
 from octoroute_py.edge.api.workspaces import WorkspaceRoutes
 from octoroute_py.edge.asgi import Table, build_app
+from octoroute_py.manage.store import Store
 from octoroute_py.manage.workspaces import Workspaces
 from octoroute_py.storage import audit, directory
 from octoroute_py.storage.db import Database
@@ -69,7 +70,7 @@ async def office(folder: Path) -> AsyncIterator[Office]:
         table = Table(gateway)
         it = Office(one.client, database)
         workspaces = Workspaces(
-            database, endpoints=lambda: gateway.config.endpoints, wall=lambda: DAY, changed=it.changed
+            Store(database), endpoints=lambda: gateway.config.endpoints, wall=lambda: DAY, changed=it.changed
         )
         WorkspaceRoutes(workspaces).add_to(table)
         app = build_app(table.routes, cors_origins=(), management_port=None, lifespan=contextlib.nullcontext)
@@ -259,7 +260,7 @@ async def test_a_database_that_cannot_be_used_is_503_and_its_place_is_not_told(t
         answer = await api.ask("POST", "a", {})
     assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
     assert str(tmp_path) not in answer.text
-    assert answer.headers["retry-after"] == "5"
+    assert answer.headers["retry-after"] == "1"
 
 
 async def test_without_storage_every_route_says_what_to_configure() -> None:
