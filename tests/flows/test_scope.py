@@ -129,3 +129,16 @@ async def test_a_policy_that_changes_holds_for_the_next_request_and_outlasts_a_r
             await one.application.reload()
             gateway.access = Keyed(KEYS)  # type: ignore[assignment]
             assert (await one.chat("fast", headers=shown("reds"))).status_code == 403
+
+
+async def test_a_workspace_has_one_name_in_headers_bodies_and_paths() -> None:
+    async with running(CONFIG) as one:
+        enter(one)
+        one.application.gateway.policies = {"\xe9quipe": WorkspacePolicy(restrictions=())}
+        for encoding in ("utf-8", "latin-1"):
+            headers = [(b"x-octoroute-workspace", "\xe9quipe".encode(encoding))]
+            headers += [(name.encode(), value.encode()) for name, value in shown("free").items()]
+            body = {"model": "auto", "messages": [{"role": "user", "content": "Hi"}]}
+            answer = await one.client.post("/v1/chat/completions", json=body, headers=headers)
+            assert answer.status_code == 403, encoding
+        assert (await one.chat(headers=shown("free"), octoroute={"workspace": "\xe9quipe"})).status_code == 403

@@ -1,6 +1,7 @@
 """`/api/workspaces` over a real database, asked through the guard as by a client."""
 
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from octoroute_py.storage import audit, directory
 from octoroute_py.storage.db import Database
 from tests.fakes.application import httpx_config, running
 from tests.fakes.keyed import Keyed, holder, shown
+from tests.fakes.repository import ROOT
 
 DAY = 1_800_000_000.0
 OPERATOR, VIEWER, RED, REDS_VIEWER, LATER = "operator", "viewer", "red", "reds-viewer", "later"
@@ -123,6 +125,14 @@ async def test_the_other_spelling_means_the_same_and_is_told_in_the_first(tmp_pa
     assert answer["config"]["budgetLimits"] == {"daily": 0.5, "weekly": 2, "monthly": 7, "perRequest": 0.000001}
     assert answer["config"]["qualityRequirements"] == {"minQualityScore": 0.8, "requireHumanReview": True}
     assert [text.split()[0] for text in answer["warnings"]] == ["minQualityScore", "requireHumanReview"]
+
+
+async def test_the_configuration_in_the_documents_is_taken_and_told_as_it_stands_there(tmp_path: Path) -> None:
+    [block] = re.findall(r"```json\n(.*?)```", (ROOT / "docs/workspaces.md").read_text(), re.DOTALL)
+    async with office(tmp_path) as api:
+        answer = (await api.ask("POST", "a", block.encode())).json()
+    assert answer["config"] == msgspec.json.decode(block)
+    assert "warnings" not in answer
 
 
 async def test_what_was_told_can_be_sent_back(tmp_path: Path) -> None:
