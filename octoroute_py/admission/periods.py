@@ -21,8 +21,8 @@ class BelievedClock:
     seconds; meanwhile time goes on at the monotonic clock's pace. So a wrong date that somebody has mended again costs
     60 seconds, and only that return takes this clock back.
 
-    `seen_s` is the latest time known from before this process (Unix seconds), that of the journal's last row: a start is
-    no way back either. A wall clock ahead of it is believed at once, because nobody knows how long the gateway was off.
+    `seen_s` is the latest time known from before this process (Unix seconds), that of the journal's last row: a start
+    is no way back either. A wall clock ahead of it is believed at once: nobody knows how long the gateway was off.
     """
 
     __slots__ = ("_at", "_doubted_offset", "_doubted_since", "_monotonic", "_seen_s", "_wall")

@@ -4,23 +4,27 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
 from octoroute_py.admission.auth import Access, is_loopback
+from octoroute_py.admission.keyring import IssuedKeys
 from octoroute_py.admission.throttle import WrongKeys
-from octoroute_py.app.settings import database_file, known_secrets, listening_hosts, needs_restart, refuse_unbuilt
+from octoroute_py.app.settings import known_secrets, listening_hosts, needs_restart, open_database, refuse_unbuilt
 from octoroute_py.app.watch import watch_endpoints
 from octoroute_py.config.schema import Config, EndpointConfig, KeyConfig, TransportName
 from octoroute_py.core import clock
 from octoroute_py.core.errors import ConfigError
 from octoroute_py.core.words import TIERS
 from octoroute_py.edge.admin import Reload
+from octoroute_py.edge.api.audit import AuditRoutes
+from octoroute_py.edge.api.keys import KeyRoutes
 from octoroute_py.edge.api.route import RouteCalls
 from octoroute_py.edge.api.workspaces import WorkspaceRoutes
-from octoroute_py.edge.asgi import ASGIApp, build_app, routes
+from octoroute_py.edge.asgi import ASGIApp, Resource, build_app, routes
 from octoroute_py.edge.ops import Operations
 from octoroute_py.gateway.ask import JudgeCalls
 from octoroute_py.gateway.idempotency import Idempotency
@@ -28,6 +32,11 @@ from octoroute_py.gateway.judge_log import JudgeLog
 from octoroute_py.gateway.pipeline import Gateway
 from octoroute_py.gateway.snapshot import make_snapshot
 from octoroute_py.ledger.recorder import Recorder
+from octoroute_py.manage.audit import Audit
+from octoroute_py.manage.directories import Directories
+from octoroute_py.manage.key_order import known_in
+from octoroute_py.manage.keys import Keys
+from octoroute_py.manage.store import Store
 from octoroute_py.neural.process import RouterProcess
 from octoroute_py.routing.artifact import load_prepared
 from octoroute_py.routing.default import Cascade
@@ -50,6 +59,9 @@ _log = structlog.stdlib.get_logger("octoroute")
 
 PROBE_CONNECT_S = 3.0
 PROBE_MAX_BYTES = 4 * 1024 * 1024
+CLOSE_WITHIN_S = 5.0
+"""How long the end waits for what is still to be written."""
+
 LoadConfig = Callable[[], Config]
 """Reads the configuration again, as at the start; raises ConfigError."""
 
@@ -90,6 +102,8 @@ class Application:
             sink, fmt=config.observability.log_format, level=config.observability.log_level, now=clock.wall
         )
         scrubber.learn(known_secrets(config))
+        self._database = open_database(config)
+        self._directories = Directories(self._database, on_change=self._directory_changed)
         self.gateway = Gateway(
             make_snapshot(config, table, self._make_router(config, neural), generation=1),
             self._access(config),
@@ -100,17 +114,38 @@ class Application:
             rng=self._rng,
         )
         self._prober = self._make_prober()
-        self._dancer = RouterProcess(database_file(config), logs=config.observability)
+        file = None if self._database is None else Path(self._database.location)
+        self._dancer = RouterProcess(file, logs=config.observability)
         memory = Idempotency(clock.monotonic)
-        resources = (WorkspaceRoutes(None), RouteCalls(self.gateway, memory, answered=None))
         operations = Operations(self.gateway, self._prober)
-        self.table = routes(self.gateway, operations, Reload(self.reload), self._dancer.ask, resources, memory=memory)
+        self.table = routes(
+            self.gateway, operations, Reload(self.reload), self._dancer.ask, self._resources(memory), memory=memory
+        )
         self.app: ASGIApp = build_app(
             self.table,
             cors_origins=config.cors.origins,
             management_port=None if config.admin is None else config.admin.port,
             lifespan=self._lifespan,
         )
+
+    def _resources(self, memory: Idempotency) -> list[Resource]:
+        store = Store(self._database)
+        keys = Keys(
+            store,
+            known=lambda: known_in(self.gateway.config, self._generated),
+            wall=clock.wall,
+            changed=self._directories.refresh,
+        )
+        return [
+            KeyRoutes(keys, wall=clock.wall),
+            AuditRoutes(Audit(store)),
+            WorkspaceRoutes(None),
+            RouteCalls(self.gateway, memory, answered=None),
+        ]
+
+    def _directory_changed(self, issued: IssuedKeys) -> None:
+        self.gateway.policies = issued.directory.workspaces
+        self.gateway.access = self._access(self.gateway.config)
 
     def _make_prober(self) -> HealthProber:
         return HealthProber(
@@ -173,12 +208,13 @@ class Application:
     async def _lifespan(self) -> AsyncIterator[None]:
         prober = asyncio.create_task(self._prober.run(), name="health-prober")
         watcher = asyncio.create_task(watch_endpoints(lambda: self.gateway.snapshot.table), name="endpoint-watch")
+        follower = asyncio.create_task(self._directories.run(), name="directory")
         self._later(self._prepare())
         try:
             yield
         finally:
             self.gateway.settle()
-            for task in (prober, watcher):
+            for task in (prober, watcher, follower):
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
@@ -188,6 +224,9 @@ class Application:
             if judge is not None:
                 closing.append(judge.settled())
             await asyncio.gather(*closing, *self._closing, self._dancer.close())
+            self._directories.close()
+            if self._database is not None:
+                await asyncio.to_thread(self._database.close, within_s=CLOSE_WITHIN_S)
 
     def _access(self, config: Config) -> Access:
         # The listeners stay where they were opened, whatever a reloaded file says: so does what a stranger may do.
@@ -195,6 +234,7 @@ class Application:
             config.auth,
             loopback=self._loopback,
             generated=self._generated,
+            issued=self._directories.issued,
             wrong_keys=self._wrong_keys,
             origins=config.cors.origins,
         )

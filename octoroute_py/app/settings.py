@@ -4,6 +4,8 @@ from pathlib import Path
 
 from octoroute_py.config.schema import Config, Secret
 from octoroute_py.core.errors import ConfigError
+from octoroute_py.storage.db import Database
+from octoroute_py.storage.errors import StorageError
 
 
 def refuse_unbuilt(config: Config) -> None:
@@ -12,24 +14,18 @@ def refuse_unbuilt(config: Config) -> None:
         raise ConfigError("\n".join(config.unbuilt))
 
 
-def database_file(config: Config) -> Path | None:
-    """The file of `[storage]` with the tables of this version, None without `[storage]`.
+def open_database(config: Config) -> Database | None:
+    """The database of `[storage]` with the tables of this version, None when nothing is kept.
 
     Raises ConfigError for a database that must not be used: damaged, newer, another program's, out of reach.
     """
     if config.storage.url is None:
         return None
-    # who keeps nothing does not load what keeps it
-    from octoroute_py.storage.db import Database
-    from octoroute_py.storage.errors import StorageError
-
     base_dir = Path() if config.path is None else config.path.parent
     try:
-        database = Database.open(config.storage.url.reveal(), base_dir=base_dir.absolute())
+        return Database.open(config.storage.url.reveal(), base_dir=base_dir.absolute())
     except StorageError as error:
         raise ConfigError(f"storage: {error}") from None
-    database.close()
-    return Path(database.location)
 
 
 def listening_hosts(config: Config) -> tuple[str, ...]:

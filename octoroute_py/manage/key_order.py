@@ -10,7 +10,7 @@ import msgspec
 
 from octoroute_py.admission.networks import Networks
 from octoroute_py.admission.principal import ANONYMOUS
-from octoroute_py.config.schema import Config
+from octoroute_py.config.schema import Config, KeyConfig
 from octoroute_py.core.allowance import Budgets, Grant, Rates
 from octoroute_py.core.errors import BadRequest
 from octoroute_py.core.words import Role, Tier
@@ -46,9 +46,9 @@ class Known(msgspec.Struct, frozen=True):
     endpoints: frozenset[str]
 
 
-def known_in(config: Config) -> Known:
-    """What a configuration knows."""
-    names = {key.name for key in config.auth.keys} | {ANONYMOUS}
+def known_in(config: Config, generated: KeyConfig | None = None) -> Known:
+    """What a configuration knows, and the key that a first start made."""
+    names = {key.name for key in (*config.auth.keys, generated) if key is not None} | {ANONYMOUS}
     return Known(frozenset(names), frozenset(word for each in config.endpoints for word in (each.id, each.name)))
 
 

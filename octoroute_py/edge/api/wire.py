@@ -18,7 +18,7 @@ T = TypeVar("T")
 MAX_BODY_BYTES = 256 * 1024
 """Nothing the management API takes is larger."""
 _PLACE = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
-_FIELD = re.compile(r" field `([^`]*)`$")
+_FIELD = re.compile(r"^Object (?:contains unknown|missing required) field `([^`]{1,64})`$")
 _MOST_QUERY_FIELDS = 50
 
 
