@@ -25,7 +25,7 @@ from octoroute_py.edge.wire_io import ClientGone, RawHeaders, read_body, send_er
 from octoroute_py.gateway.context import RequestContext
 from octoroute_py.gateway.idempotency import FORGOTTEN, Answer, Claim, Idempotency, Key, not_kept, replayable
 from octoroute_py.gateway.pipeline import Gateway
-from octoroute_py.routing.policy import HEADERS
+from octoroute_py.routing.policy import HEADERS, header_text
 
 _log = structlog.stdlib.get_logger("octoroute.edge")
 
@@ -263,7 +263,7 @@ def _named_workspace(headers: RawHeaders, body: bytes) -> str | None:
     """The workspace that a request asks for; what is wrong with it is told by whoever reads the request."""
     for name, value in headers:
         if name == _WORKSPACE:
-            return value.decode("latin-1").strip(" \t")
+            return header_text(value).strip(" \t")
     if b'"octoroute"' not in body:
         return None
     try:

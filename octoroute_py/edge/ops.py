@@ -85,7 +85,8 @@ class Operations:
             "request_duration_seconds": durations,
         }
         access, source = self._gateway.access, source_of(scope)
-        if access.authorize_optional(scope["headers"], needed=Role.VIEWER, source=source) is not None:
+        viewer = access.authorize_optional(scope["headers"], needed=Role.VIEWER, source=source)
+        if viewer is not None and viewer.workspaces is None:  # a bound key would look beyond its workspaces
             body["config"] = shown_config(self._gateway.config)
             body["endpoints"] = endpoint_rows(self._gateway)
         await send_json(scope, send, body)

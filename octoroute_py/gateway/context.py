@@ -19,7 +19,7 @@ from octoroute_py.gateway.timers import Timers
 from octoroute_py.ledger.outcome import Attempt
 from octoroute_py.routing.default import Cascade
 from octoroute_py.routing.intent import Catalog
-from octoroute_py.routing.policy import HEADERS, Hints, read_hints
+from octoroute_py.routing.policy import HEADERS, Hints, header_text, read_hints
 from octoroute_py.tiers.table import TierTable
 from octoroute_py.transport.openai import Envelope
 
@@ -155,7 +155,7 @@ class RequestContext:
         given: dict[str, str] = {}
         for name, value in self.raw_headers:
             if name in _HINT_HEADERS:
-                text = value.decode("latin-1")
+                text = header_text(value)
                 if given.setdefault(name.decode(), text) != text:
                     raise BadRequest(f"{name.decode()} is given twice with different values.", param=name.decode())
         if given or envelope.octoroute:

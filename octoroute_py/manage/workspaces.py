@@ -1,74 +1,61 @@
 """The configuration of workspaces: kept, told and forgotten, with a row in the audit for every change."""
 
-import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import msgspec
-import structlog
 
+from octoroute_py.admission.principal import Principal
 from octoroute_py.config.problems import did_you_mean
 from octoroute_py.config.schema import EndpointConfig
 from octoroute_py.core.allowance import WorkspacePolicy
 from octoroute_py.core.clock import Wall
-from octoroute_py.core.errors import BadRequest, NotFound, Refused
+from octoroute_py.core.errors import BadRequest, NotFound
 from octoroute_py.core.words import TIERS
+from octoroute_py.manage.audit import actor_of
+from octoroute_py.manage.store import Store
 from octoroute_py.storage import workspaces
-from octoroute_py.storage.db import Database
-from octoroute_py.storage.errors import StorageError
 from octoroute_py.storage.workspaces import WorkspaceRow
 from octoroute_py.tiers.eligibility import permitted
 
-_log = structlog.stdlib.get_logger("octoroute.manage")
-
-RETRY_S = 5.0
 _MOST_LISTED = 20
 
 
 class Workspaces:
-    """The workspaces of one database.
+    """The workspaces of a store.
 
     `endpoints` gives those of the configuration in force; `changed` is awaited after every change, so that it is in
-    force before whoever made it hears of it.
+    force before whoever made it hears of it. Everything raises Refused 503 when the database cannot be used.
     """
 
     def __init__(
         self,
-        database: Database,
+        store: Store,
         *,
         endpoints: Callable[[], Sequence[EndpointConfig]],
         wall: Wall,
         changed: Callable[[], Awaitable[None]],
     ) -> None:
-        self._database = database
+        self._store = store
         self._endpoints = endpoints
         self._wall = wall
         self._changed = changed
 
-    async def put(self, workspace: str, policy: WorkspacePolicy, *, actor: str) -> WorkspaceRow:
-        """Put the policy in the place of whatever the workspace had; `actor` is who wants it.
+    async def put(self, workspace: str, policy: WorkspacePolicy, *, by: Principal) -> WorkspaceRow:
+        """Put the policy in the place of whatever the workspace had.
 
-        Raises BadRequest for a restriction that names nothing there is, Refused when it cannot be kept now.
+        Raises BadRequest for a restriction that names nothing there is.
         """
         policy = self._meant(policy)
-        at_ms = self._now_ms()
-        with _told():
-            job = self._database.submit(
-                lambda connection: workspaces.put(connection, workspace, policy, at_ms=at_ms, actor=actor), rows=3
-            )
-            row = await asyncio.wrap_future(job)
+        at_ms, actor = self._now_ms(), actor_of(by)
+        row = await self._store.write(
+            lambda transaction: workspaces.put(transaction, workspace, policy, at_ms=at_ms, actor=actor)
+        )
         await self._changed()
         return row
 
     async def get(self, workspace: str) -> WorkspaceRow:
-        """The workspace's configuration. Raises NotFound for one without, Refused when it cannot be read now."""
-
-        def read() -> WorkspaceRow | None:
-            with self._database.read() as connection:
-                return workspaces.get(connection, workspace)
-
-        with _told():
-            row = await asyncio.to_thread(read)
+        """The workspace's configuration. Raises NotFound for one without."""
+        row = await self._store.read(lambda transaction: workspaces.get(transaction, workspace))
         if row is None:
             raise _unknown()
         return row
@@ -77,22 +64,16 @@ class Workspaces:
         self, *, among: Collection[str] | None, limit: int, offset: int
     ) -> tuple[Sequence[WorkspaceRow], int]:
         """Configured workspaces by id, those of `among` only unless that is None, and how many there are."""
+        return await self._store.read(
+            lambda transaction: workspaces.page(transaction, among=among, limit=limit, offset=offset)
+        )
 
-        def read() -> tuple[Sequence[WorkspaceRow], int]:
-            with self._database.read() as connection:
-                return workspaces.page(connection, among=among, limit=limit, offset=offset)
-
-        with _told():
-            return await asyncio.to_thread(read)
-
-    async def remove(self, workspace: str, *, actor: str) -> None:
-        """Forget the workspace's configuration: nothing limits it any more. Raises NotFound and Refused as `get`."""
-        at_ms = self._now_ms()
-        with _told():
-            job = self._database.submit(
-                lambda connection: workspaces.remove(connection, workspace, at_ms=at_ms, actor=actor), rows=3
-            )
-            existed = await asyncio.wrap_future(job)
+    async def remove(self, workspace: str, *, by: Principal) -> None:
+        """Forget the workspace's configuration: nothing limits it any more. Raises NotFound for one without."""
+        at_ms, actor = self._now_ms(), actor_of(by)
+        existed = await self._store.write(
+            lambda transaction: workspaces.remove(transaction, workspace, at_ms=at_ms, actor=actor)
+        )
         if not existed:
             raise _unknown()
         await self._changed()
@@ -151,15 +132,3 @@ def _listed(words: Sequence[str]) -> str:
 
 def _unknown() -> NotFound:
     return NotFound("There is no such workspace.", code="not_found")
-
-
-@contextlib.contextmanager
-def _told() -> Iterator[None]:
-    """Trouble with the database, told without its location."""
-    try:
-        yield
-    except StorageError as error:
-        _log.error("workspaces cannot be read or changed", problem=str(error))
-        raise Refused(
-            "The database cannot be used at the moment.", code="storage_unavailable", retry_after_s=RETRY_S
-        ) from None

@@ -1,18 +1,17 @@
 """`/api/workspaces`: what each workspace may use, and how well it wants to be served."""
 
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope
 
-from octoroute_py.admission.auth import Principal
-from octoroute_py.core.errors import BadRequest, GatewayError, Refused
+from octoroute_py.core.errors import BadRequest, Refused
 from octoroute_py.core.words import Role
+from octoroute_py.edge.api.answer import Answer
 from octoroute_py.edge.api.wire import MAX_BODY_BYTES, own_workspace, principal_of, query, whole_number
 from octoroute_py.edge.api.workspace_config import read_policy, shown_policy
 from octoroute_py.edge.guard import Reach
-from octoroute_py.edge.wire_io import ClientGone, read_body, send_error, send_json
+from octoroute_py.edge.wire_io import read_body
 
 if TYPE_CHECKING:
     from octoroute_py.edge.asgi import Table
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 PATH = "/api/workspaces/{id:path}/config"
 LONGEST_ID = 128
 MOST_AT_ONCE = 1000
-
-Answer = Callable[[Scope, Receive], Awaitable[object]]
 
 
 class WorkspaceRoutes:
@@ -35,23 +32,10 @@ class WorkspaceRoutes:
     def add_to(self, table: "Table") -> None:
         """Add its routes. Each keeps to the workspaces of the key: another one is as unknown as one that is not."""
         own = Reach.OWN
-        table.add("GET", "/api/workspaces", self._answering(self._list), role=Role.VIEWER, reach=own)
-        table.add("GET", PATH, self._answering(self._get), role=Role.VIEWER, reach=own)
-        table.add("POST", PATH, self._answering(self._post), role=Role.OPERATOR, reach=own)
-        table.add("DELETE", PATH, self._answering(self._delete), role=Role.OPERATOR, reach=own)
-
-    def _answering(self, answer: Answer) -> ASGIApp:
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            try:
-                body = await answer(scope, receive)
-            except ClientGone:
-                return
-            except GatewayError as error:
-                await send_error(scope, send, error)
-                return
-            await send_json(scope, send, body)
-
-        return app
+        table.add("GET", "/api/workspaces", Answer(self._list), role=Role.VIEWER, reach=own)
+        table.add("GET", PATH, Answer(self._get), role=Role.VIEWER, reach=own)
+        table.add("POST", PATH, Answer(self._post), role=Role.OPERATOR, reach=own)
+        table.add("DELETE", PATH, Answer(self._delete), role=Role.OPERATOR, reach=own)
 
     async def _list(self, scope: Scope, receive: Receive) -> object:
         workspaces = self._kept()
@@ -73,14 +57,14 @@ class WorkspaceRoutes:
         query(scope)
         workspace = _workspace_of(scope)
         policy = read_policy(await read_body(scope, receive, MAX_BODY_BYTES), workspace)
-        row = await workspaces.put(workspace, policy, actor=actor_of(principal_of(scope)))
+        row = await workspaces.put(workspace, policy, by=principal_of(scope))
         return {"success": True, **self._shown(workspaces, row)}
 
     async def _delete(self, scope: Scope, receive: Receive) -> object:
         workspaces = self._kept()
         query(scope)
         workspace = _workspace_of(scope)
-        await workspaces.remove(workspace, actor=actor_of(principal_of(scope)))
+        await workspaces.remove(workspace, by=principal_of(scope))
         return {"success": True, "workspaceId": workspace}
 
     def _kept(self) -> "Workspaces":
@@ -101,13 +85,6 @@ class WorkspaceRoutes:
         if warnings:
             shown["warnings"] = warnings
         return shown
-
-
-def actor_of(principal: Principal) -> str:
-    """Who does it, as the audit names them: the key's name, and its id where that is another."""
-    if principal.key_id in ("", principal.name):
-        return principal.name
-    return f"{principal.name} ({principal.key_id})"
 
 
 def _workspace_of(scope: Scope) -> str:

@@ -1,6 +1,7 @@
 """`/api/workspaces` over a real database, asked through the guard as by a client."""
 
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from octoroute_py.core.allowance import Budgets, Rates, WorkspacePolicy
 from octoroute_py.core.words import Role
 from octoroute_py.edge.api.workspaces import WorkspaceRoutes
 from octoroute_py.edge.asgi import Table, build_app
+from octoroute_py.manage.store import Store
 from octoroute_py.manage.workspaces import Workspaces
 from octoroute_py.storage import audit, directory
 from octoroute_py.storage.db import Database
 from tests.fakes.application import httpx_config, running
 from tests.fakes.keyed import Keyed, holder, shown
+from tests.fakes.repository import ROOT
 
 DAY = 1_800_000_000.0
 OPERATOR, VIEWER, RED, REDS_VIEWER, LATER = "operator", "viewer", "red", "reds-viewer", "later"
@@ -69,7 +72,7 @@ async def office(folder: Path) -> AsyncIterator[Office]:
         table = Table(gateway)
         it = Office(one.client, database)
         workspaces = Workspaces(
-            database, endpoints=lambda: gateway.config.endpoints, wall=lambda: DAY, changed=it.changed
+            Store(database), endpoints=lambda: gateway.config.endpoints, wall=lambda: DAY, changed=it.changed
         )
         WorkspaceRoutes(workspaces).add_to(table)
         app = build_app(table.routes, cors_origins=(), management_port=None, lifespan=contextlib.nullcontext)
@@ -122,6 +125,14 @@ async def test_the_other_spelling_means_the_same_and_is_told_in_the_first(tmp_pa
     assert answer["config"]["budgetLimits"] == {"daily": 0.5, "weekly": 2, "monthly": 7, "perRequest": 0.000001}
     assert answer["config"]["qualityRequirements"] == {"minQualityScore": 0.8, "requireHumanReview": True}
     assert [text.split()[0] for text in answer["warnings"]] == ["minQualityScore", "requireHumanReview"]
+
+
+async def test_the_configuration_in_the_documents_is_taken_and_told_as_it_stands_there(tmp_path: Path) -> None:
+    [block] = re.findall(r"```json\n(.*?)```", (ROOT / "docs/workspaces.md").read_text(), re.DOTALL)
+    async with office(tmp_path) as api:
+        answer = (await api.ask("POST", "a", block.encode())).json()
+    assert answer["config"] == msgspec.json.decode(block)
+    assert "warnings" not in answer
 
 
 async def test_what_was_told_can_be_sent_back(tmp_path: Path) -> None:
@@ -259,7 +270,7 @@ async def test_a_database_that_cannot_be_used_is_503_and_its_place_is_not_told(t
         answer = await api.ask("POST", "a", {})
     assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
     assert str(tmp_path) not in answer.text
-    assert answer.headers["retry-after"] == "5"
+    assert answer.headers["retry-after"] == "1"
 
 
 async def test_without_storage_every_route_says_what_to_configure() -> None:
