@@ -23,7 +23,7 @@ from tests.fakes.gateway import RunningGateway, gateway
 from tests.fakes.ledger import DATABASE, Journal, Row, ledger_config
 from tests.fakes.office import ENV, Issued, Office
 from tests.fakes.orders import Kitchen, left_uusd
-from tests.fakes.traffic import Promise, Traffic
+from tests.fakes.traffic import Promise, Traffic, broken
 from tests.fakes.upstream import FakeUpstream
 
 BUDGET_USD = 1.0
@@ -102,7 +102,7 @@ class Exam:
             await asyncio.sleep(0.005)
         settled_s = time.monotonic() - began
         rows = self._journal.by_id()
-        problems = [*self._of_promises(rows), *self._of_rows(rows), *await self._of_sums(running)]
+        problems = [*broken(self._promises, self._journal), *self._of_rows(rows), *await self._of_sums(running)]
         if start_s > START_WITHIN_S:
             problems.append(f"the start took {start_s:.2f} s")
         if self._journal.open_intents():
@@ -118,11 +118,6 @@ class Exam:
             settled_s=settled_s,
             problems=problems,
         )
-
-    def _of_promises(self, rows: Mapping[str, list[Row]]) -> Iterator[str]:
-        for promise in self._promises:
-            if promise.whole and (broken := promise.broken_by(rows.get(promise.order.id, ()))):
-                yield broken
 
     def _of_rows(self, rows: Mapping[str, list[Row]]) -> Iterator[str]:
         for request_id, found in rows.items():

@@ -11,12 +11,13 @@ Half of it streams; some clients leave; some upstreams fail before the answer, s
 import asyncio
 import contextlib
 import random
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
 from tests.fakes.client import Answer, Client
-from tests.fakes.ledger import PRICES, Row
+from tests.fakes.ledger import PRICES, Journal, Row
 from tests.fakes.office import Issued
 from tests.fakes.orders import Fault, Order
 
@@ -32,6 +33,7 @@ class Promise(NamedTuple):
     order: Order
     key: Issued
     answer: Answer
+    took_s: float
 
     @property
     def whole(self) -> bool:
@@ -53,6 +55,13 @@ class Promise(NamedTuple):
         if not self.order.stream and told != f"{due / 1_000_000:.6f}":
             return f"{self.order.id} told its client that it cost {told}, not {due} micro-USD"
         return None
+
+
+def broken(promises: Sequence[Promise], journal: Journal) -> list[str]:
+    """What is wrong with the rows of the whole ones among them."""
+    rows = journal.by_id()
+    looked = (promise.broken_by(rows.get(promise.order.id, ())) for promise in promises if promise.whole)
+    return [found for found in looked if found is not None]
 
 
 class Traffic:
@@ -117,6 +126,7 @@ class Traffic:
 
     async def _one(self, order: Order, key: Issued) -> None:
         leaves = self._chance.random() < LEAVING
+        began = time.monotonic()
         try:
             async with asyncio.timeout(self._chance.uniform(0.001, 0.1) if leaves else PATIENCE_S):
                 async with await Client.connect(self.port) as client:
@@ -128,4 +138,4 @@ class Traffic:
             self.statuses[0] += 1
         else:
             self.statuses[answer.status] += 1
-            self.kept.append(Promise(order, key, answer))
+            self.kept.append(Promise(order, key, answer, time.monotonic() - began))
