@@ -37,6 +37,7 @@ from octoroute_py.manage.directories import Directories
 from octoroute_py.manage.key_order import known_in
 from octoroute_py.manage.keys import Keys
 from octoroute_py.manage.store import Store
+from octoroute_py.manage.workspaces import Workspaces
 from octoroute_py.neural.process import RouterProcess
 from octoroute_py.routing.artifact import load_prepared
 from octoroute_py.routing.default import Cascade
@@ -113,6 +114,7 @@ class Application:
             wall=clock.wall,
             rng=self._rng,
         )
+        self.gateway.policies = self._directories.current.workspaces
         self._prober = self._make_prober()
         file = None if self._database is None else Path(self._database.location)
         self._dancer = RouterProcess(file, logs=config.observability)
@@ -136,10 +138,16 @@ class Application:
             wall=clock.wall,
             changed=self._directories.refresh,
         )
+        workspaces = Workspaces(
+            store,
+            endpoints=lambda: self.gateway.config.endpoints,
+            wall=clock.wall,
+            changed=self._directories.refresh,
+        )
         return [
             KeyRoutes(keys, wall=clock.wall),
             AuditRoutes(Audit(store)),
-            WorkspaceRoutes(None),
+            WorkspaceRoutes(workspaces),
             RouteCalls(self.gateway, memory, answered=None),
         ]
 
