@@ -123,14 +123,8 @@ class Application:
         self._dancer = RouterProcess(file, logs=config.observability)
         self._memory = Idempotency(clock.monotonic)
         operations = Operations(self.gateway, self._prober)
-        self.table = routes(
-            self.gateway,
-            operations,
-            Reload(self.reload),
-            self._dancer.ask,
-            self._resources(),
-            memory=self._memory,
-        )
+        reload, ask = Reload(self.reload), self._dancer.ask
+        self.table = routes(self.gateway, operations, reload, ask, self._resources(), memory=self._memory)
         self.app: ASGIApp = build_app(
             self.table,
             cors_origins=config.cors.origins,
