@@ -202,6 +202,7 @@ class BudgetBook:
         entries = self._entries(claims, at_s)
         for entry in entries:
             if not _fits(entry, est_uusd, whole=est_uusd):
+                self._announce(entries, at_s)  # a limit that was lowered, or spend of before a restart
                 raise _refusal(entries, est_uusd, at_s)
         return Hold(self, entries, uusd=est_uusd, at_s=at_s)
 
@@ -214,10 +215,7 @@ class BudgetBook:
         """Book a cost; a Hold does this when it is settled."""
         for entry in entries:
             _spend(entry.tallies, cost_uusd)
-        if self._on_event is not None:
-            for entry in entries:
-                if entry.claim.budgets is not NO_BUDGETS:
-                    self._tell(entry, at_s, self._on_event)
+        self._announce(entries, at_s)
 
     def status(self, subject: Subject, name: str, budgets: Budgets, *, at_s: float) -> tuple[BudgetStatus, ...]:
         """How the day, the week and the month of an id stand; asking changes nothing."""
@@ -263,15 +261,27 @@ class BudgetBook:
                 accounts[name] = oldest
         return Account() if len(accounts) < self._max_unbudgeted else None
 
-    def _tell(self, entry: _Entry, at_s: float, on_event: Callable[[BudgetEvent], None]) -> None:
-        claim = entry.claim
-        for period, limit, tally in zip(Period, _limits(claim.budgets), entry.tallies, strict=True):
-            if limit is None:
-                continue
-            for level in tally.to_tell(limit):
-                tally.told(limit, level)
-                starts_s = period_start_s(period, at_s)
-                on_event(BudgetEvent(claim.subject, claim.id, period, starts_s, level, limit, tally.spent))
+    def _announce(self, entries: Sequence[_Entry], at_s: float) -> None:
+        """Tell the levels that are reached and were not told yet."""
+        if self._on_event is None:
+            return
+        for entry in entries:
+            if entry.claim.budgets is not NO_BUDGETS:
+                for event in _events(entry, at_s):
+                    self._on_event(event)
+
+
+def _events(entry: _Entry, at_s: float) -> list[BudgetEvent]:
+    """What has to be told of a claim's budgets; it counts as told from now on."""
+    claim, events = entry.claim, []
+    for period, limit, tally in zip(Period, _limits(claim.budgets), entry.tallies, strict=True):
+        if limit is None:
+            continue
+        for level in tally.to_tell(limit):
+            tally.told(limit, level)
+            starts_s = period_start_s(period, at_s)
+            events.append(BudgetEvent(claim.subject, claim.id, period, starts_s, level, limit, tally.spent))
+    return events
 
 
 def _spend(tallies: Tallies, cost_uusd: int) -> None:

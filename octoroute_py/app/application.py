@@ -21,6 +21,7 @@ from octoroute_py.core.errors import ConfigError
 from octoroute_py.core.words import TIERS
 from octoroute_py.edge.admin import Reload
 from octoroute_py.edge.api.audit import AuditRoutes
+from octoroute_py.edge.api.feedback import FeedbackRoutes
 from octoroute_py.edge.api.keys import KeyRoutes
 from octoroute_py.edge.api.route import RouteCalls
 from octoroute_py.edge.api.workspaces import WorkspaceRoutes
@@ -34,6 +35,7 @@ from octoroute_py.gateway.snapshot import make_snapshot
 from octoroute_py.ledger.recorder import Recorder
 from octoroute_py.manage.audit import Audit
 from octoroute_py.manage.directories import Directories
+from octoroute_py.manage.feedback import Feedback
 from octoroute_py.manage.key_order import known_in
 from octoroute_py.manage.keys import Keys
 from octoroute_py.manage.store import Store
@@ -118,10 +120,15 @@ class Application:
         self._prober = self._make_prober()
         file = None if self._database is None else Path(self._database.location)
         self._dancer = RouterProcess(file, logs=config.observability)
-        memory = Idempotency(clock.monotonic)
+        self._memory = Idempotency(clock.monotonic)
         operations = Operations(self.gateway, self._prober)
         self.table = routes(
-            self.gateway, operations, Reload(self.reload), self._dancer.ask, self._resources(memory), memory=memory
+            self.gateway,
+            operations,
+            Reload(self.reload),
+            self._dancer.ask,
+            self._resources(),
+            memory=self._memory,
         )
         self.app: ASGIApp = build_app(
             self.table,
@@ -130,7 +137,7 @@ class Application:
             lifespan=self._lifespan,
         )
 
-    def _resources(self, memory: Idempotency) -> list[Resource]:
+    def _resources(self) -> list[Resource]:
         store = Store(self._database)
         keys = Keys(
             store,
@@ -144,11 +151,13 @@ class Application:
             wall=clock.wall,
             changed=self._directories.refresh,
         )
+        feedback = Feedback(store, wall=clock.wall, behind=lambda: False)
         return [
             KeyRoutes(keys, wall=clock.wall),
             AuditRoutes(Audit(store)),
             WorkspaceRoutes(workspaces),
-            RouteCalls(self.gateway, memory, answered=None),
+            FeedbackRoutes(feedback),
+            RouteCalls(self.gateway, self._memory, answered=None if self._database is None else feedback.answered),
         ]
 
     def _directory_changed(self, issued: IssuedKeys) -> None:
@@ -216,13 +225,14 @@ class Application:
     async def _lifespan(self) -> AsyncIterator[None]:
         prober = asyncio.create_task(self._prober.run(), name="health-prober")
         watcher = asyncio.create_task(watch_endpoints(lambda: self.gateway.snapshot.table), name="endpoint-watch")
+        sweeper = asyncio.create_task(self._memory.run(), name="old-answers")
         follower = asyncio.create_task(self._directories.run(), name="directory")
         self._later(self._prepare())
         try:
             yield
         finally:
             self.gateway.settle()
-            for task in (prober, watcher, follower):
+            for task in (prober, watcher, sweeper, follower):
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task

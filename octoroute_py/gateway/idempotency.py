@@ -4,6 +4,7 @@ In memory only, and bounded: no text of a prompt or an answer is ever stored. Wh
 ended is, after an hour, or earlier, least recently used first, when there is no more room.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -18,6 +19,7 @@ KEPT_S = 3600.0
 MAX_BYTES = 64 * 1024 * 1024
 MAX_ANSWER_BYTES = 1024 * 1024
 MAX_KEYS = 100_000
+SWEEP_S = 60.0
 RETRY_AFTER_S = 1.0
 """When it is worth asking again for what is being done."""
 ENTRY_BYTES = 1024
@@ -161,6 +163,12 @@ class Idempotency:
             if now < until:
                 return
             self._evict(key)
+
+    async def run(self, *, every_s: float = SWEEP_S) -> None:
+        """Forget what is too old, also while nobody asks for anything, until cancelled."""
+        while True:
+            await asyncio.sleep(every_s)
+            self.sweep()
 
     # for claims
 

@@ -338,3 +338,12 @@ def test_what_was_told_before_a_restart_is_not_told_again() -> None:
     assert again == []
     second.spend((key(budgets),), cost_uusd=14, at_s=AT)
     assert [(event.period, event.level) for event in again] == [(Period.DAY, 100), (Period.MONTH, 100)]
+
+
+def test_a_budget_that_is_lowered_below_what_was_spent_is_told_of_with_the_first_refusal() -> None:
+    told: list[BudgetEvent] = []
+    book = BudgetBook(on_event=told.append)
+    book.spend((key(Budgets(daily_uusd=1000)),), cost_uusd=200, at_s=AT)
+    for _ in range(3):
+        refusal(book, key(Budgets(daily_uusd=100)), est=1)
+    assert [(event.level, event.limit_uusd, event.spent_uusd) for event in told] == [(80, 100, 200), (100, 100, 200)]

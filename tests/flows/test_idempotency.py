@@ -8,7 +8,7 @@ import httpx
 import pytest
 import respx
 
-from tests.edge.test_route import ASKED
+from tests.edge.api.test_route import ASKED
 from tests.fakes import bodies
 from tests.fakes.application import Running, httpx_config, running, upstreams
 

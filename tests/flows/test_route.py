@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.edge.test_route import ASKED
+from tests.edge.api.test_route import ASKED
 from tests.fakes import bodies
 from tests.fakes.application import Running, httpx_config, running, upstreams
 
