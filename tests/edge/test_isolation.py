@@ -26,6 +26,7 @@ WORKSPACES = (
     "tests/edge/api/test_workspaces.py::test_a_bound_key_reads_and_changes_its_own_workspaces_and_knows_of_no_other"
 )
 BY_HEADER = f"{HERE}::test_another_workspace_is_refused_by_header_and_nothing_is_sent"
+FEEDBACK = "tests/flows/test_feedback.py::test_a_bound_key_judges_requests_of_its_own_workspaces_and_knows_of_no_other"
 AS_ROUTED = f"{HERE}::test_another_workspace_is_refused_in_the_model_routers_words_and_nothing_is_sent"
 BY_BODY = f"{HERE}::test_another_workspace_is_refused_by_body_and_nothing_is_sent"
 

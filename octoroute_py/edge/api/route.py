@@ -243,7 +243,6 @@ def _check_headers(headers: RawHeaders, asked: Asked) -> None:
 def _base(ctx: RequestContext, *, status: str) -> dict[str, object]:
     """What every answer holds; `response` is empty until somebody fills it."""
     usage = ctx.usage or Usage()
-    cost_uusd = sum(attempt.cost_uusd for attempt in ctx.attempts)
     now = math.floor(ctx.wall() * 1000) / 1000
     told: dict[str, object] = {
         "id": new_request_id(),
@@ -254,7 +253,7 @@ def _base(ctx: RequestContext, *, status: str) -> dict[str, object]:
             "promptTokens": usage.prompt,
             "completionTokens": usage.completion,
             "totalTokens": usage.prompt + usage.completion,
-            "cost": round(cost_uusd / 1_000_000, 6),
+            "cost": round(ctx.cost_uusd / 1_000_000, 6),
         },
         "latency": round((ctx.monotonic() - ctx.started_s) * 1000, 3),
         "status": status,
