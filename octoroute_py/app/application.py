@@ -26,7 +26,7 @@ from octoroute_py.edge.api.feedback import FeedbackRoutes
 from octoroute_py.edge.api.keys import KeyRoutes
 from octoroute_py.edge.api.route import RouteCalls
 from octoroute_py.edge.api.workspaces import WorkspaceRoutes
-from octoroute_py.edge.asgi import ASGIApp, Resource, build_app, routes
+from octoroute_py.edge.asgi import ASGIApp, Resource, RouteTable, build_app, routes
 from octoroute_py.edge.ops import Operations
 from octoroute_py.gateway.ask import JudgeCalls
 from octoroute_py.gateway.idempotency import Idempotency
@@ -122,14 +122,23 @@ class Application:
         file = None if self._database is None else Path(self._database.location)
         self._dancer = RouterProcess(file, logs=config.observability)
         self._memory = Idempotency(clock.monotonic)
-        operations = Operations(self.gateway, self._prober)
-        reload, ask = Reload(self.reload), self._dancer.ask
-        self.table = routes(self.gateway, operations, reload, ask, self._resources(), memory=self._memory)
+        self.table = self._make_table()
         self.app: ASGIApp = build_app(
             self.table,
             cors_origins=config.cors.origins,
             management_port=None if config.admin is None else config.admin.port,
             lifespan=self._lifespan,
+        )
+
+    def _make_table(self) -> RouteTable:
+        """Every route, guarded."""
+        return routes(
+            self.gateway,
+            Operations(self.gateway, self._prober, self._ledger.keeping),
+            Reload(self.reload),
+            self._dancer.ask,
+            self._resources(),
+            memory=self._memory,
         )
 
     def _resources(self) -> list[Resource]:
