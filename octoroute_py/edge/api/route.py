@@ -6,6 +6,7 @@ request itself is told as everywhere under /api.
 
 import enum
 import math
+import random
 from datetime import UTC, datetime
 
 import msgspec
@@ -19,7 +20,7 @@ from octoroute_py.edge.asgi import Table
 from octoroute_py.edge.guard import Reach
 from octoroute_py.edge.idempotent import Answered, ById, Idempotent
 from octoroute_py.edge.model_call import ModelCall
-from octoroute_py.edge.wire_io import api_error_body
+from octoroute_py.edge.wire_io import ENTRY_BITS, api_error_body
 from octoroute_py.gateway.attempt import Sent
 from octoroute_py.gateway.context import RawHeaders, RequestContext
 from octoroute_py.gateway.idempotency import Idempotency
@@ -149,6 +150,7 @@ class ModelRouter:
         _check_headers(ctx.raw_headers, asked)
         openai = openai_body(asked)
         ctx.request_id = asked.id
+        ctx.entry = random.getrandbits(ENTRY_BITS)
         ctx.user_id = asked.user_id
         ctx.request_type = asked.metadata.request_type.value
         if asked.metadata.request_type is RequestType.EMBEDDING:
