@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-import structlog
-
 from octoroute_py.core.errors import Refused
 from octoroute_py.storage.db import Database
 from octoroute_py.storage.errors import StorageError
@@ -15,8 +13,6 @@ from octoroute_py.storage.writer import Job
 T = TypeVar("T")
 
 TRY_AGAIN_S = 1.0
-
-_log = structlog.stdlib.get_logger("octoroute")
 
 
 class Store:
@@ -56,13 +52,12 @@ class Store:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """The operator reads in the log what is wrong with the database, the client only that it cannot be used."""
+    """A client learns only that the database cannot be used; the cause of the error is for the operator."""
     try:
         yield
     except StorageError as error:
-        _log.warning("the database could not be used", problem=str(error))
         raise Refused(
             "The database cannot be used now; nothing was changed.",
             code="storage_unavailable",
             retry_after_s=TRY_AGAIN_S,
-        ) from None
+        ) from error
