@@ -4,7 +4,10 @@ import hashlib
 import statistics
 import time
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from octoroute_py.admission.auth import Access
 from octoroute_py.admission.keyring import IssuedKeys, KeyRing
@@ -155,6 +158,31 @@ def test_details_of_everything_are_not_for_keys_that_are_bound_to_workspaces() -
         for clear in (b"bound", b"free")
     ]
     assert seen == [False, True]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(["new", "revoke", "rotate"])), max_size=12),
+)
+def test_keys_that_follow_from_those_before_are_those_of_the_directory(changes: list[tuple[str, str]]) -> None:
+    keys: dict[str, IssuedKey] = {}
+    following = IssuedKeys(Directory())
+    clears: set[str] = set()
+    for number, (name, change) in enumerate(changes):
+        clear = f"{name}{number}"
+        clears.add(clear)
+        old = keys.get(name)
+        if old is None or change == "new":
+            keys[name] = issued_key(clear)
+        elif change == "revoke":
+            keys[name] = msgspec.structs.replace(old, revoked=True)
+        else:
+            keys[name] = msgspec.structs.replace(old, secrets=(IssuedSecret(sha256(clear)), *old.secrets[:1]))
+        following = IssuedKeys(Directory(version=number + 1, keys=tuple(keys.values())), before=following)
+        whole = IssuedKeys(following.directory)
+        assert following.holders.keys() == whole.holders.keys()
+        assert following.roles == whole.roles
+        for each in clears:
+            assert found(KeyRing((), following), each) == found(KeyRing((), whole), each)
 
 
 def test_with_ten_thousand_keys_a_lookup_takes_as_long_as_with_ten_for_right_and_wrong_keys_alike() -> None:

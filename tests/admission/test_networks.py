@@ -47,3 +47,10 @@ def test_an_ipv4_address_is_the_same_in_its_ipv6_spelling(address: ipaddress.IPv
         assert str(Networks((spelled,))) == str(network)
         assert str(address) in Networks((spelled,))
         assert f"::ffff:{address}" in Networks((spelled,))
+
+
+def test_what_was_answered_for_one_address_is_not_answered_for_another_however_many_ask() -> None:
+    networks = Networks(("10.0.0.0/24",))
+    for _ in range(2):
+        for number in range(1000):
+            assert (f"10.0.{number // 250}.{number % 250}" in networks) is (number < 250)
