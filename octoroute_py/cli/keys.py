@@ -163,7 +163,8 @@ def _with_keys(config_path: Path | None, work: Callable[[Keys], Awaitable[T]]) -
 
     async def run() -> T:
         known = known_in(config)
-        return await work(Keys(Store(database), known=lambda: known, wall=clock.wall, changed=nobody_listens))
+        store = Store(database, report=lambda error: None)  # it is the command's own message
+        return await work(Keys(store, known=lambda: known, wall=clock.wall, changed=nobody_listens))
 
     try:
         return asyncio.run(run())

@@ -3,13 +3,10 @@
 from collections.abc import Awaitable, Callable
 
 import msgspec
-import structlog
 from starlette.types import Receive, Scope, Send
 
 from octoroute_py.core.errors import GatewayError
 from octoroute_py.edge.wire_io import ClientGone, request_id_of, send_bytes, send_error
-
-_log = structlog.stdlib.get_logger("octoroute")
 
 Handle = Callable[[Scope, Receive], Awaitable[object]]
 """Gives what the client is to read as JSON. Raises GatewayError, ClientGone."""
@@ -31,8 +28,6 @@ class Answer:
         except ClientGone:
             return
         except GatewayError as error:
-            if error.__cause__ is not None:
-                _log.warning("a management call failed", code=error.code, problem=str(error.__cause__))
             await send_error(scope, send, error)
             return
         headers = [
