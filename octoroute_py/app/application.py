@@ -97,7 +97,6 @@ class Application:
         self._closing: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
         self._prepared = asyncio.Event()
-        table = TierTable.build(config, self._make_transport, rng=self._rng, now=clock.monotonic())
         self._metrics = metrics = Metrics((endpoint.id for endpoint in config.endpoints), live=self._live_rows)
         access_log = AccessLog(
             sink, fmt=config.observability.log_format, level=config.observability.log_level, now=clock.wall
@@ -107,16 +106,7 @@ class Application:
         self._directories = Directories(self._database, on_change=self._directory_changed)
         self._ledger = Ledger(config.storage, self._database, metrics=metrics)
         self._started = False
-        self.gateway = Gateway(
-            make_snapshot(config, table, self._make_router(config, neural), generation=1),
-            self._access(config),
-            metrics=metrics,
-            recorder=Recorder(metrics, access_log),
-            monotonic=clock.monotonic,
-            wall=clock.wall,
-            rng=self._rng,
-            accounts=self._ledger.accounts,
-        )
+        self.gateway = self._make_gateway(config, neural, access_log)
         self.gateway.policies = self._directories.current.workspaces
         self._prober = self._make_prober()
         file = None if self._database is None else Path(self._database.location)
@@ -128,6 +118,19 @@ class Application:
             cors_origins=config.cors.origins,
             management_port=None if config.admin is None else config.admin.port,
             lifespan=self._lifespan,
+        )
+
+    def _make_gateway(self, config: Config, neural: "NeuralRouter | None", access_log: AccessLog) -> Gateway:
+        table = TierTable.build(config, self._make_transport, rng=self._rng, now=clock.monotonic())
+        return Gateway(
+            make_snapshot(config, table, self._make_router(config, neural), generation=1),
+            self._access(config),
+            metrics=self._metrics,
+            recorder=Recorder(self._metrics, access_log),
+            monotonic=clock.monotonic,
+            wall=clock.wall,
+            rng=self._rng,
+            accounts=self._ledger.accounts,
         )
 
     def _make_table(self) -> RouteTable:

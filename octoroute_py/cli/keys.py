@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from octoroute_py.app import open_database
+from octoroute_py.app.settings import open_database
 from octoroute_py.cli.options import config_option, read_config
 from octoroute_py.core import clock
 from octoroute_py.core.errors import BadRequest, ConfigError, GatewayError

@@ -17,7 +17,7 @@ from octoroute_py.edge.guard import source_of
 from octoroute_py.edge.models import endpoint_rows
 from octoroute_py.edge.wire_io import request_id_of, send_bytes, send_error, send_json
 from octoroute_py.gateway.pipeline import Gateway
-from octoroute_py.telemetry.ledger_counts import REFUSED, KeepingRow
+from octoroute_py.telemetry.ledger_counts import DEGRADED, REFUSED, KeepingRow
 from octoroute_py.telemetry.metrics import CONTENT_TYPE
 from octoroute_py.tiers.health import HealthProber
 
@@ -43,7 +43,7 @@ class Operations:
         await send_json(scope, send, self._liveness())
 
     async def ready(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """GET /health/ready: 200, or 503 with the reasons."""
+        """GET /health/ready: 200, or 503 with the reasons; a reason beside a 200 is a warning."""
         body = self._readiness()
         await send_json(scope, send, body, status=200 if body["ready"] else 503)
 
@@ -131,14 +131,18 @@ class Operations:
         storage = self._keeping().state
         if storage == REFUSED:
             reasons.append("the database cannot be used")
+        ready = not reasons
+        if storage == DEGRADED:
+            reasons.append(
+                "the database takes no rows at the moment, the spool does"
+            )  # which keeps nobody from working
         return {
-            "ready": not reasons,
+            "ready": ready,
             "circuit_breaker": self._best_breaker(now),
             "model_loaded": model_loaded,
             "version": __version__,
             "uptime_seconds": self._uptime_s,
             "tiers": tiers,
-            "storage": storage,
             "reasons": reasons,
         }
 

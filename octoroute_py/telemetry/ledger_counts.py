@@ -13,7 +13,9 @@ BUDGET_LEVELS = (80, 100)
 """Percentages of a budget that are told."""
 REFUSED = "refused"
 """The database turned out to be damaged, or not ours: somebody has to mend it."""
-STORAGE_STATES = ("ok", "degraded", REFUSED, "off")
+DEGRADED = "degraded"
+"""It takes no rows at the moment, and the spool does."""
+STORAGE_STATES = ("ok", DEGRADED, REFUSED, "off")
 
 
 class KeepingRow(msgspec.Struct, frozen=True):
