@@ -44,6 +44,7 @@ class Explain:
             body = await read_body(scope, receive, ctx.snapshot.config.limits.max_request_bytes)
             exchange.watch()
             ctx.read(parse_body(body, Surface.CHAT))
+            ctx.enter(gateway.policies)
             await send_json(scope, send, await explain(ctx, ask_judge=ask_judge))
         except ClientGone:
             return

@@ -25,6 +25,9 @@ from octoroute_py.ledger.outcome import CLIENT_GONE
 
 _log = structlog.stdlib.get_logger("octoroute.edge")
 
+CONTEXT = "octoroute.context"
+"""Where the scope holds the request's context, for whoever stands before the call."""
+
 
 class ClientConnection(Protocol):
     """What our own HTTP protocol offers to handlers; other ASGI servers offer nothing of the kind."""
@@ -44,25 +47,33 @@ class ClientConnection(Protocol):
 class Dialect(Protocol):
     """How clients of an endpoint speak; the gateway itself speaks OpenAI."""
 
-    def request(self, body: bytes) -> bytes:
-        """The OpenAI body that this body stands for. Raises BadRequest."""
+    def request(self, ctx: RequestContext, body: bytes) -> bytes:
+        """The OpenAI body that this body stands for; what else it says goes into `ctx`. Raises BadRequest."""
         ...
 
     def answer(self, ctx: RequestContext, sent: Sent) -> bytes:
         """The body for the client of a buffered answer. Raises GatewayError when it cannot be told."""
         ...
 
+    def error(self, ctx: RequestContext, error: GatewayError) -> bytes:
+        """The JSON body of an answer that tells an error."""
+        ...
+
 
 class OpenAI:
     """What comes in goes out."""
 
-    def request(self, body: bytes) -> bytes:
+    def request(self, ctx: RequestContext, body: bytes) -> bytes:
         """The body as it is."""
         return body
 
     def answer(self, ctx: RequestContext, sent: Sent) -> bytes:
         """The upstream's answer byte for byte."""
         return sent.whole.body if sent.whole is not None else b""
+
+    def error(self, ctx: RequestContext, error: GatewayError) -> bytes:
+        """OpenAI's envelope."""
+        return error.body()
 
 
 _OPENAI = OpenAI()
@@ -90,13 +101,14 @@ class ModelCall:
             principal=scope[PRINCIPAL],
             raw_headers=scope["headers"],
         )
-        exchange = Exchange(ctx, scope, receive, send)
+        scope[CONTEXT] = ctx
+        exchange = Exchange(ctx, scope, receive, send, dialect=self._dialect)
         try:
             if ctx.refusal is not None:
                 raise ctx.refusal
             body = await read_body(scope, receive, ctx.snapshot.config.limits.max_request_bytes)
             exchange.watch()
-            sent = await gateway.handle(ctx, self._dialect.request(body))
+            sent = await gateway.handle(ctx, self._dialect.request(ctx, body))
             ctx.status = 200
             if sent.relay is not None:
                 await exchange.stream(sent, sent.relay)
@@ -122,10 +134,13 @@ class ModelCall:
 class Exchange:
     """One client exchange: how far its answer is, and how its end is told."""
 
-    __slots__ = ("_connection", "_ctx", "_receive", "_relay", "_send", "_watcher", "started")
+    __slots__ = ("_connection", "_ctx", "_dialect", "_receive", "_relay", "_send", "_watcher", "started")
 
-    def __init__(self, ctx: RequestContext, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, ctx: RequestContext, scope: Scope, receive: Receive, send: Send, *, dialect: Dialect = _OPENAI
+    ) -> None:
         self._ctx = ctx
+        self._dialect = dialect
         self._receive = receive
         self._send = send
         self.started = False
@@ -184,7 +199,7 @@ class Exchange:
             self.started = True
             ctx.status = error.status
             headers: RawHeaders = [*error_headers(error, ctx.request_id), *route_headers(ctx)]
-            await send_bytes(self._send, error.status, error.body(), headers)
+            await send_bytes(self._send, error.status, self._dialect.error(ctx, error), headers)
         elif self._relay is not None:
             self._hang_up()
             await self._send({"type": "http.response.body", "body": error_event(error)})

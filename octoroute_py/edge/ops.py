@@ -12,6 +12,7 @@ from octoroute_py import __version__
 from octoroute_py.config.schema import Config, Secret
 from octoroute_py.core.errors import BadRequest
 from octoroute_py.core.words import TIERS, BreakerState, Role
+from octoroute_py.edge.guard import source_of
 from octoroute_py.edge.models import endpoint_rows
 from octoroute_py.edge.wire_io import request_id_of, send_bytes, send_error, send_json
 from octoroute_py.gateway.pipeline import Gateway
@@ -83,7 +84,9 @@ class Operations:
             "counters": metrics.counters(),
             "request_duration_seconds": durations,
         }
-        if self._gateway.access.authorize_optional(scope["headers"], needed=Role.VIEWER) is not None:
+        access, source = self._gateway.access, source_of(scope)
+        viewer = access.authorize_optional(scope["headers"], needed=Role.VIEWER, source=source)
+        if viewer is not None and viewer.workspaces is None:  # a bound key would look beyond its workspaces
             body["config"] = shown_config(self._gateway.config)
             body["endpoints"] = endpoint_rows(self._gateway)
         await send_json(scope, send, body)

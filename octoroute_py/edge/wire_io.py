@@ -98,8 +98,11 @@ def error_headers(error: GatewayError, request_id: str) -> RawHeaders:
 
 def error_body(scope: Scope, error: GatewayError) -> bytes:
     """The error as clients of the path read it: OpenAI's envelope, or `{error, code, details?}` under /api."""
-    if not scope["path"].startswith("/api/"):
-        return error.body()
+    return api_error_body(error) if scope["path"].startswith("/api/") else error.body()
+
+
+def api_error_body(error: GatewayError) -> bytes:
+    """The error as the management API tells it."""
     body: dict[str, object] = {"error": error.client_message, "code": error.code}
     if error.param is not None:
         body["details"] = {"field": error.param}

@@ -6,9 +6,11 @@ requests only. The edge calls `open`, `handle` and, whatever happens, `close`.
 
 import asyncio
 import random
+from collections.abc import Mapping
 
 from octoroute_py.admission.auth import Access, Principal
 from octoroute_py.config.schema import Config
+from octoroute_py.core.allowance import WorkspacePolicy
 from octoroute_py.core.clock import Monotonic, Wall
 from octoroute_py.core.errors import Refused
 from octoroute_py.core.words import Surface
@@ -45,6 +47,8 @@ class Gateway:
         self.snapshot = snapshot
         self.access = access
         self.metrics = metrics
+        self.policies: Mapping[str, WorkspacePolicy] = {}
+        """What holds in each workspace that has a configuration; replaced whole when one of them changes."""
         self.draining = False
         self.monotonic = monotonic
         self.wall = wall
@@ -98,6 +102,7 @@ class Gateway:
         if ctx.refusal is not None:
             raise ctx.refusal
         ctx.read(parse_body(body, ctx.surface))
+        ctx.enter(self.policies)
         plan = await self._plan(ctx)
         ctx.decision = plan.decision
         ctx.decided_tier = plan.decision.tier
