@@ -92,10 +92,7 @@ class Window:
         position = bisect_right(self._buckets, at, lo=self._head, key=_first) - 1
         if position < self._head:
             return
-        bucket = self._buckets[position]
-        if at > bucket.last:
-            return
-        bucket.count += delta
+        self._buckets[position].count += delta
         self._used += delta
 
     def used(self, now: float) -> int:

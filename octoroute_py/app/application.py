@@ -13,6 +13,7 @@ import structlog
 from octoroute_py.admission.auth import Access, is_loopback
 from octoroute_py.admission.keyring import IssuedKeys
 from octoroute_py.admission.throttle import WrongKeys
+from octoroute_py.app.ledger import CLOSE_WITHIN_S, Ledger
 from octoroute_py.app.settings import known_secrets, listening_hosts, needs_restart, open_database, refuse_unbuilt
 from octoroute_py.app.watch import watch_endpoints
 from octoroute_py.config.schema import Config, EndpointConfig, KeyConfig, TransportName
@@ -39,6 +40,7 @@ from octoroute_py.manage.feedback import Feedback
 from octoroute_py.manage.key_order import known_in
 from octoroute_py.manage.keys import Keys
 from octoroute_py.manage.store import Store
+from octoroute_py.manage.workspaces import Workspaces
 from octoroute_py.neural.process import RouterProcess
 from octoroute_py.routing.artifact import load_prepared
 from octoroute_py.routing.default import Cascade
@@ -61,9 +63,6 @@ _log = structlog.stdlib.get_logger("octoroute")
 
 PROBE_CONNECT_S = 3.0
 PROBE_MAX_BYTES = 4 * 1024 * 1024
-CLOSE_WITHIN_S = 5.0
-"""How long the end waits for what is still to be written."""
-
 LoadConfig = Callable[[], Config]
 """Reads the configuration again, as at the start; raises ConfigError."""
 
@@ -106,6 +105,8 @@ class Application:
         scrubber.learn(known_secrets(config))
         self._database = open_database(config)
         self._directories = Directories(self._database, on_change=self._directory_changed)
+        self._ledger = Ledger(config.storage, self._database, metrics=metrics)
+        self._started = False
         self.gateway = Gateway(
             make_snapshot(config, table, self._make_router(config, neural), generation=1),
             self._access(config),
@@ -114,20 +115,16 @@ class Application:
             monotonic=clock.monotonic,
             wall=clock.wall,
             rng=self._rng,
+            accounts=self._ledger.accounts,
         )
+        self.gateway.policies = self._directories.current.workspaces
         self._prober = self._make_prober()
         file = None if self._database is None else Path(self._database.location)
         self._dancer = RouterProcess(file, logs=config.observability)
         self._memory = Idempotency(clock.monotonic)
         operations = Operations(self.gateway, self._prober)
-        self.table = routes(
-            self.gateway,
-            operations,
-            Reload(self.reload),
-            self._dancer.ask,
-            self._resources(),
-            memory=self._memory,
-        )
+        reload, ask = Reload(self.reload), self._dancer.ask
+        self.table = routes(self.gateway, operations, reload, ask, self._resources(), memory=self._memory)
         self.app: ASGIApp = build_app(
             self.table,
             cors_origins=config.cors.origins,
@@ -143,11 +140,17 @@ class Application:
             wall=clock.wall,
             changed=self._directories.refresh,
         )
-        feedback = Feedback(store, wall=clock.wall, behind=lambda: False)
+        workspaces = Workspaces(
+            store,
+            endpoints=lambda: self.gateway.config.endpoints,
+            wall=clock.wall,
+            changed=self._directories.refresh,
+        )
+        feedback = Feedback(store, wall=clock.wall, behind=lambda: self._ledger.keeping().state != "ok")
         return [
             KeyRoutes(keys, wall=clock.wall),
             AuditRoutes(Audit(store)),
-            WorkspaceRoutes(None),
+            WorkspaceRoutes(workspaces),
             FeedbackRoutes(feedback),
             RouteCalls(self.gateway, self._memory, answered=None if self._database is None else feedback.answered),
         ]
@@ -213,8 +216,15 @@ class Application:
         except ConfigError as error:
             _log.error("configuration not reloaded, the old one stays in force", problems=str(error).splitlines())
 
+    async def start(self) -> None:
+        """Bring in what the last run left behind; once. Raises ConfigError when the storage does not allow it."""
+        if not self._started:
+            self._started = True
+            await self._ledger.start()
+
     @contextlib.asynccontextmanager
     async def _lifespan(self) -> AsyncIterator[None]:
+        await self.start()
         prober = asyncio.create_task(self._prober.run(), name="health-prober")
         watcher = asyncio.create_task(watch_endpoints(lambda: self.gateway.snapshot.table), name="endpoint-watch")
         sweeper = asyncio.create_task(self._memory.run(), name="old-answers")
@@ -235,6 +245,7 @@ class Application:
                 closing.append(judge.settled())
             await asyncio.gather(*closing, *self._closing, self._dancer.close())
             self._directories.close()
+            await self._ledger.close()
             if self._database is not None:
                 await asyncio.to_thread(self._database.close, within_s=CLOSE_WITHIN_S)
 
@@ -296,6 +307,7 @@ class Application:
             monotonic=clock.monotonic,
             wall=clock.wall,
             rng=self._rng,
+            report=self._ledger.judged,
         )
         judge = make_judge(config, calls, now=clock.monotonic, report=JudgeLog(clock.monotonic), rng=self._rng)
         return make_router(config, clock.wall, neural=neural, judge=judge)
@@ -312,4 +324,5 @@ class Application:
         table = self.gateway.snapshot.table
         breakers = [BreakerRow("endpoint", e.id, e.breaker.state(now), e.breaker.trips) for e in table.endpoints]
         breakers += [BreakerRow("tier", t.value, table.tier_state(t, now), table.tier_trips(t)) for t in TIERS]
-        return LiveRows(breakers, [(e.id, e.unavailable(now) is None) for e in table.endpoints])
+        available = [(e.id, e.unavailable(now) is None) for e in table.endpoints]
+        return LiveRows(breakers, available, self._ledger.keeping())

@@ -38,7 +38,7 @@ class Explain:
             monotonic=gateway.monotonic,
             wall=gateway.wall,
         )
-        exchange = Exchange(ctx, scope, receive, send)
+        exchange = Exchange(gateway, ctx, scope, receive, send)
         try:
             ask_judge = _asks_judge(scope)
             body = await read_body(scope, receive, ctx.snapshot.config.limits.max_request_bytes)

@@ -13,8 +13,16 @@ from starlette.types import Receive, Scope, Send
 
 from octoroute_py.core.errors import GatewayError, Refused
 from octoroute_py.core.words import Surface
-from octoroute_py.edge.guard import PRINCIPAL
-from octoroute_py.edge.wire_io import ClientGone, RawHeaders, error_headers, read_body, request_id_of, send_bytes
+from octoroute_py.edge.guard import PRINCIPAL, source_of
+from octoroute_py.edge.wire_io import (
+    ClientGone,
+    RawHeaders,
+    entry_of,
+    error_headers,
+    read_body,
+    request_id_of,
+    send_bytes,
+)
 from octoroute_py.gateway.attempt import Sent
 from octoroute_py.gateway.context import RequestContext
 from octoroute_py.gateway.failures import error_event
@@ -100,9 +108,11 @@ class ModelCall:
             surface=self._surface,
             principal=scope[PRINCIPAL],
             raw_headers=scope["headers"],
+            source=source_of(scope),
+            entry=entry_of(scope),
         )
         scope[CONTEXT] = ctx
-        exchange = Exchange(ctx, scope, receive, send, dialect=self._dialect)
+        exchange = Exchange(gateway, ctx, scope, receive, send, dialect=self._dialect)
         try:
             if ctx.refusal is not None:
                 raise ctx.refusal
@@ -114,6 +124,7 @@ class ModelCall:
                 await exchange.stream(sent, sent.relay)
             else:
                 answer = self._dialect.answer(ctx, sent)
+                await gateway.keep(ctx)
                 exchange.started = True
                 await send_bytes(send, 200, answer, answer_headers(ctx, sent.headers))
         except ClientGone:
@@ -134,11 +145,19 @@ class ModelCall:
 class Exchange:
     """One client exchange: how far its answer is, and how its end is told."""
 
-    __slots__ = ("_connection", "_ctx", "_dialect", "_receive", "_relay", "_send", "_watcher", "started")
+    __slots__ = ("_connection", "_ctx", "_dialect", "_gateway", "_receive", "_relay", "_send", "_watcher", "started")
 
     def __init__(
-        self, ctx: RequestContext, scope: Scope, receive: Receive, send: Send, *, dialect: Dialect = _OPENAI
+        self,
+        gateway: Gateway,
+        ctx: RequestContext,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        dialect: Dialect = _OPENAI,
     ) -> None:
+        self._gateway = gateway
         self._ctx = ctx
         self._dialect = dialect
         self._receive = receive
@@ -173,6 +192,8 @@ class Exchange:
             chunk = await relay.next()
             if relay.broken:
                 self._hang_up()
+            if relay.ended:
+                await self._gateway.keep(self._ctx)
             await send({"type": "http.response.body", "body": chunk, "more_body": not relay.ended})
             if relay.ended:
                 return
@@ -198,10 +219,14 @@ class Exchange:
         if not self.started:
             self.started = True
             ctx.status = error.status
+            if ctx.sends:
+                await self._gateway.keep(ctx)
             headers: RawHeaders = [*error_headers(error, ctx.request_id), *route_headers(ctx)]
             await send_bytes(self._send, error.status, self._dialect.error(ctx, error), headers)
         elif self._relay is not None:
             self._hang_up()
+            self._relay.close()
+            await self._gateway.keep(ctx)
             await self._send({"type": "http.response.body", "body": error_event(error)})
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """The few ASGI gestures every raw endpoint needs: request id, body, JSON answers, errors."""
 
 import math
+import random
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +15,7 @@ from octoroute_py.edge.cycle import BODY_FOLLOWS
 RawHeaders = list[tuple[bytes, bytes]]
 
 _REQUEST_ID_KEY = "octoroute.request_id"
+_ENTRY_KEY = "octoroute.entry"
 
 
 class ClientGone(Exception):
@@ -27,9 +29,17 @@ def request_id_of(scope: Scope) -> str:
         for name, value in scope["headers"]:
             if name == b"x-request-id":
                 known = safe_request_id(value)
+        scope[_ENTRY_KEY] = 0 if known is None else random.getrandbits(63)
         known = known or new_request_id()
         scope[_REQUEST_ID_KEY] = known
     return known
+
+
+def entry_of(scope: Scope) -> int:
+    """What tells this request from others that came with its id: 0 for an id of our own making, else random."""
+    request_id_of(scope)
+    entry: int = scope[_ENTRY_KEY]
+    return entry
 
 
 async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:

@@ -11,6 +11,7 @@ import msgspec
 from octoroute_py.gateway.charge import Charge, charge_answer, charge_failure, charge_stream
 from octoroute_py.gateway.context import RequestContext
 from octoroute_py.gateway.failures import stream_error
+from octoroute_py.gateway.reserve import UNLIMITED_OUTPUT
 from octoroute_py.gateway.stream import Relay
 from octoroute_py.ledger.outcome import Attempt
 from octoroute_py.ledger.pricing import baseline_uusd, cost_uusd, has_prices
@@ -99,7 +100,8 @@ class Attempting:
 
     async def _exchange(self) -> Sent | Fault:
         ctx, endpoint = self._ctx, self._endpoint
-        patched = patch(ctx.envelope, endpoint=endpoint.config, surface=ctx.surface)
+        at_most = UNLIMITED_OUTPUT[endpoint.tier] if ctx.capped else None
+        patched = patch(ctx.envelope, endpoint=endpoint.config, surface=ctx.surface, at_most=at_most)
         headers = (
             _ACCEPT[ctx.stream],
             (b"x-request-id", ctx.request_id.encode()),

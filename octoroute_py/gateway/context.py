@@ -6,7 +6,10 @@ from collections.abc import Mapping
 import msgspec
 
 from octoroute_py.admission.auth import Principal
-from octoroute_py.config.schema import Config, EndpointConfig
+from octoroute_py.admission.budget import Hold
+from octoroute_py.admission.claims import Claim
+from octoroute_py.admission.limits import Permit
+from octoroute_py.config.schema import AgentTypeLimits, Config, EndpointConfig
 from octoroute_py.core.allowance import DEFAULT_WORKSPACE, WorkspacePolicy
 from octoroute_py.core.clock import Monotonic, Wall
 from octoroute_py.core.decision import Decision
@@ -16,7 +19,7 @@ from octoroute_py.core.words import Surface, Tier
 from octoroute_py.features.estimate import prompt_estimate
 from octoroute_py.gateway.scope import Scope, Scopes, workspace_of
 from octoroute_py.gateway.timers import Timers
-from octoroute_py.ledger.outcome import Attempt
+from octoroute_py.ledger.outcome import Attempt, Outcome
 from octoroute_py.routing.default import Cascade
 from octoroute_py.routing.intent import Catalog
 from octoroute_py.routing.policy import HEADERS, Hints, header_text, read_hints
@@ -36,6 +39,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     `generation` counts up by one with every reload. Live endpoint state inside `table` outlives a snapshot. `gated`
     tells whether any endpoint declares capabilities or a context window, `header_rules` whether any rule looks at
     headers: where not, that work is not done. `baseline` is the endpoint whose prices "all deep" means.
+    `agent_types` are those with limits; `unlimited`: the configuration itself limits nobody.
     """
 
     generation: int
@@ -48,6 +52,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     gated: bool
     header_rules: bool
     baseline: EndpointConfig | None = None
+    agent_types: Mapping[str, AgentTypeLimits] = {}
+    unlimited: bool = False
 
 
 class RequestContext:
@@ -58,6 +64,11 @@ class RequestContext:
     `workspace` and `scope` (where it may go; None: anywhere) once it has entered. `usage`, `estimated` and
     `baseline_uusd` are those of the answer, `cost_uusd` is the price of every attempt so far, `priced` whether any of
     them has one.
+
+    `source` is the peer's address, `entry` tells requests apart that came with one id, `started_ms` is Unix time as the
+    journal believes it. `claims` is whom the request counts for, `permit` and `hold` what they gave it; `capped`
+    says that a budget applies, so that its answer must not grow without limit. `outcome` is there once it has ended,
+    `kept` once its row was handed to the journal.
     """
 
     __slots__ = (
@@ -65,19 +76,27 @@ class RequestContext:
         "attempts",
         "baseline_uusd",
         "broken_stream",
+        "capped",
+        "claims",
         "cost_uusd",
         "cut",
         "deadline_s",
         "decided_tier",
         "decision",
         "endpoint_id",
+        "entry",
         "envelope",
         "error_code",
         "estimated",
         "first_event_s",
         "gone",
         "hints",
+        "hold",
+        "kept",
         "monotonic",
+        "outcome",
+        "permit",
+        "policy",
         "priced",
         "principal",
         "raw_headers",
@@ -88,6 +107,8 @@ class RequestContext:
         "scope",
         "sends",
         "snapshot",
+        "source",
+        "started_ms",
         "started_s",
         "status",
         "stream",
@@ -110,6 +131,8 @@ class RequestContext:
         raw_headers: RawHeaders,
         monotonic: Monotonic,
         wall: Wall,
+        source: str = "unknown",
+        entry: int = 0,
     ) -> None:
         self.envelope: Envelope
         self.request_id = request_id
@@ -120,7 +143,15 @@ class RequestContext:
         self.monotonic = monotonic
         self.wall = wall
         self.started_s = self.deadline_s = monotonic()
+        self.source = source
+        self.entry = entry
+        self.started_ms = 0
         self.hints = _NO_HINTS
+        self.policy: WorkspacePolicy | None = None
+        self.claims: tuple[Claim, ...] = ()
+        self.permit: Permit | None = None
+        self.hold: Hold | None = None
+        self.capped = False
         self.workspace = DEFAULT_WORKSPACE
         self.scope: Scope | None = None
         self.stream = False
@@ -141,6 +172,8 @@ class RequestContext:
         self.warnings: list[str] = []
         self.status = 500
         self.error_code: str | None = None
+        self.outcome: Outcome | None = None
+        self.kept = False
         self.user_id: str | None = None
         self.request_type: str | None = None
         self.refusal: Refused | None = None
@@ -171,7 +204,8 @@ class RequestContext:
         """Settle whose request it is, by the policies of workspaces in force. Raises Denied for another's workspace."""
         principal = self.principal
         self.workspace = workspace_of(principal, self.hints.workspace)
-        self.scope = self.snapshot.scopes.of(policies.get(self.workspace), principal.grant)
+        self.policy = policies.get(self.workspace)
+        self.scope = self.snapshot.scopes.of(self.policy, principal.grant)
 
     def rule_headers(self) -> dict[str, str]:
         """The headers that rules may look at; none are read when no rule does."""

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from octoroute_py.core.decision import Decision
 from octoroute_py.core.errors import GatewayError, Refused
 from octoroute_py.core.words import BreakerState, Reason, Tier
+from octoroute_py.gateway.accounts import affordable
 from octoroute_py.gateway.attempt import Attempting, Sent
 from octoroute_py.gateway.context import RequestContext
 from octoroute_py.gateway.failures import client_error
@@ -31,13 +32,14 @@ SAME_AGAIN = frozenset(
 FAILOVER_JITTER_S = 0.05
 SHORT_WAIT_S = 2.0
 """A rate-limited request waits for its endpoint if that is at most this long and at most half of what is left."""
+_TOO_DEAR = "What is left of the budget does not pay for any model that is available at the moment."
 _NOBODY = "No model that may answer is available at the moment."
 
 
 class Job:
     """One request on its way to an answer: what was tried and what it came to."""
 
-    __slots__ = ("_extra", "ctx", "excluded", "faults", "first", "grew", "plan", "sends_in", "window")
+    __slots__ = ("_extra", "ctx", "excluded", "faults", "first", "grew", "plan", "sends_in", "too_dear", "window")
 
     def __init__(self, ctx: RequestContext, plan: Plan) -> None:
         self.ctx = ctx
@@ -48,6 +50,7 @@ class Job:
         self.first: Fault | None = None
         self.window: int | None = None
         self.grew = False
+        self.too_dear = False
         self._extra: ExtraTry | None = None
 
     def fits(self, endpoint: Endpoint) -> bool:
@@ -89,6 +92,10 @@ class Dispatcher:
                 endpoint = self._choose(job, now)
                 if endpoint is None:
                     await self._wait_for_second_round(job, now)
+                    continue
+                if not affordable(ctx, endpoint.config):
+                    job.excluded.add(endpoint.id)
+                    job.too_dear = True
                     continue
                 if job.first is not None:
                     await self._before_retry(job, endpoint, job.first, now)
@@ -221,6 +228,10 @@ class Dispatcher:
 
     def _none_available(self, job: Job, now: float) -> GatewayError:
         """No send was possible at all: everything is full, or out."""
+        if job.too_dear:
+            return Refused(
+                _TOO_DEAR, code="insufficient_quota", status=429, error_type="insufficient_quota", final=True
+            )
         reasons = {e.unavailable(now) for e in self._candidates(job) if job.fits(e)}
         if not reasons and job.plan.quality is not None:
             return self._too_poor(job, job.plan.quality)

@@ -8,7 +8,8 @@ from octoroute_py.config.schema import EndpointConfig
 from octoroute_py.core.words import Surface, Tier
 from octoroute_py.gateway.context import RequestContext
 from octoroute_py.ledger.pricing import reserve_uusd
-from octoroute_py.transport.envelope import TOKEN_LIMIT_FIELDS, Envelope
+from octoroute_py.transport.envelope import Envelope
+from octoroute_py.transport.openai import honoured_limit
 
 UNLIMITED_OUTPUT: Final = {Tier.FAST: 2_048, Tier.BALANCED: 4_096, Tier.DEEP: 8_192}
 """Tokens that a choice is taken to have where neither the client nor the endpoint sets a limit."""
@@ -26,19 +27,16 @@ def attempt_reserve_uusd(ctx: RequestContext, endpoints: Iterable[EndpointConfig
 def output_limit(envelope: Envelope, endpoint: EndpointConfig, *, surface: Surface) -> int:
     """The most tokens the endpoint's answer is taken to have, all choices together.
 
-    The client's limit, lowered to the endpoint's as it is when sent; else the endpoint's; else UNLIMITED_OUTPUT.
+    The client's limit, lowered to the endpoint's as it is when sent; else the endpoint's; else UNLIMITED_OUTPUT. A
+    request that has a budget is sent with that limit (`transport.openai.patch`).
     """
     if surface is Surface.EMBEDDINGS:
         return 0
-    asked, most = envelope.token_limit, endpoint.max_tokens
-    if asked is not None:
-        limit = asked if most is None else min(asked, most)
-    elif most is None:
-        limit = UNLIMITED_OUTPUT[endpoint.tier]
-    elif any(name in envelope.fields for name in TOKEN_LIMIT_FIELDS):
-        limit = max(most, UNLIMITED_OUTPUT[endpoint.tier])  # a limit given as null: no other is put in its place
+    asked, most = honoured_limit(envelope, surface), endpoint.max_tokens
+    if asked is None:
+        limit = UNLIMITED_OUTPUT[endpoint.tier] if most is None else most
     else:
-        limit = most
+        limit = asked if most is None else min(asked, most)
     return limit * _candidates(envelope)
 
 

@@ -46,3 +46,9 @@ def newest(connection: Connection, limit: int, *, before: int | None = None) -> 
     if before is not None:
         statement = statement.where(audit.c.id < before)
     return [AuditRow(**row._mapping) for row in connection.execute(statement)]
+
+
+def since(connection: Connection, action: str, *, at_ms: int) -> list[AuditRow]:
+    """The changes of one kind from then on, oldest first."""
+    statement = select(*_FIELDS).where(audit.c.action == action, audit.c.at_ms >= at_ms).order_by(audit.c.id)
+    return [AuditRow(**row._mapping) for row in connection.execute(statement)]

@@ -42,9 +42,12 @@ def reserved(book: BudgetBook, subject: Subject, name: str) -> list[int]:
 # Reserving
 
 
-def test_of_two_hundred_requests_for_a_budget_of_ten_exactly_ten_get_through() -> None:
+@pytest.mark.parametrize(
+    "budgets", [Budgets(daily_uusd=1000), Budgets(weekly_uusd=1000), Budgets(monthly_uusd=1000)], ids=list(Period)
+)
+def test_of_two_hundred_requests_for_a_budget_of_ten_exactly_ten_get_through(budgets: Budgets) -> None:
     book = BudgetBook()
-    claims = (key(Budgets(daily_uusd=1000)), FREE)
+    claims = (key(budgets), FREE)
     holds = []
     for _ in range(200):
         try:
@@ -279,7 +282,7 @@ def test_ids_without_a_budget_make_room_when_they_were_long_unused_and_the_other
     book = BudgetBook(max_unbudgeted=10)
     limited = key(Budgets(monthly_uusd=100), "limited")
     book.spend((limited,), cost_uusd=1, at_s=AT)
-    for number in range(9):
+    for number in range(8):
         book.spend((key(Budgets(), f"old-{number}"),), cost_uusd=5, at_s=AT)
     running = book.reserve((key(Budgets(), "running"),), est_uusd=5, at_s=AT)
     assert len(book) == 10
@@ -291,6 +294,7 @@ def test_ids_without_a_budget_make_room_when_they_were_long_unused_and_the_other
     assert spent(book, Subject.KEY, "old-3") == [0, 0, 0]
     assert spent(book, Subject.KEY, "new-3", at_s=later) == [5, 5, 5]
     running.settle(5)
+    assert spent(book, Subject.KEY, "running") == [5, 5, 5]
 
 
 # Events

@@ -40,6 +40,14 @@ def test_it_keeps_the_periods_of_a_quarter_and_not_more() -> None:
     assert 95 <= len(kept) <= 128
 
 
+def test_a_period_that_is_used_is_kept_however_many_others_come() -> None:
+    account = Account()
+    today = account.at(codes_at(NOON))
+    for number in range(200):
+        account.at(codes_at(NOON + number * DAY))
+        assert account.at(codes_at(NOON)) == today
+
+
 def test_a_level_is_told_once_and_anew_for_another_limit() -> None:
     tally = Tally()
     assert tally.to_tell(0) == []

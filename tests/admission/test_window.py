@@ -63,7 +63,6 @@ def test_a_correction_of_what_has_left_changes_nothing() -> None:
     window.take(80, 0.0)
     window.take(10, 61.0)
     window.adjust(0.0, 500, 62.0)
-    window.adjust(30.0, 500, 62.0)
     assert window.used(62.0) == 10
 
 

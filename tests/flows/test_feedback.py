@@ -156,3 +156,12 @@ async def test_a_routed_request_that_was_answered_before_a_restart_is_not_sent_a
             for changed in ({"id": "req-2"}, {"workspaceId": "other"}):
                 fresh = await client.post("/api/route", json=ASKED | changed, headers=key("inference"))
                 assert fresh.status_code == 200
+
+
+async def test_a_gateway_that_keeps_nothing_says_what_to_configure() -> None:
+    async with running(httpx_config()) as one:
+        openai = await one.client.post("/v1/feedback", json={"request_id": "r-1", "rating": 1})
+        api = await one.client.get("/api/feedback/r-1")
+    assert (openai.status_code, openai.json()["error"]["code"]) == (503, "storage_off")
+    assert (api.status_code, api.json()["code"]) == (503, "storage_off")
+    assert "[storage]" in api.json()["error"]

@@ -1,5 +1,7 @@
 """The memory of answers: one request a key runs, its whole answer is given again, and it never grows beyond bounds."""
 
+import asyncio
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -126,6 +128,20 @@ def test_an_answer_is_forgotten_after_its_time_however_often_it_was_asked_for() 
     clock.now = 60.0
     memory.sweep()
     assert (memory.size_bytes, memory.keys) == (0, 0)
+
+
+async def test_old_answers_go_while_nobody_asks_for_anything() -> None:
+    clock = Clock()
+    memory = Idempotency(clock, kept_s=60.0)
+    done(memory)
+    sweeping = asyncio.create_task(memory.run(every_s=0.0))
+    clock.now = 60.0
+    async with asyncio.timeout(5.0):
+        while memory.keys:  # noqa: ASYNC110 - the sweep tells nobody that it went by
+            await asyncio.sleep(0)
+    sweeping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sweeping
 
 
 def test_what_runs_is_never_forgotten() -> None:
