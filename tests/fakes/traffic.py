@@ -67,7 +67,7 @@ def broken(promises: Sequence[Promise], journal: Journal) -> list[str]:
 class Traffic:
     """Clients of these keys, in turn; what they sent by key id, and what came.
 
-    `statuses` counts 0 for connections that broke; clients that left are in `left`. Without `keeps` nothing is
+    `statuses` counts 0 for connections that broke, `broke` says how; clients that left are in `left`. Without `keeps` nothing is
     remembered but the counts.
     """
 
@@ -78,6 +78,7 @@ class Traffic:
         self.kept: list[Promise] = []
         self.statuses: Counter[int] = Counter()
         self.sent_by: dict[str, list[str]] = {key.id: [] for key in keys}
+        self.broke: list[str] = []
         self.sent = 0
         self.left = 0
         self._keys = keys
@@ -144,6 +145,11 @@ class Traffic:
             fault=fault,
         )
 
+    def _broke(self, order: Order, how: str | None) -> None:
+        if how is not None:
+            self.statuses[0] += 1
+            self.broke.append(f"{order.id}: {how}")
+
     async def _one(self, order: Order, key: Issued) -> None:
         leaves = self._chance.random() < LEAVING
         began = time.monotonic()
@@ -153,9 +159,9 @@ class Traffic:
                     answer = await client.ask(order.request(key))
         except TimeoutError:
             self.left += leaves
-            self.statuses[0] += not leaves
-        except (OSError, ValueError):  # refused, reset, or cut in the middle of a chunk's head
-            self.statuses[0] += 1
+            self._broke(order, None if leaves else "no answer")
+        except (OSError, ValueError) as error:  # refused, reset, or cut in the middle of a chunk's head
+            self._broke(order, repr(error))
         else:
             self.statuses[answer.status] += 1
             if self._keeps:
