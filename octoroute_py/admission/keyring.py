@@ -34,17 +34,28 @@ _NOBODY = Holder(bytes(hashlib.sha256().digest_size), Principal("", None), -math
 
 
 class IssuedKeys:
-    """The issued keys of a directory, ready to be looked up; to make it takes a while when there are thousands."""
+    """The issued keys of a directory, ready to be looked up.
 
-    __slots__ = ("directory", "holders", "roles")
+    With `before`, whatever has not changed since is taken from there: with thousands of keys the rest takes a while.
+    """
 
-    def __init__(self, directory: Directory) -> None:
+    __slots__ = ("_keys", "directory", "holders", "roles")
+
+    def __init__(self, directory: Directory, *, before: "IssuedKeys | None" = None) -> None:
         self.directory = directory
+        self._keys = {key.id: key for key in directory.keys}
         # a revoked key is not found, as one that never was; yet its role says that this gateway has keys
         self.roles: frozenset[Role] = frozenset(key.role for key in directory.keys)
-        self.holders: Mapping[bytes, Holder] = {
-            holder.digest: holder for key in directory.keys if not key.revoked for holder in _holders(key)
-        }
+        known = {} if before is None else before._keys
+        holders: dict[bytes, Holder] = {} if before is None else dict(before.holders)
+        for key in known.values():
+            if self._keys.get(key.id) is not key:
+                for secret in key.secrets:
+                    holders.pop(secret.sha256, None)
+        for key in directory.keys:
+            if known.get(key.id) is not key and not key.revoked:
+                holders.update((holder.digest, holder) for holder in _holders(key))
+        self.holders: Mapping[bytes, Holder] = holders
 
 
 NONE_ISSUED = IssuedKeys(EMPTY)

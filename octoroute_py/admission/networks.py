@@ -4,6 +4,7 @@ import ipaddress
 from collections.abc import Iterable
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_MOST_REMEMBERED = 256
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
@@ -14,16 +15,26 @@ class Networks:
     that is no network, or whose address has bits beyond its prefix.
     """
 
-    __slots__ = ("_networks",)
+    __slots__ = ("_networks", "_verdicts")
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._networks = tuple(_network(text) for text in texts)
+        # to read an address takes ten times as long as all the rest of looking at a key
+        self._verdicts: dict[str, bool] = {}
 
     def __str__(self) -> str:
         return ", ".join(map(str, self._networks))
 
     def __contains__(self, source: str) -> bool:
         """Whether the address lies in one of them; what is no address, as that of a local socket, does not."""
+        verdict = self._verdicts.get(source)
+        if verdict is None:
+            if len(self._verdicts) >= _MOST_REMEMBERED:
+                self._verdicts.clear()
+            verdict = self._verdicts[source] = self._holds(source)
+        return verdict
+
+    def _holds(self, source: str) -> bool:
         try:
             address = ipaddress.ip_address(source)
         except ValueError:

@@ -26,7 +26,7 @@ from octoroute_py.edge.api.feedback import FeedbackRoutes
 from octoroute_py.edge.api.keys import KeyRoutes
 from octoroute_py.edge.api.route import RouteCalls
 from octoroute_py.edge.api.workspaces import WorkspaceRoutes
-from octoroute_py.edge.asgi import ASGIApp, Resource, build_app, routes
+from octoroute_py.edge.asgi import ASGIApp, Resource, RouteTable, build_app, routes
 from octoroute_py.edge.ops import Operations
 from octoroute_py.gateway.ask import JudgeCalls
 from octoroute_py.gateway.idempotency import Idempotency
@@ -97,7 +97,6 @@ class Application:
         self._closing: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
         self._prepared = asyncio.Event()
-        table = TierTable.build(config, self._make_transport, rng=self._rng, now=clock.monotonic())
         self._metrics = metrics = Metrics((endpoint.id for endpoint in config.endpoints), live=self._live_rows)
         access_log = AccessLog(
             sink, fmt=config.observability.log_format, level=config.observability.log_level, now=clock.wall
@@ -107,29 +106,42 @@ class Application:
         self._directories = Directories(self._database, on_change=self._directory_changed)
         self._ledger = Ledger(config.storage, self._database, metrics=metrics)
         self._started = False
-        self.gateway = Gateway(
-            make_snapshot(config, table, self._make_router(config, neural), generation=1),
-            self._access(config),
-            metrics=metrics,
-            recorder=Recorder(metrics, access_log),
-            monotonic=clock.monotonic,
-            wall=clock.wall,
-            rng=self._rng,
-            accounts=self._ledger.accounts,
-        )
+        self.gateway = self._make_gateway(config, neural, access_log)
         self.gateway.policies = self._directories.current.workspaces
         self._prober = self._make_prober()
         file = None if self._database is None else Path(self._database.location)
         self._dancer = RouterProcess(file, logs=config.observability)
         self._memory = Idempotency(clock.monotonic)
-        operations = Operations(self.gateway, self._prober)
-        reload, ask = Reload(self.reload), self._dancer.ask
-        self.table = routes(self.gateway, operations, reload, ask, self._resources(), memory=self._memory)
+        self.table = self._make_table()
         self.app: ASGIApp = build_app(
             self.table,
             cors_origins=config.cors.origins,
             management_port=None if config.admin is None else config.admin.port,
             lifespan=self._lifespan,
+        )
+
+    def _make_gateway(self, config: Config, neural: "NeuralRouter | None", access_log: AccessLog) -> Gateway:
+        table = TierTable.build(config, self._make_transport, rng=self._rng, now=clock.monotonic())
+        return Gateway(
+            make_snapshot(config, table, self._make_router(config, neural), generation=1),
+            self._access(config),
+            metrics=self._metrics,
+            recorder=Recorder(self._metrics, access_log),
+            monotonic=clock.monotonic,
+            wall=clock.wall,
+            rng=self._rng,
+            accounts=self._ledger.accounts,
+        )
+
+    def _make_table(self) -> RouteTable:
+        """Every route, guarded."""
+        return routes(
+            self.gateway,
+            Operations(self.gateway, self._prober, self._ledger.keeping),
+            Reload(self.reload),
+            self._dancer.ask,
+            self._resources(),
+            memory=self._memory,
         )
 
     def _resources(self) -> list[Resource]:

@@ -32,7 +32,10 @@ from octoroute_py.edge.wire_io import error_body, error_headers, request_id_of, 
 from octoroute_py.gateway.idempotency import Idempotency
 from octoroute_py.gateway.pipeline import Gateway
 
-__all__ = ["ASGIApp", "build_app", "routes"]
+__all__ = ["ASGIApp", "RouteTable", "build_app", "routes"]
+
+RouteTable = list[Route]
+"""Routes with their guards."""
 
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 """What runs beside the application from before its first request to after its last."""
@@ -83,7 +86,7 @@ def routes(
     resources: Sequence[Resource] = (),
     *,
     memory: Idempotency,
-) -> list[Route]:
+) -> RouteTable:
     """Every route of the gateway with the role it needs (contract §3, §6, §7).
 
     `memory` has the answers of requests that may be sent twice.

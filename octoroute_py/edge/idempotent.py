@@ -15,8 +15,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from octoroute_py.admission.auth import Principal
-from octoroute_py.core.allowance import DEFAULT_WORKSPACE
-from octoroute_py.core.errors import BadRequest, GatewayError
+from octoroute_py.core.errors import BadRequest, Denied, GatewayError
 from octoroute_py.core.words import Surface
 from octoroute_py.edge.cycle import BODY_FOLLOWS
 from octoroute_py.edge.guard import PRINCIPAL
@@ -25,6 +24,7 @@ from octoroute_py.edge.wire_io import ClientGone, RawHeaders, read_body, send_er
 from octoroute_py.gateway.context import RequestContext
 from octoroute_py.gateway.idempotency import FORGOTTEN, Answer, Claim, Idempotency, Key, not_kept, replayable
 from octoroute_py.gateway.pipeline import Gateway
+from octoroute_py.gateway.scope import workspace_of
 from octoroute_py.routing.policy import HEADERS, header_text
 
 _log = structlog.stdlib.get_logger("octoroute.edge")
@@ -274,10 +274,8 @@ def _named_workspace(headers: RawHeaders, body: bytes) -> str | None:
 
 
 def _key(principal: Principal, workspace: str | None, surface: str, text: str) -> Key | None:
-    """The key, None for a workspace that is not the principal's."""
-    own = principal.workspaces
-    if workspace is None:
-        workspace = own[0] if own else DEFAULT_WORKSPACE
-    elif own is not None and workspace not in own:
+    """The key, None for a workspace that is not the principal's: the call itself refuses that."""
+    try:
+        return Key(principal.key_id, workspace_of(principal, workspace), surface, text)
+    except Denied:
         return None
-    return Key(principal.key_id, workspace, surface, text)

@@ -15,6 +15,8 @@ from octoroute_py.edge.cycle import BODY_FOLLOWS
 RawHeaders = list[tuple[bytes, bytes]]
 
 _REQUEST_ID_KEY = "octoroute.request_id"
+ENTRY_BITS = 63
+"""Random bits that tell requests apart whose id is not of our making."""
 _ENTRY_KEY = "octoroute.entry"
 
 
@@ -29,7 +31,7 @@ def request_id_of(scope: Scope) -> str:
         for name, value in scope["headers"]:
             if name == b"x-request-id":
                 known = safe_request_id(value)
-        scope[_ENTRY_KEY] = 0 if known is None else random.getrandbits(63)
+        scope[_ENTRY_KEY] = 0 if known is None else random.getrandbits(ENTRY_BITS)
         known = known or new_request_id()
         scope[_REQUEST_ID_KEY] = known
     return known

@@ -10,6 +10,7 @@ close     its slots are given back; a row that nobody waited for is queued
 from octoroute_py.admission.budget import BudgetBook, OverBudget, has_budget
 from octoroute_py.admission.claims import Claim, Subject
 from octoroute_py.admission.limits import Limited, Limiter
+from octoroute_py.admission.throttle import network_of
 from octoroute_py.config.schema import EndpointConfig
 from octoroute_py.core.allowance import NO_BUDGETS, NO_RATES
 from octoroute_py.core.clock import Wall
@@ -165,7 +166,7 @@ def _claims(ctx: RequestContext) -> tuple[Claim, ...]:
         else:
             claims.append(Claim(Subject.AGENT_TYPE, agent_type, limited.rates, limited.budgets))
     if limits.per_ip != NO_RATES:
-        claims.append(Claim(Subject.IP, ctx.source, limits.per_ip))
+        claims.append(Claim(Subject.IP, network_of(ctx.source), limits.per_ip))
     return tuple(claims)
 
 

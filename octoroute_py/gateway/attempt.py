@@ -215,7 +215,7 @@ class Attempting:
         if self._whole is not None:
             return charge_answer(self._whole, ctx.prompt_tokens)
         if scan is not None and scan.started:
-            return charge_stream(scan, whole=fault is None, prompt=ctx.prompt_tokens)
+            return charge_stream(scan, ctx.prompt_tokens)
         return charge_failure(
             fault,
             status=self._status,

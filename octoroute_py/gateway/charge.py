@@ -31,7 +31,6 @@ _FREE: Final = frozenset(
         FaultKind.MODEL_MISSING,
         FaultKind.CONTEXT_LENGTH,
         FaultKind.REJECTED,
-        FaultKind.REDIRECT,
     }
 )
 """What nobody charges for: the upstream never had the request, or would not have it."""
@@ -59,12 +58,15 @@ def charge_answer(answer: BufferedFacts, prompt: PromptTokens) -> Charge:
     return Charge(Usage(prompt(), completion), estimated=True)
 
 
-def charge_stream(scan: StreamScan, *, whole: bool, prompt: PromptTokens) -> Charge:
-    """A stream past its commit point; `whole`: it did not break, though the client may have left before its end."""
+def charge_stream(scan: StreamScan, prompt: PromptTokens) -> Charge:
+    """A stream past its commit point, as far as it came: the larger of what was counted on the way and what was told.
+
+    Only a usage that came when every choice had finished, and after all text, is believed whatever the count says.
+    """
     usage, delivered = scan.usage, scan.delivered_tokens
     if usage is None or not _is_told(usage):
         return Charge(Usage(prompt(), delivered), estimated=True)
-    if usage.completion >= delivered or (whole and scan.complete and scan.usage_is_last):
+    if usage.completion >= delivered or (scan.complete and scan.usage_is_last):
         return Charge(usage)
     return Charge(Usage(usage.prompt or prompt(), delivered, usage.cached), estimated=True)
 

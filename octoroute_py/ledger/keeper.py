@@ -76,9 +76,9 @@ class _Waiting(Posting):
 
     __slots__ = ("due_s", "future", "kept")
 
-    def __init__(self, row: Row, *, settles: bool, due_s: float, future: asyncio.Future[None] | None) -> None:
+    def __init__(self, row: Row, *, settles: bool, future: asyncio.Future[None] | None) -> None:
         super().__init__(row, settles=settles)
-        self.due_s = due_s
+        self.due_s = 0.0
         self.future = future
         self.kept = False
 
@@ -137,6 +137,7 @@ class Keeper:
         self._to_spool: list[_Waiting] = []
         self._memory: deque[JournalEntry] = deque()
         self._drained = 0
+        self._held = False
         self._looking: asyncio.TimerHandle | None = None
         self._flushing: asyncio.TimerHandle | None = None
         self._spooling: asyncio.Task[None] | None = None
@@ -256,12 +257,19 @@ class Keeper:
         self._lingering.clear()
 
     def _take(self, row: Row, *, settles: bool, future: asyncio.Future[None] | None) -> None:
-        loop = asyncio.get_running_loop()
-        waiting = _Waiting(row, settles=settles, due_s=loop.time() + self._patience_s, future=future)
-        if self.state is not Keeping.OK or self._database is None:
+        waiting = _Waiting(row, settles=settles, future=future)
+        if self.state is Keeping.OK:
+            self._send(waiting)
+        else:
             self._to_spool.append(waiting)
             self._spool_soon()
+
+    def _send(self, waiting: _Waiting) -> None:
+        """Give a row to the database, and the database 50 ms."""
+        if self._database is None:
             return
+        loop = asyncio.get_running_loop()
+        waiting.due_s = loop.time() + self._patience_s
         self._pending.append(waiting)
         try:
             self._database.append(self._line, waiting)
@@ -340,11 +348,11 @@ class Keeper:
         self._spool_soon()
 
     def _spool_soon(self) -> None:
-        if self._to_spool and (self._spooling is None or self._spooling.done()):
+        if self._to_spool and not self._held and (self._spooling is None or self._spooling.done()):
             self._spooling = asyncio.create_task(self._spool_all(), name="journal-spool")
 
     async def _spool_all(self) -> None:
-        while self._to_spool:
+        while self._to_spool and not self._held:
             batch = [waiting for waiting in self._to_spool if not waiting.kept]
             self._to_spool = []
             if batch and not await self._spool_together(batch):
@@ -406,30 +414,41 @@ class Keeper:
     async def _drain(self) -> None:
         """Move everything to the database, and then trust it again. Raises StorageError when it does not take it."""
         moved = 0
-        while True:
-            if self._spooling is not None and not self._spooling.done():
-                await asyncio.wait([self._spooling])
-            elif self._drained < self._owned_spool.end:
-                moved += await self._move_chunk()
-            elif self._memory:
-                remembered = [self._memory[at] for at in range(min(CHUNK_ROWS, len(self._memory)))]
-                await self._post(remembered)
-                for _ in remembered:
-                    self._memory.popleft()
-                moved += len(remembered)
-            else:
-                break
-        # Nothing was awaited since there was nothing left: rows that come now go to the database, behind all others.
-        self.state = Keeping.OK
+        try:
+            while True:
+                if self._drained < self._owned_spool.end:
+                    moved += await self._move_chunk()
+                elif self._memory:
+                    moved += await self._move_remembered()
+                elif not self._held:
+                    # Rows come in all the time: the last ones wait here for a moment, so that there is an end.
+                    self._held = True
+                elif self._spooling is not None and not self._spooling.done():
+                    await asyncio.wait([self._spooling])
+                else:
+                    break
+            self.state = Keeping.OK
+            held, self._to_spool = self._to_spool, []
+        finally:
+            self._held = False
+            self._spool_soon()
         _log.info("the database takes rows again", moved=moved)
+        for waiting in held:
+            self._send(waiting)
         await self._clear_spool()
+
+    async def _move_remembered(self) -> int:
+        rows = [self._memory[at] for at in range(min(CHUNK_ROWS, len(self._memory)))]
+        await self._post(rows)
+        for _ in rows:
+            self._memory.popleft()
+        return len(rows)
 
     async def _move_chunk(self) -> int:
         """Move the oldest rows of the spool that were not moved yet; how many."""
         start = self._drained
         batch = await self._in_spool_thread(lambda spool: spool.read(start))
-        if batch.rows:
-            await self._post(batch.rows)
+        await self._post(batch.rows)
         self._drained = batch.next
         if batch.damaged:
             self.lost += batch.damaged
@@ -438,7 +457,7 @@ class Keeper:
 
     async def _post(self, rows: Sequence[Row]) -> None:
         """Put rows into the database and wait for it. Raises StorageError when it does not take them now."""
-        if self._database is None:
+        if self._database is None or not rows:
             return
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         left = len(rows)

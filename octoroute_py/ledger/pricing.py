@@ -13,6 +13,7 @@ from octoroute_py.core.words import Tier
 _PICO_IN_MICRO: Final = 1_000_000
 _HALF_MICRO: Final = _PICO_IN_MICRO // 2
 _MICRO_IN_USD: Final = 1_000_000
+_DEEP: Final = Tier.DEEP  # reading a member of an enum costs more than the rest of a price
 
 
 def has_prices(endpoint: EndpointConfig) -> bool:
@@ -61,7 +62,7 @@ def baseline_uusd(usage: Usage, *, tier: Tier, paid_uusd: int, deep: EndpointCon
 
     One that did come from deep costs there what was paid for it.
     """
-    if tier is Tier.DEEP:
+    if tier is _DEEP:
         return paid_uusd
     return 0 if deep is None else cost_uusd(deep, usage)
 

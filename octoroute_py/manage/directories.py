@@ -45,9 +45,9 @@ class Directories:
         if database is None:
             return
         async with self._reading:
-            known = self.current.version
+            loop = asyncio.get_running_loop()
             try:
-                found = await asyncio.get_running_loop().run_in_executor(self._thread, _read_newer, database, known)
+                found = await loop.run_in_executor(self._thread, _read_newer, database, self.issued)
             except StorageError as error:
                 self._say_lost(str(error))
                 return
@@ -88,15 +88,15 @@ class Directories:
             _log.error("keys and workspaces cannot be read, those known last stay in force", problem=problem)
 
 
-def _read_newer(database: Database, known: int) -> IssuedKeys | None:
-    with database.read() as connection:
-        if directory.version(connection) == known:
-            return None
-        found = directory.read(connection)
-    return IssuedKeys(found)
-
-
 def _read(database: Database) -> IssuedKeys:
     with database.read() as connection:
         found = directory.read(connection)
     return IssuedKeys(found)
+
+
+def _read_newer(database: Database, known: IssuedKeys) -> IssuedKeys | None:
+    with database.read() as connection:
+        if directory.version(connection) == known.directory.version:
+            return None
+        found = directory.read(connection, known=known.directory)
+    return IssuedKeys(found, before=known)

@@ -66,13 +66,20 @@ class SecretView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     expires_at: str | None
 
 
-class KeyView(GrantView, frozen=True, kw_only=True, rename="camel"):
+class KeyView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A key as it is shown; `key` is the key in clear, there once: in the answer that made it."""
 
     id: str
     name: str
     role: Role
     status: str
+    workspaces: tuple[str, ...] | None
+    tiers: tuple[Tier, ...] | None
+    endpoints: tuple[str, ...] | None
+    networks: tuple[str, ...] | None
+    expires_at: str | None
+    limits: LimitsView
+    budgets: BudgetsView
     created_at: str
     created_by: str
     revoked_at: str | None
@@ -84,7 +91,7 @@ def key_view(row: KeyRow, *, wall_s: float, clear: str | UnsetType = UNSET) -> K
     """How a key is shown at this time."""
     grant = GrantView.of(row.grant)
     return KeyView(
-        **{name: getattr(grant, name) for name in GrantView.__struct_fields__},
+        **msgspec.structs.asdict(grant),
         id=row.id,
         name=row.name,
         role=row.role,

@@ -1,7 +1,7 @@
 """The database as management uses it: asked off the event loop, its failures as answers a client can act on."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -19,18 +19,27 @@ TRY_AGAIN_S = 1.0
 _log = structlog.stdlib.get_logger("octoroute")
 
 
+def log_problem(error: StorageError) -> None:
+    """Let the operator read what is wrong."""
+    _log.warning("the database could not be used", problem=str(error))
+
+
 class Store:
-    """A database, or none: then every use is refused with what to configure."""
+    """A database, or none: then every use is refused with what to configure.
 
-    __slots__ = ("_database",)
+    A client learns only that the database cannot be used; what is wrong goes to `report`, and is the refusal's cause.
+    """
 
-    def __init__(self, database: Database | None) -> None:
+    __slots__ = ("_database", "_report")
+
+    def __init__(self, database: Database | None, *, report: Callable[[StorageError], None] = log_problem) -> None:
         self._database = database
+        self._report = report
 
     async def write(self, job: Job[T]) -> T:
         """Have a job written; what it returns, once it is on disk. Raises Refused 503, or what the job raises."""
         database = self._opened()
-        with _told():
+        with self._told():
             return await asyncio.wrap_future(database.submit(job))
 
     async def read(self, look: Job[T]) -> T:
@@ -41,7 +50,7 @@ class Store:
             with database.read() as connection:
                 return look(connection)
 
-        with _told():
+        with self._told():
             return await asyncio.to_thread(run)
 
     def _opened(self) -> Database:
@@ -53,16 +62,14 @@ class Store:
             )
         return self._database
 
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """The operator reads in the log what is wrong with the database, the client only that it cannot be used."""
-    try:
-        yield
-    except StorageError as error:
-        _log.warning("the database could not be used", problem=str(error))
-        raise Refused(
-            "The database cannot be used now; nothing was changed.",
-            code="storage_unavailable",
-            retry_after_s=TRY_AGAIN_S,
-        ) from None
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except StorageError as error:
+            self._report(error)
+            raise Refused(
+                "The database cannot be used now; nothing was changed.",
+                code="storage_unavailable",
+                retry_after_s=TRY_AGAIN_S,
+            ) from error

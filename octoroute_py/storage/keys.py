@@ -1,4 +1,7 @@
-"""Statements about keys and what they are known by; each takes a connection and commits nothing."""
+"""Statements about keys and what they are known by; each takes a connection and commits nothing.
+
+Whoever changes something calls `directory.bump` afterwards, in the same transaction.
+"""
 
 from collections.abc import Sequence
 
@@ -7,7 +10,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, or_, select, updat
 
 from octoroute_py.core.allowance import Grant
 from octoroute_py.core.words import Role
-from octoroute_py.storage.directory import decoded
+from octoroute_py.storage.directory import decoded, next_version
 from octoroute_py.storage.schema import key_secrets, keys
 
 
@@ -44,14 +47,20 @@ def add(connection: Connection, row: KeyRow) -> None:
             created_ms=row.created_ms,
             created_by=row.created_by,
             revoked_ms=row.revoked_ms,
+            revision=next_version(),
         )
     )
     for secret in row.secrets:
-        add_secret(connection, row.id, secret)
+        _add_secret(connection, row.id, secret)
 
 
 def add_secret(connection: Connection, key_id: str, secret: SecretRow) -> None:
     """Let a key be known by one secret more."""
+    _add_secret(connection, key_id, secret)
+    connection.execute(update(keys).where(keys.c.id == key_id).values(revision=next_version()))
+
+
+def _add_secret(connection: Connection, key_id: str, secret: SecretRow) -> None:
     connection.execute(insert(key_secrets).values(key_id=key_id, **msgspec.structs.asdict(secret)))
 
 
@@ -63,11 +72,12 @@ def end_secrets(connection: Connection, key_id: str, *, at_ms: int, now_ms: int)
     connection.execute(update(key_secrets).where(of_key, later).values(expires_ms=at_ms))
     # A row that is gone cannot come back to life when somebody sets the clock back.
     connection.execute(delete(key_secrets).where(of_key, ends <= now_ms))
+    connection.execute(update(keys).where(keys.c.id == key_id).values(revision=next_version()))
 
 
 def revoke(connection: Connection, key_id: str, *, at_ms: int) -> None:
     """End a key for good."""
-    connection.execute(update(keys).where(keys.c.id == key_id).values(revoked_ms=at_ms))
+    connection.execute(update(keys).where(keys.c.id == key_id).values(revoked_ms=at_ms, revision=next_version()))
 
 
 def find(connection: Connection, key_id: str) -> KeyRow | None:

@@ -11,7 +11,11 @@ LIMITS = ("requests", "tokens", "concurrent", "budget")
 """What may run out."""
 BUDGET_LEVELS = (80, 100)
 """Percentages of a budget that are told."""
-STORAGE_STATES = ("ok", "degraded", "refused", "off")
+REFUSED = "refused"
+"""The database turned out to be damaged, or not ours: somebody has to mend it."""
+DEGRADED = "degraded"
+"""It takes no rows at the moment, and the spool does."""
+STORAGE_STATES = ("ok", DEGRADED, REFUSED, "off")
 
 
 class KeepingRow(msgspec.Struct, frozen=True):

@@ -21,10 +21,12 @@ from tests.fakes.repository import ROOT
 
 HERE = "tests/edge/test_isolation.py"
 MODELS = "tests/edge/test_models.py::test_a_key_sees_what_it_and_its_own_workspace_may_use_and_nothing_else"
+FEEDBACK = "tests/manage/test_feedback.py::test_a_request_of_another_workspace_is_as_unknown_as_none"
 WORKSPACES = (
     "tests/edge/api/test_workspaces.py::test_a_bound_key_reads_and_changes_its_own_workspaces_and_knows_of_no_other"
 )
 BY_HEADER = f"{HERE}::test_another_workspace_is_refused_by_header_and_nothing_is_sent"
+FEEDBACK = "tests/flows/test_feedback.py::test_a_bound_key_judges_requests_of_its_own_workspaces_and_knows_of_no_other"
 AS_ROUTED = f"{HERE}::test_another_workspace_is_refused_in_the_model_routers_words_and_nothing_is_sent"
 BY_BODY = f"{HERE}::test_another_workspace_is_refused_by_body_and_nothing_is_sent"
 
@@ -36,6 +38,9 @@ OWN: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/v1/routing/explain"): (BY_HEADER, BY_BODY),
     ("POST", "/chat"): (BY_HEADER,),
     ("POST", "/api/route"): (AS_ROUTED,),
+    ("POST", "/v1/feedback"): (FEEDBACK,),
+    ("POST", "/api/feedback"): (FEEDBACK,),
+    ("GET", "/api/feedback/{id:path}"): (FEEDBACK,),
     ("GET", "/v1/models"): (MODELS,),
     ("GET", "/v1/models/{id:path}"): (MODELS,),
     ("GET", "/models"): (MODELS,),

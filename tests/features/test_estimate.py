@@ -93,6 +93,10 @@ def test_earlier_tool_calls_and_their_results_count() -> None:
     raw = fields(messages=said)
     size = len(json.dumps(call))
     assert prompt_estimate(Surface.CHAT, raw) == (size + 8) // 4
+    old = {"name": "look", "arguments": "{}"}
+    assert prompt_estimate(Surface.CHAT, fields(messages=[{"role": "assistant", "function_call": old}])) == (
+        len(json.dumps(old)) // 4
+    )
     items = [
         {"type": "function_call", "name": "look", "arguments": "x" * 38},
         {"type": "function_call_output", "output": "y" * 40},

@@ -10,6 +10,8 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from octoroute_py.admission.auth import Principal
+from octoroute_py.core.words import Role
 from octoroute_py.edge.api.feedback import FeedbackRoutes
 from octoroute_py.edge.api.route import RouteCalls
 from octoroute_py.edge.asgi import Table
@@ -22,6 +24,7 @@ from tests.edge.api.test_route import ASKED
 from tests.fakes import bodies
 from tests.fakes.application import httpx_config, running, upstreams
 from tests.fakes.journal import write
+from tests.fakes.keyed import Keyed, holder
 
 KEYS = "".join(
     f'[[auth.keys]]\nname = "{role}"\nrole = "{role}"\nsha256 = "{hashlib.sha256(role.encode()).hexdigest()}"\n'
@@ -31,12 +34,16 @@ JSON = {"content-type": "application/json"}
 
 
 @contextlib.asynccontextmanager
-async def gateway(folder: Path, *rows: dict[str, Any]) -> AsyncIterator[httpx.AsyncClient]:
-    """A gateway with keys whose journal holds these rows."""
+async def gateway(
+    folder: Path, *rows: dict[str, Any], keys: dict[str, Principal] | None = None
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A gateway whose journal holds these rows; its keys are called as their roles, or they are these."""
     database = Database.open("sqlite:///x.db", base_dir=folder)
     database.write(lambda connection: write(connection, *rows))
     try:
         async with running(httpx_config(KEYS)) as one:
+            if keys is not None:
+                one.application.gateway.access = Keyed(keys)  # type: ignore[assignment]
             app = resources(one.application.gateway, database)
             transport = httpx.ASGITransport(app)
             async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
@@ -156,6 +163,24 @@ async def test_a_routed_request_that_was_answered_before_a_restart_is_not_sent_a
             for changed in ({"id": "req-2"}, {"workspaceId": "other"}):
                 fresh = await client.post("/api/route", json=ASKED | changed, headers=key("inference"))
                 assert fresh.status_code == 200
+
+
+async def test_a_bound_key_judges_requests_of_its_own_workspaces_and_knows_of_no_other(tmp_path: Path) -> None:
+    rows = [{"request_id": name, "workspace": name} for name in ("red", "blue")]
+    async with gateway(tmp_path, *rows, keys={"bound": holder(Role.OPERATOR, workspaces=("red",))}) as client:
+        for method, path, name in (
+            ("POST", "/v1/feedback", "request_id"),
+            ("POST", "/api/feedback", "requestId"),
+            ("GET", "/api/feedback", None),
+        ):
+            answers = {}
+            for request_id in ("red", "blue", "none"):
+                address = path if name else f"{path}/{request_id}"
+                body = {name: request_id, "rating": 1} if name else None
+                answers[request_id] = await client.request(method, address, json=body, headers=key("bound"))
+            assert answers["red"].status_code == 200, path
+            assert answers["blue"].status_code == answers["none"].status_code == 404, path
+            assert answers["blue"].content == answers["none"].content, path
 
 
 async def test_a_gateway_that_keeps_nothing_says_what_to_configure() -> None:

@@ -8,9 +8,11 @@ import httpx
 import pytest
 import respx
 
+from octoroute_py.core.words import Role
 from tests.edge.api.test_route import ASKED
 from tests.fakes import bodies
 from tests.fakes.application import Running, httpx_config, running, upstreams
+from tests.fakes.keyed import Keyed, holder, shown
 
 JSON = {"content-type": "application/json"}
 KEY = {"Idempotency-Key": "order-66"}
@@ -114,6 +116,18 @@ async def test_a_key_of_somebody_else_is_another_key() -> None:
             for name, text in (("alice", "For Alice."), ("robert", "For Robert.")):
                 answer = await one.chat("fast", headers=KEY | {"authorization": f"Bearer {name}"})
                 assert answer.json()["choices"][0]["message"]["content"] == text
+
+
+async def test_a_key_that_lost_a_workspace_gets_no_answer_of_it_again() -> None:
+    asked = {"headers": KEY | shown("k") | {"X-Octoroute-Workspace": "blue"}}
+    async with running(httpx_config()) as one:
+        with upstreams() as mock:
+            answering(mock, "Blue.")
+            for workspaces, status in ((("red", "blue"), 200), (("red",), 403), ((), 403), (("blue",), 200)):
+                one.application.gateway.access = Keyed(  # type: ignore[assignment]
+                    {"k": holder(Role.INFERENCE, workspaces=workspaces)}
+                )
+                assert (await one.chat("fast", **asked)).status_code == status
 
 
 async def test_after_a_failure_the_request_is_tried_afresh() -> None:

@@ -43,6 +43,16 @@ async def test_a_request_is_answered_with_who_said_it_and_what_it_used() -> None
     assert b"u-7" not in sent
 
 
+async def test_the_cost_is_that_of_the_tokens_in_dollars() -> None:
+    async with running(httpx_config(fast="input_cost_per_mtok = 1\noutput_cost_per_mtok = 2")) as one:
+        with upstreams() as mock:
+            answer_body = bodies.chat_body("Hello.", usage=(7, 5))
+            mock.post(path="/v1/chat/completions").respond(content=answer_body, headers=JSON)
+            answer = await ask(one, parameters={"model": "fast"})
+    assert answer.json()["usage"]["cost"] == 0.000017
+    assert answer.headers["x-octoroute-cost"] == "0.000017"
+
+
 async def test_a_critical_request_is_an_important_one() -> None:
     async with running(httpx_config()) as one:
         with upstreams() as mock:

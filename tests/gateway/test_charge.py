@@ -180,7 +180,9 @@ async def test_a_stream_that_outlives_the_request_costs_what_was_seen() -> None:
         ((told(12, 1, "One "), told(12, 2, "two ")), (Usage(12, 2), False, 44)),
         ((told(12, 9, "One two three"), *THREE), (Usage(12, 9), False, 114)),
         ((told(12, 0), *THREE), (Usage(12, 3), True, 54)),
+        ((told(12, 0, "One "),), (Usage(12, 1), True, 34)),
         ((told(0, 0), *THREE), PROMPT_AND_THREE),
+        ((told(0, 1, "One "), *THREE), (Usage(10, 4), True, 60)),
     ],
 )
 async def test_of_running_count_and_last_usage_a_broken_stream_costs_the_larger(
@@ -311,4 +313,4 @@ def test_the_prompt_is_not_looked_at_where_the_upstream_counted_it() -> None:
     assert charge_answer(BufferedFacts(b"{}", Usage(3, 4)), fail).usage == Usage(3, 4)
     scan = StreamScan(Surface.CHAT, withhold_usage=False)
     scan.feed(told(12, 2, "One"))
-    assert charge_stream(scan, whole=False, prompt=fail).usage == Usage(12, 2)
+    assert charge_stream(scan, fail).usage == Usage(12, 2)

@@ -28,7 +28,7 @@ def limit(id_: str = FAST, *, surface: Surface = Surface.CHAT, most: int | None 
 @pytest.mark.parametrize(
     ("asked", "most", "expected"), [(100, None, 100), (100, 50, 50), (100, 500, 100), (None, 50, 50)]
 )
-@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "max_output_tokens"])
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
 def test_a_clients_limit_is_lowered_to_the_endpoints(
     name: str, asked: int | None, most: int | None, expected: int
 ) -> None:
@@ -40,9 +40,12 @@ def test_without_any_limit_the_tier_has_one() -> None:
     assert [limit(each) for each in (FAST, BALANCED, DEEP)] == [2048, 4096, 8192]
 
 
-def test_a_limit_given_as_null_keeps_the_endpoints_from_being_sent() -> None:
-    assert limit(most=50, max_tokens=None) == 2048
-    assert limit(most=5000, max_tokens=None) == 5000
+def test_a_limit_that_binds_nobody_is_none() -> None:
+    # null, and a name that the operation does not know: what is sent has the endpoint's limit, or the tier's
+    assert limit(most=50, max_tokens=None) == 50
+    assert limit(max_output_tokens=10) == 2048
+    assert limit(surface=Surface.COMPLETIONS, max_completion_tokens=10) == 2048
+    assert limit(surface=Surface.RESPONSES, max_tokens=10, max_output_tokens=7) == 7
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from octoroute_py.core.allowance import Budgets, Grant, Rates
 from octoroute_py.core.errors import BadRequest, GatewayError, NotFound, Refused
 from octoroute_py.core.words import Role, Tier
 from octoroute_py.manage.audit import Audit
-from octoroute_py.manage.key_order import KeyOrder, granted
+from octoroute_py.manage.key_order import KeyOrder, Known, granted
 from octoroute_py.manage.key_view import BudgetsView, LimitsView
 from octoroute_py.manage.keys import MOST_SECRETS, Keys
 from octoroute_py.manage.store import Store
@@ -121,7 +121,7 @@ async def test_an_order_that_makes_no_sense_is_refused_by_its_field(office: Offi
 def test_a_name_is_one_line_of_what_can_be_read_or_it_is_refused(name: str) -> None:
     fit = 1 <= len(name) <= 100 and name.isprintable() and not name.startswith(" ") and not name.endswith(" ")
     with contextlib.nullcontext() if fit else pytest.raises(BadRequest, match="printable"):
-        granted(KeyOrder(name=name), KNOWN, wall_s=0.0)
+        granted(KeyOrder(name=name), Known(frozenset(), frozenset()), wall_s=0.0)
 
 
 @pytest.mark.parametrize("name", ["'; DROP TABLE keys; --", "%_%%", "{{7*7}}", '"""\\n[admin]', "<img src=x>", "Zoë ★"])

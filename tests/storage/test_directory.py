@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, insert
 
 from octoroute_py.core.allowance import Budgets, Grant, Rates, WorkspacePolicy
-from octoroute_py.core.directory import EMPTY, IssuedKey, IssuedSecret
+from octoroute_py.core.directory import EMPTY, Directory, IssuedKey, IssuedSecret
 from octoroute_py.core.words import Role, Tier
 from octoroute_py.storage import directory
 from octoroute_py.storage.db import Database
@@ -37,6 +37,7 @@ def put_key(connection: Connection, id: str, *, role: str = "viewer", grant: str
             created_ms=1,
             created_by="ops",
             revoked_ms=7 if revoked else None,
+            revision=directory.next_version(),
         )
     )
 
@@ -90,6 +91,32 @@ def test_keys_and_workspaces_are_read_back_whole(database: Database) -> None:
     assert set(second.secrets) == {IssuedSecret(b"a" * 32, 1.5), IssuedSecret(b"b" * 32, None)}
     assert found.workspaces == {"w": POLICY}
     assert found.version == 1
+
+
+def test_only_what_has_changed_is_read_again(database: Database) -> None:
+    def put(connection: Connection, *ids: str) -> None:
+        for id in ids:
+            put_key(connection, id)
+        directory.bump(connection)
+
+    database.write(lambda connection: put(connection, "k1", "k2"))
+    with database.read() as connection:
+        first = directory.read(connection)
+    database.write(lambda connection: put(connection, "k3"))
+    with database.read() as connection:
+        second = directory.read(connection, known=first)
+        assert directory.read(connection) == second
+    assert [key.id for key in second.keys] == ["k1", "k2", "k3"]
+    assert all(now is before for now, before in zip(second.keys, first.keys, strict=False))
+
+
+def test_an_older_database_than_the_known_one_is_read_whole(database: Database) -> None:
+    database.write(lambda connection: put_key(connection, "k1"))
+    database.write(directory.bump)
+    gone = IssuedKey(id="k2", name="b", role=Role.ADMIN, grant=Grant(), revoked=False, secrets=())
+    with database.read() as connection:
+        found = directory.read(connection, known=Directory(version=9, keys=(gone,)))
+    assert [key.id for key in found.keys] == ["k1"]
 
 
 @pytest.mark.parametrize(

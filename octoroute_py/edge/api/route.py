@@ -6,6 +6,7 @@ request itself is told as everywhere under /api.
 
 import enum
 import math
+import random
 from datetime import UTC, datetime
 
 import msgspec
@@ -19,7 +20,7 @@ from octoroute_py.edge.asgi import Table
 from octoroute_py.edge.guard import Reach
 from octoroute_py.edge.idempotent import Answered, ById, Idempotent
 from octoroute_py.edge.model_call import ModelCall
-from octoroute_py.edge.wire_io import api_error_body
+from octoroute_py.edge.wire_io import ENTRY_BITS, api_error_body
 from octoroute_py.gateway.attempt import Sent
 from octoroute_py.gateway.context import RawHeaders, RequestContext
 from octoroute_py.gateway.idempotency import Idempotency
@@ -149,6 +150,7 @@ class ModelRouter:
         _check_headers(ctx.raw_headers, asked)
         openai = openai_body(asked)
         ctx.request_id = asked.id
+        ctx.entry = random.getrandbits(ENTRY_BITS)
         ctx.user_id = asked.user_id
         ctx.request_type = asked.metadata.request_type.value
         if asked.metadata.request_type is RequestType.EMBEDDING:
@@ -243,7 +245,6 @@ def _check_headers(headers: RawHeaders, asked: Asked) -> None:
 def _base(ctx: RequestContext, *, status: str) -> dict[str, object]:
     """What every answer holds; `response` is empty until somebody fills it."""
     usage = ctx.usage or Usage()
-    cost_uusd = sum(attempt.cost_uusd for attempt in ctx.attempts)
     now = math.floor(ctx.wall() * 1000) / 1000
     told: dict[str, object] = {
         "id": new_request_id(),
@@ -254,7 +255,7 @@ def _base(ctx: RequestContext, *, status: str) -> dict[str, object]:
             "promptTokens": usage.prompt,
             "completionTokens": usage.completion,
             "totalTokens": usage.prompt + usage.completion,
-            "cost": round(cost_uusd / 1_000_000, 6),
+            "cost": round(ctx.cost_uusd / 1_000_000, 6),
         },
         "latency": round((ctx.monotonic() - ctx.started_s) * 1000, 3),
         "status": status,
