@@ -67,8 +67,8 @@ def broken(promises: Sequence[Promise], journal: Journal) -> list[str]:
 class Traffic:
     """Clients of these keys, in turn; what they sent by key id, and what came.
 
-    `statuses` counts 0 for connections that broke, `broke` says how; clients that left are in `left`. Without `keeps` nothing is
-    remembered but the counts.
+    `statuses` counts 0 for connections that broke, `broke` says how; clients that left are in `left`. Without `keeps`
+    nothing is remembered but the counts.
     """
 
     def __init__(

@@ -95,14 +95,12 @@ async def test_a_key_of_60_a_minute_gets_its_60_and_no_more_and_others_all_they_
         assert sum(request_id.startswith("slow") for request_id in kitchen.seen) == RPM
         first_s = min(call.sent_s for call in calls)
         for call in calls:
-            headers = call.answer.headers
-            assert headers["ratelimit-limit"] == str(RPM)
             if call.answer.status == 429:
+                headers = call.answer.headers
                 assert call.answer.code == "rate_limit_exceeded"
-                assert headers["ratelimit-remaining"] == "0"
                 assert abs(call.ended_s + call.retry_after_s - (first_s + 60)) <= 1.2
-        remaining = [int(call.answer.headers["ratelimit-remaining"]) for call in calls if call.answer.status == 200]
-        assert sorted(remaining) == list(range(RPM))
+                assert (headers["ratelimit-limit"], headers["ratelimit-remaining"]) == (str(RPM), "0")
+                assert abs(call.ended_s + int(headers["ratelimit-reset"]) - (first_s + 60)) <= 11
 
 
 @pytest.mark.parametrize("most", [20])
