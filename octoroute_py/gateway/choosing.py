@@ -84,10 +84,10 @@ def _plan(ctx: RequestContext, intent: Intent, decided: Decision | None, facts: 
 
 def _needs(ctx: RequestContext, facts: Facts | None) -> Needs:
     if facts is None or not ctx.snapshot.gated:
-        return Needs(None, ctx.envelope.token_limit, ctx.hints.local_only)
+        return Needs(None, ctx.envelope.token_limit, ctx.hints.local_only, ctx.scope)
     if facts.conversation is not None:  # needs live as long as the answer does, and the words need not
         facts = msgspec.structs.replace(facts, conversation=None)
-    return Needs(facts, ctx.envelope.token_limit, ctx.hints.local_only)
+    return Needs(facts, ctx.envelope.token_limit, ctx.hints.local_only, ctx.scope)
 
 
 def _inquiry(ctx: RequestContext, facts: Facts) -> Inquiry:

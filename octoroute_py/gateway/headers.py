@@ -4,6 +4,7 @@ from functools import lru_cache
 
 from octoroute_py.core.words import Reason, Strategy, Tier
 from octoroute_py.gateway.context import RawHeaders, RequestContext
+from octoroute_py.ledger.pricing import usd_text
 from octoroute_py.transport.base import Headers
 from octoroute_py.transport.headers import forwardable_response_headers
 
@@ -15,10 +16,15 @@ _REASON = {reason: (b"x-octoroute-reason", reason.value.encode()) for reason in 
 
 
 def answer_headers(ctx: RequestContext, upstream: Headers) -> RawHeaders:
-    """All headers of a routed answer: what may pass of the upstream's, the request id and the route."""
+    """All headers of a routed answer: what may pass of the upstream's, the request id, the route.
+
+    And what it cost in USD, retries and fallbacks included, if it is whole and anything of it has a price.
+    """
     headers = forwardable_response_headers(upstream)
     headers.append((b"x-request-id", ctx.request_id.encode()))
     headers.extend(route_headers(ctx))
+    if ctx.priced and not ctx.stream:
+        headers.append((b"x-octoroute-cost", usd_text(ctx.cost_uusd)))
     return headers
 
 

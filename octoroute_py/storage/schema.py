@@ -1,5 +1,7 @@
 """The tables as they are after the last migration; a test holds them against what the migrations make."""
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -14,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
@@ -80,8 +83,13 @@ keys = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("created_by", String, nullable=False),
     Column("revoked_ms", BigInteger, nullable=True),
+    Column("revision", BigInteger, nullable=False),
+    Index("keys_by_revision", "revision"),
 )
-"""Keys that were issued, revoked ones included; `grant` is a `Grant` as JSON."""
+"""Keys that were issued, revoked ones included; `grant` is a `Grant` as JSON.
+
+`revision` is the directory's version that a key, or what it is known by, was changed in last.
+"""
 
 key_secrets = Table(
     "key_secrets",
@@ -115,6 +123,15 @@ audit = Table(
     Index("audit_by_time", "at_ms"),
 )
 """Who changed what, budgets that were reached included; `details` is JSON without secrets. Never changed."""
+
+FAILED_ROWS = "error_code IS NOT NULL AND surface <> 'judge'"
+LEFT_ROWS = "status = 499 AND surface <> 'judge'"
+"""What a statement must say, word for word, to be answered from the few rows of these indices."""
+
+
+def _only_where(condition: str) -> dict[str, Any]:
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
 
 journal = Table(
     "journal",
@@ -155,6 +172,8 @@ journal = Table(
     UniqueConstraint("request_id", "entry", name="journal_once"),
     Index("journal_by_start", "started_ms"),
     Index("journal_by_workspace", "workspace", "started_ms"),
+    Index("journal_failed", "started_ms", "id", "status", "workspace", **_only_where(FAILED_ROWS)),
+    Index("journal_left", "started_ms", "id", "workspace", **_only_where(LEFT_ROWS)),
 )
 """Every request that ended, one row each, never changed; the columns in the order of `entries.JournalEntry`."""
 
@@ -191,7 +210,7 @@ rollups = Table(
     Column("grain_s", Integer, primary_key=True, autoincrement=False),
     Column("start_s", BigInteger, primary_key=True, autoincrement=False),
     Column("workspace", String, primary_key=True),
-    Column("key_id", String, primary_key=True),
+    Column("surface", String, primary_key=True),
     Column("agent_type", String, primary_key=True),
     Column("tier", String, primary_key=True),
     Column("endpoint", String, primary_key=True),
@@ -204,8 +223,49 @@ rollups = Table(
     Column("cached_tokens", BigInteger, nullable=False),
     Column("cost_uusd", BigInteger, nullable=False),
     Column("baseline_uusd", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
-"""Sums of journal rows by minute (60) and hour (3600) of their start. `failures` counts rows with an error code."""
+"""Sums of journal rows by minute (60), hour (3600) and UTC day (86400) of their start.
+
+`failures` counts rows with an error code whose client did not leave (status 499).
+"""
+
+rollup_totals = Table(
+    "rollup_totals",
+    metadata,
+    Column("grain_s", Integer, primary_key=True, autoincrement=False),
+    Column("start_s", BigInteger, primary_key=True, autoincrement=False),
+    Column("surface", String, primary_key=True),
+    Column("agent_type", String, primary_key=True),
+    Column("tier", String, primary_key=True),
+    Column("endpoint", String, primary_key=True),
+    Column("status", Integer, primary_key=True, autoincrement=False),
+    Column("requests", BigInteger, nullable=False),
+    Column("failures", BigInteger, nullable=False),
+    Column("duration_us", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger, nullable=False),
+    Column("cost_uusd", BigInteger, nullable=False),
+    Column("baseline_uusd", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The same for all workspaces together: with many of them `rollups` is hardly shorter than the journal."""
+
+spend_rollups = Table(
+    "spend_rollups",
+    metadata,
+    Column("day_s", BigInteger, primary_key=True, autoincrement=False),
+    Column("workspace", String, primary_key=True),
+    Column("key_id", String, primary_key=True),
+    Column("agent_type", String, primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("cost_uusd", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Who spent how much on which UTC day: what budgets are seeded from at the start."""
 
 latency_rollups = Table(
     "latency_rollups",
@@ -216,8 +276,24 @@ latency_rollups = Table(
     Column("endpoint", String, primary_key=True),
     Column("latency_bucket", Integer, primary_key=True, autoincrement=False),
     Column("requests", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
-"""How many requests took how long, in buckets that grow by 2 % (see `entries.latency_bucket`)."""
+"""How many requests took how long, in buckets that grow by 2 % (see `entries.latency_bucket`).
+
+Only requests that an endpoint was tried for and whose client stayed; judge calls are not among them.
+"""
+
+latency_totals = Table(
+    "latency_totals",
+    metadata,
+    Column("grain_s", Integer, primary_key=True, autoincrement=False),
+    Column("start_s", BigInteger, primary_key=True, autoincrement=False),
+    Column("endpoint", String, primary_key=True),
+    Column("latency_bucket", Integer, primary_key=True, autoincrement=False),
+    Column("requests", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The same for all workspaces together."""
 
 rollup_state = Table(
     "rollup_state",

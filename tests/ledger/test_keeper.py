@@ -20,7 +20,7 @@ from octoroute_py.storage.journal import Posting, open_intents
 from octoroute_py.storage.schema import journal
 from octoroute_py.storage.spool import Spool
 from octoroute_py.storage.writer import Job, Line
-from tests.fakes.ledger import an_entry, an_intent
+from tests.fakes.rows import an_entry, an_intent
 from tests.fakes.waiting import until
 
 T = TypeVar("T")

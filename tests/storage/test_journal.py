@@ -16,7 +16,7 @@ from octoroute_py.storage.journal import Poster, Posting, Spend
 from octoroute_py.storage.migrate import upgrade
 from octoroute_py.storage.schema import intents
 from octoroute_py.storage.schema import journal as journal_table
-from tests.fakes.ledger import an_entry, an_intent
+from tests.fakes.rows import an_entry, an_intent
 
 
 class Books:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from octoroute_py.storage.entries import Intent, JournalEntry
 from octoroute_py.storage.errors import CannotOpen, Full, InUse, Unreadable
 from octoroute_py.storage.spool import AHEAD_BYTES, READ_ROWS, Spool, count_rows, spool_path
-from tests.fakes.ledger import an_entry, an_intent
+from tests.fakes.rows import an_entry, an_intent
 
 ROWS: list[Intent | JournalEntry] = [an_intent("a"), an_entry("a", user_id="zwei\nZeilen \u2028"), an_entry("b")]
 

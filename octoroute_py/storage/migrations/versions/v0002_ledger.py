@@ -33,7 +33,9 @@ def _make_directory() -> None:
         sa.Column("created_ms", sa.BigInteger, nullable=False),
         sa.Column("created_by", sa.String, nullable=False),
         sa.Column("revoked_ms", sa.BigInteger, nullable=True),
+        sa.Column("revision", sa.BigInteger, nullable=False),
     )
+    op.create_index("keys_by_revision", "keys", ["revision"])
     op.create_table(
         "key_secrets",
         sa.Column("sha256", sa.LargeBinary, primary_key=True),
@@ -101,6 +103,12 @@ def _make_journal() -> None:
     )
     op.create_index("journal_by_start", "journal", ["started_ms"])
     op.create_index("journal_by_workspace", "journal", ["workspace", "started_ms"])
+    failed = sa.text("error_code IS NOT NULL AND surface <> 'judge'")
+    columns = ["started_ms", "id", "status", "workspace"]
+    op.create_index("journal_failed", "journal", columns, sqlite_where=failed, postgresql_where=failed)
+    left = sa.text("status = 499 AND surface <> 'judge'")
+    columns = ["started_ms", "id", "workspace"]
+    op.create_index("journal_left", "journal", columns, sqlite_where=left, postgresql_where=left)
     op.create_table(
         "intents",
         sa.Column("request_id", sa.String, primary_key=True),
@@ -132,7 +140,7 @@ def _make_rollups() -> None:
         sa.Column("grain_s", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("start_s", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("workspace", sa.String, primary_key=True),
-        sa.Column("key_id", sa.String, primary_key=True),
+        sa.Column("surface", sa.String, primary_key=True),
         sa.Column("agent_type", sa.String, primary_key=True),
         sa.Column("tier", sa.String, primary_key=True),
         sa.Column("endpoint", sa.String, primary_key=True),
@@ -145,6 +153,38 @@ def _make_rollups() -> None:
         sa.Column("cached_tokens", sa.BigInteger, nullable=False),
         sa.Column("cost_uusd", sa.BigInteger, nullable=False),
         sa.Column("baseline_uusd", sa.BigInteger, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "rollup_totals",
+        sa.Column("grain_s", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("start_s", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("surface", sa.String, primary_key=True),
+        sa.Column("agent_type", sa.String, primary_key=True),
+        sa.Column("tier", sa.String, primary_key=True),
+        sa.Column("endpoint", sa.String, primary_key=True),
+        sa.Column("status", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("requests", sa.BigInteger, nullable=False),
+        sa.Column("failures", sa.BigInteger, nullable=False),
+        sa.Column("duration_us", sa.BigInteger, nullable=False),
+        sa.Column("prompt_tokens", sa.BigInteger, nullable=False),
+        sa.Column("completion_tokens", sa.BigInteger, nullable=False),
+        sa.Column("cached_tokens", sa.BigInteger, nullable=False),
+        sa.Column("cost_uusd", sa.BigInteger, nullable=False),
+        sa.Column("baseline_uusd", sa.BigInteger, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "spend_rollups",
+        sa.Column("day_s", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("workspace", sa.String, primary_key=True),
+        sa.Column("key_id", sa.String, primary_key=True),
+        sa.Column("agent_type", sa.String, primary_key=True),
+        sa.Column("requests", sa.BigInteger, nullable=False),
+        sa.Column("prompt_tokens", sa.BigInteger, nullable=False),
+        sa.Column("completion_tokens", sa.BigInteger, nullable=False),
+        sa.Column("cost_uusd", sa.BigInteger, nullable=False),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "latency_rollups",
@@ -154,6 +194,16 @@ def _make_rollups() -> None:
         sa.Column("endpoint", sa.String, primary_key=True),
         sa.Column("latency_bucket", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("requests", sa.BigInteger, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "latency_totals",
+        sa.Column("grain_s", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("start_s", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("endpoint", sa.String, primary_key=True),
+        sa.Column("latency_bucket", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("requests", sa.BigInteger, nullable=False),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "rollup_state",
