@@ -38,6 +38,17 @@ def upgrade(source: Source, *, checked: bool = False) -> tuple[str, ...]:
     return _apply(source)
 
 
+def pending(source: Source) -> tuple[str, ...]:
+    """The revisions that `upgrade` would apply, oldest first; changes nothing. Raises NewerSchema or Foreign."""
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    script = ScriptDirectory(str(MIGRATIONS))
+    with source.read() as connection:
+        context = MigrationContext.configure(connection)
+        return tuple(each.revision for each in _missing(script, context, connection, source.location))
+
+
 def _apply(source: Source) -> tuple[str, ...]:
     from alembic.operations import Operations
     from alembic.runtime.migration import MigrationContext
