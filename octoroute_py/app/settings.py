@@ -14,16 +14,22 @@ def refuse_unbuilt(config: Config) -> None:
         raise ConfigError("\n".join(config.unbuilt))
 
 
-def open_database(config: Config) -> Database | None:
+def open_database(config: Config, *, checked: bool = False) -> Database | None:
     """The database of `[storage]` with the tables of this version, None when nothing is kept.
 
-    Raises ConfigError for a database that must not be used: damaged, newer, another program's, out of reach.
+    `checked` is for commands beside a gateway, which has looked for damaged pages when it started. Raises ConfigError
+    for a database that must not be used: damaged, newer, another program's, out of reach.
     """
     if config.storage.url is None:
         return None
     base_dir = Path() if config.path is None else config.path.parent
     try:
-        return Database.open(config.storage.url.reveal(), base_dir=base_dir.absolute())
+        return Database.open(
+            config.storage.url.reveal(),
+            base_dir=base_dir.absolute(),
+            synchronous=config.storage.synchronous,
+            checked=checked,
+        )
     except StorageError as error:
         raise ConfigError(f"storage: {error}") from None
 

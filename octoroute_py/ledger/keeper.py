@@ -12,7 +12,8 @@ import enum
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
@@ -20,7 +21,7 @@ from octoroute_py.core.errors import Refused
 from octoroute_py.storage.engine import Direct
 from octoroute_py.storage.entries import Intent, JournalEntry
 from octoroute_py.storage.errors import CannotOpen, StorageError, StorageFailed, StorageRefused
-from octoroute_py.storage.journal import Key, Poster, Posting, settle_dead
+from octoroute_py.storage.journal import Key, Poster, Posting, has_intents, settle_dead
 from octoroute_py.storage.spool import Spool
 from octoroute_py.storage.writer import Job, Line
 
@@ -53,6 +54,10 @@ class Rows(Protocol):
 
     def append(self, line: Line[Posting], row: Posting, /) -> None:
         """Queue a row of the journal. Raises StorageError."""
+        ...
+
+    def read(self) -> AbstractContextManager[Any]:
+        """One state of the database. Raises StorageError."""
         ...
 
     def submit(self, job: Job[T], /) -> Future[T]:
@@ -171,11 +176,18 @@ class Keeper:
         found = self._spool.rows
         while self._drained < self._spool.end:
             await self._move_chunk()
-        settled = await asyncio.wrap_future(self._database.submit(settle_dead))
+        settled = 0
+        if await asyncio.to_thread(self._somebody_died, self._database):  # else a lock of others delays no start
+            settled = await asyncio.wrap_future(self._database.submit(settle_dead))
         await self._clear_spool()
         if found or settled:
             _log.info("what the last run left behind is in the journal", spooled=found, interrupted=settled)
         self.state = Keeping.OK
+
+    @staticmethod
+    def _somebody_died(database: Rows) -> bool:
+        with database.read() as connection:
+            return has_intents(connection)
 
     async def close(self, *, within_s: float = 5.0) -> None:
         """Wait for the rows that were taken, the spool's turn included; takes no more. Idempotent."""

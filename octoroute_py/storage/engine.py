@@ -108,26 +108,25 @@ class Direct:
 
 
 def connect(
-    url: str, *, base_dir: Path, busy_wait_s: float = BUSY_WAIT_S, synchronous: Synchronous = Synchronous.NORMAL
+    url: str,
+    *,
+    base_dir: Path,
+    busy_wait_s: float = BUSY_WAIT_S,
+    synchronous: Synchronous = Synchronous.NORMAL,
+    make: bool = True,
 ) -> Source:
-    """The engine of a database URL; a relative SQLite path starts at `base_dir`. Makes a missing file, empty.
+    """The engine of a database URL; a relative SQLite path starts at `base_dir`.
 
-    `busy_wait_s` is how long a statement waits for another process's lock on a SQLite file, `synchronous` when a commit
-    waits for the disk.
+    A SQLite file that is missing is made, empty, unless `make` is False; then that is CannotOpen too. `busy_wait_s` is
+    how long a statement waits for another process's lock on a SQLite file, `synchronous` when a commit waits for the
+    disk.
 
     Raises CannotOpen when the URL cannot be used, its folder is missing or its driver is not installed.
     """
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise CannotOpen("the database URL cannot be read", location="storage.url") from None
-    if parsed.get_backend_name() == "sqlite":
-        name = parsed.database
-        if not name or name == ":memory:" or name.startswith("file:"):
-            raise CannotOpen("a SQLite database must be a file, as in sqlite:///octoroute.db", location="storage.url")
-        if parsed.query:
-            raise CannotOpen("a sqlite:/// URL takes no options after a '?'", location="storage.url")
-        return connect_file(base_dir / name, busy_wait_s=busy_wait_s, synchronous=synchronous)
+    path = file_of(url, base_dir=base_dir)
+    if path is not None:
+        return connect_file(path, busy_wait_s=busy_wait_s, synchronous=synchronous, make=make)
+    parsed = make_url(url)
     location = parsed.render_as_string(hide_password=True)
     if parsed.get_driver_name() not in {"psycopg", "psycopg2"}:
         raise CannotOpen(f"{location}: this kind of database is not supported", location=location)
@@ -138,12 +137,32 @@ def connect(
     return Source(engine, location)
 
 
+def file_of(url: str, *, base_dir: Path) -> Path | None:
+    """The SQLite file that a database URL names, there or not; None for a server. Raises CannotOpen."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise CannotOpen("the database URL cannot be read", location="storage.url") from None
+    if parsed.get_backend_name() != "sqlite":
+        return None
+    name = parsed.database
+    if not name or name == ":memory:" or name.startswith("file:"):
+        raise CannotOpen("a SQLite database must be a file, as in sqlite:///octoroute.db", location="storage.url")
+    if parsed.query:
+        raise CannotOpen("a sqlite:/// URL takes no options after a '?'", location="storage.url")
+    return base_dir / name
+
+
 def connect_file(
-    path: Path, *, busy_wait_s: float = BUSY_WAIT_S, synchronous: Synchronous = Synchronous.NORMAL
+    path: Path,
+    *,
+    busy_wait_s: float = BUSY_WAIT_S,
+    synchronous: Synchronous = Synchronous.NORMAL,
+    make: bool = True,
 ) -> Source:
-    """The engine of a SQLite file, which is made, empty, when it is missing. Raises CannotOpen."""
+    """The engine of a SQLite file, as `connect` gives it. Raises CannotOpen."""
     location = str(path)
-    _make_private_file(path, location)
+    _open_once(path, location, make=make)
     # SQLAlchemy keeps a pool of connections a thread may take from any other; SQLite itself serialises them.
     engine = create_engine(
         URL.create("sqlite", database=location), connect_args={"check_same_thread": False, "timeout": busy_wait_s}
@@ -153,10 +172,10 @@ def connect_file(
     return Source(engine, location)
 
 
-def _make_private_file(path: Path, location: str) -> None:
+def _open_once(path: Path, location: str, *, make: bool) -> None:
     """A new file is its owner's alone; an existing one is left as it is."""
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        os.close(os.open(path, os.O_RDWR | (os.O_CREAT if make else 0), 0o600))
     except OSError as error:
         raise CannotOpen(f"{location} cannot be opened: {error.strerror}", location=location) from None
 

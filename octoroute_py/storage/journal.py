@@ -111,6 +111,11 @@ def open_intents(connection: Connection) -> list[Intent]:
     return [Intent(*row) for row in connection.execute(select(*columns).order_by(intents.c.started_ms))]
 
 
+def has_intents(connection: Connection) -> bool:
+    """Whether any request began and has no journal row yet."""
+    return connection.execute(select(intents.c.entry).limit(1)).first() is not None
+
+
 def settle_dead(connection: Connection) -> int:
     """End the requests that a process left behind: as failed, at the price that was reserved; how many there were.
 

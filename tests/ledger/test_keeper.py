@@ -1,8 +1,9 @@
 """Rows are kept: in the database, else in the spool, else in memory; and back, in their order, each once."""
 
 import asyncio
+import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
@@ -56,6 +57,10 @@ class Scripted:
             line.told([posting], error)
         self._untold.clear()
 
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Any]:
+        yield OneRow()
+
     def submit(self, job: Job[T]) -> Future[T]:
         future: Future[Any] = Future()
         if self.error is None:
@@ -66,6 +71,16 @@ class Scripted:
 
     def ids(self) -> list[str]:
         return [row.request_id for row in self.rows]
+
+
+class OneRow:
+    """A connection whose every query finds a row: somebody died."""
+
+    def execute(self, query: object) -> "OneRow":
+        return self
+
+    def first(self) -> tuple[int]:
+        return (0,)
 
 
 class Stage:
@@ -381,6 +396,21 @@ async def test_a_database_that_another_process_holds_costs_no_row(real: Real) ->
     await keeper.keep(an_entry("e"))
     assert [id for id, _, _ in real.kept()] == ["a", "b", "c", "d", "e"]
     await keeper.close()
+
+
+async def test_a_lock_of_another_process_delays_no_start_that_has_nothing_to_write(real: Real) -> None:
+    keeper = real.open()
+    await keeper.start()
+    await keeper.close()
+    other = sqlite3.connect(real.folder / "x.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    again = real.open()
+    await again.start()
+    await again.keep(an_entry("a"))
+    assert again.spooled == 1
+    other.close()
+    await becomes(again, Keeping.OK)
+    await again.close()
 
 
 async def test_a_database_that_is_full_costs_no_row_and_takes_them_when_there_is_room(real: Real) -> None:
