@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Sends a gateway a hundred thousand mixed requests and watches its memory, its files and its rows.
 
-Run it as scripts/ledger/exam soak. The slope of the memory is Theil and Sen's, over everything after the first tenth.
-It exits 1 when the memory grows by more than 1 MB in 10,000 requests, or when rows are missing.
+Run it as scripts/ledger/exam soak. The slope of the memory is Theil and Sen's. SQLite's page cache fills (16 MB) while
+the file grows, so what counts is the second half; the first is told beside it. It exits 1 when the memory grows by more
+than 1 MB in 10,000 requests there, or when rows are missing.
 """
 
 import argparse
@@ -36,6 +37,7 @@ BOUND_MB = 1.0
 Z95 = 1.96
 BUDGET_USD = 1000.0
 WARM = 0.1
+HALF = 0.5
 
 
 class Sample(NamedTuple):
@@ -110,22 +112,30 @@ def main() -> int:
     args = parse(parser)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         found = runner.run(soak(args.requests, at_once=args.at_once, seed=args.seed))
-    later = [each for each in found.samples if each.requests >= WARM * args.requests]
-    grows = slope([(each.requests / 10_000, each.rss_mb) for each in later])
+    warm, later = (
+        [each for each in found.samples if low * args.requests <= each.requests <= high * args.requests]
+        for low, high in ((WARM, HALF), (HALF, 1.0))
+    )
+    fills, grows = (slope([(each.requests / 10_000, each.rss_mb) for each in samples]) for samples in (warm, later))
     rows = [
         ("requests: answered, left by their clients, broken", _ended(found)),
         ("requests a second", short(args.requests / found.seconds)),
         ("rows in the journal", f"{found.rows:,}"),
-        ("memory after the first tenth, at the end (MB)", f"{later[0].rss_mb:.1f}, {later[-1].rss_mb:.1f}"),
         (
-            "growth in 10,000 requests (MB, 95 % interval)",
-            f"{grows.middle:.3f} ({grows.low:.3f} to {grows.high:.3f}), bound {BOUND_MB:g}",
+            "memory after a tenth, half of them, all (MB)",
+            f"{warm[0].rss_mb:.1f}, {later[0].rss_mb:.1f}, {later[-1].rss_mb:.1f}",
         ),
-        ("open files after the first tenth, at the end", f"{later[0].files}, {later[-1].files}"),
+        ("growth in 10,000 requests until the half (MB, 95 % interval)", _interval(fills)),
+        ("growth in 10,000 requests after it", f"{_interval(grows)}, bound {BOUND_MB:g}"),
+        ("open files after a tenth, at the end", f"{warm[0].files}, {later[-1].files}"),
     ]
     publish("soak", rows, document=args.document, note=f"{args.at_once} clients, half of the answers streamed")
     answered = sum(number for status, number in found.statuses.items() if status)
     return 1 if grows.middle > BOUND_MB or found.rows < answered else 0
+
+
+def _interval(of: Slope) -> str:
+    return f"{of.middle:.3f} ({of.low:.3f} to {of.high:.3f})"
 
 
 def _ended(found: Soak) -> str:

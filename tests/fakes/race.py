@@ -159,10 +159,10 @@ async def _answer_or_leave(port: int, order: Order, key: Issued, chance: random.
     """The answer; or None from a client that left after a while."""
     await asyncio.sleep(chance.uniform(0, 0.2))
     leaves = chance.random() < 0.2
-    try:
-        async with asyncio.timeout(chance.uniform(0.001, 0.05) if leaves else 30):
-            async with await Client.connect(port) as client:
+    async with await Client.connect(port) as client:
+        try:
+            async with asyncio.timeout(chance.uniform(0.001, 0.05) if leaves else 30):
                 return await client.ask(order.request(key))
-    except TimeoutError:
-        assert leaves, f"{order.id} was not answered"
-        return None
+        except TimeoutError:
+            assert leaves, f"{order.id} was not answered"
+            return None

@@ -154,8 +154,8 @@ class Traffic:
         leaves = self._chance.random() < LEAVING
         began = time.monotonic()
         try:
-            async with asyncio.timeout(self._chance.uniform(0.001, 0.1) if leaves else PATIENCE_S):
-                async with await Client.connect(self.port) as client:
+            async with await Client.connect(self.port) as client:
+                async with asyncio.timeout(self._chance.uniform(0.001, 0.1) if leaves else PATIENCE_S):
                     answer = await client.ask(order.request(key))
         except TimeoutError:
             self.left += leaves

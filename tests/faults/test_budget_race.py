@@ -4,12 +4,14 @@ import asyncio
 import datetime
 import itertools
 import random
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.fakes.client import Answer, ask
+from tests.fakes.client import Answer, Client, ask
 from tests.fakes.ledger import PRICES, Standing
+from tests.fakes.lockdown import held
 from tests.fakes.orders import Order, left_uusd, many
 from tests.fakes.race import COST_UUSD, RESERVED_UUSD, race, usd
 from tests.fakes.waiting import until
@@ -174,3 +176,24 @@ async def test_a_client_that_leaves_gives_back_what_was_set_aside(tmp_path: Path
         assert await run.settled(key) == Standing(0, 0)
         run.kitchen.gate.set()
         assert (await ask(run.port, Order(id="after").request(key))).status == 200
+
+
+async def test_clients_that_leave_while_many_are_refused_leave_nothing_set_aside(tmp_path: Path) -> None:
+    async with race(tmp_path) as run:
+        rich = await run.office.issue("rich", budgets={"monthly": usd(1000 * RESERVED_UUSD)})
+        poor = await run.office.issue("poor", budgets={"monthly": usd(1)})
+        await asyncio.sleep(-time.time() % 1.0)  # refusals are counted by the second
+        refused = await many(run.port, orders(150, name="refused"), poor)
+        assert {answer.status for answer in refused} == {429}
+        async with held(run.journal.path):  # which makes everybody wait who sets something aside
+            await asyncio.gather(*(leave(run.port, order.request(rich)) for order in orders(20, name="leaves")))
+        assert (await ask(run.port, Order(id="after").request(rich))).status == 200
+        assert await run.settled(rich) == Standing(COST_UUSD, 0)
+        assert await left_uusd(run.port, rich, most=1000 * RESERVED_UUSD) == 1000 * RESERVED_UUSD - COST_UUSD
+
+
+async def leave(port: int, request: bytes) -> None:
+    """Ask, and go before there can be an answer."""
+    async with await Client.connect(port) as client:
+        client.write(request)
+        await asyncio.sleep(0.02)
