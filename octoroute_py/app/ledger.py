@@ -15,12 +15,12 @@ from octoroute_py.admission.periods import BelievedClock, Period
 from octoroute_py.config.schema import StorageConfig, Synchronous
 from octoroute_py.core import clock
 from octoroute_py.core.allowance import Budgets
+from octoroute_py.core.clock import iso
 from octoroute_py.core.errors import ConfigError
+from octoroute_py.core.money import usd
 from octoroute_py.gateway.accounts import Accounts
 from octoroute_py.ledger.keeper import Keeper
 from octoroute_py.ledger.outcome import Outcome
-from octoroute_py.ledger.pricing import usd
-from octoroute_py.manage.key_view import iso
 from octoroute_py.manage.upkeep import Upkeep
 from octoroute_py.storage import audit
 from octoroute_py.storage.analytics import DaySpend, latest_start_ms, spend_by_day
@@ -90,10 +90,10 @@ class Ledger:
         rows = self.book.status(Subject.WORKSPACE, workspace, budgets, at_s=self.wall())
         return {
             row.period.value: {
-                "limit": _usd(row.limit_uusd),
-                "spent": _usd(row.spent_uusd),
-                "reserved": _usd(row.reserved_uusd),
-                "remaining": _usd(row.remaining_uusd),
+                "limit": usd(row.limit_uusd),
+                "spent": usd(row.spent_uusd),
+                "reserved": usd(row.reserved_uusd),
+                "remaining": usd(row.remaining_uusd),
                 "endsAt": iso(int(row.ends_s * 1000.0)),
             }
             for row in rows
@@ -152,10 +152,6 @@ class Ledger:
                 )
             except StorageError as error:
                 _log.warning("that a budget was reached could not be kept", because=str(error))
-
-
-def _usd(uusd: int | None) -> float | None:
-    return None if uusd is None else usd(uusd)
 
 
 def _open_spool(storage: StorageConfig, database: Database | None) -> Spool | None:

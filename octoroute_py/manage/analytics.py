@@ -10,11 +10,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from octoroute_py.core.clock import Wall
+from octoroute_py.core.clock import Wall, iso
 from octoroute_py.core.ending import Ended
 from octoroute_py.core.errors import Refused
+from octoroute_py.core.money import usd
 from octoroute_py.core.words import TIERS
-from octoroute_py.manage.figures import agent_of, by_status, figures, iso, most, together, usd
+from octoroute_py.manage.figures import agent_of, by_status, figures, most, together
 from octoroute_py.manage.reports import (
     ALL,
     Figures,
