@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, select
 
-from octoroute_py.storage.analytics import Scope, cells, latencies, requests_by_hour, spend_by
+from octoroute_py.storage.analytics import Scope, cells, latencies, requests_by_hour, spend_by_day
 from octoroute_py.storage.db import Database
 from octoroute_py.storage.retention import delete_journal, delete_sums, expiries
 from octoroute_py.storage.schema import feedback, journal, latency_rollups, rollups, spend_rollups
@@ -110,11 +110,11 @@ def test_what_a_range_shows_does_not_change_when_old_rows_and_sums_are_deleted(d
         Scope(NOW_S // 3600 * 3600 - 30 * DAY_S),
         Scope(NOW_S // 3600 * 3600 - 30 * DAY_S, ("red",)),
     ]
-    month_ms = (NOW_S // DAY_S - 30) * DAY_S * 1000
+    month = NOW_S // DAY_S - 30
 
     def everything() -> list[object]:
         with database.read() as connection:
-            told: list[object] = [sorted(spend_by(connection, since_ms=month_ms))]
+            told: list[object] = [sorted(spend_by_day(connection, since_day=month))]
             for scope in scopes:
                 told += [sorted(cells(connection, scope)), requests_by_hour(connection, scope)]
                 told.append(latencies(connection, scope))
