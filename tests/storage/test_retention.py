@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, select
 
+from octoroute_py.admission.budget import LOOK_BACK_DAYS
 from octoroute_py.storage.analytics import Scope, cells, latencies, requests_by_hour, spend_by_day
 from octoroute_py.storage.db import Database
 from octoroute_py.storage.retention import delete_journal, delete_sums, expiries
@@ -90,6 +91,17 @@ def test_minutes_hours_and_days_have_their_own_age(database: Database) -> None:
     assert [len(starts(database, grain_s)) for grain_s in (60, 3600, DAY_S)] == [2, 4, 6]
     with database.read() as connection:
         assert connection.execute(select(func.count()).select_from(spend_rollups)).scalar_one() == 6
+
+
+def test_what_was_spent_stays_for_as_long_as_a_start_asks_for_it(database: Database) -> None:
+    keep(database, [entry(days, ago_s=days * DAY_S) for days in (0, 5, LOOK_BACK_DAYS, 90)])
+    roll_all(database)
+    clear_journal(database, days=1)
+    clear_sums(database, rollup_days=1)
+    with database.read() as connection:
+        spent = spend_by_day(connection, since_day=NOW_S // DAY_S - LOOK_BACK_DAYS)
+        assert connection.execute(select(func.count()).select_from(spend_rollups)).scalar_one() == 3
+    assert sorted(NOW_S // DAY_S - each.day for each in spent) == [0, 5, LOOK_BACK_DAYS]
 
 
 def test_sums_go_in_bounded_steps(database: Database) -> None:
