@@ -55,14 +55,15 @@ class _Reached(msgspec.Struct, frozen=True, rename="camel"):
 class Ledger:
     """Limits, budgets and the journal. `start` it before the first request, `close` it after the last.
 
-    Raises ConfigError when another gateway keeps its rows in this database.
+    Raises ConfigError when another gateway keeps its rows in this database, StorageError when it cannot be read.
     """
 
     def __init__(self, storage: StorageConfig, database: Database | None, *, metrics: Metrics) -> None:
         self._database = database
         self._metrics = metrics
-        self._keeper = Keeper(database, _open_spool(storage, database))
         seen_s = 0.0 if database is None else _latest_start_s(database)
+        self._spool = _open_spool(storage, database)
+        self._keeper = Keeper(database, self._spool)
         self.wall = BelievedClock(clock.wall, clock.monotonic, seen_s=seen_s).read
         """The clock that periods and rows go by; it never goes back."""
         self.book = BudgetBook(on_event=self._budget_reached)
@@ -120,8 +121,13 @@ class Ledger:
         if self._database is not None:
             await Upkeep(self._database, storage=storage, wall=self.wall).run()
 
+    def let_go(self) -> None:
+        """Close what was opened, before `start`: nothing is on its way yet."""
+        if self._spool is not None:
+            self._spool.close()
+
     async def close(self) -> None:
-        """Write what is still on its way."""
+        """Write what is still on its way; after a start that failed, let go of what was opened."""
         await self._keeper.close(within_s=CLOSE_WITHIN_S)
 
     def _budget_reached(self, event: BudgetEvent) -> None:

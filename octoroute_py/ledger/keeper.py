@@ -143,6 +143,7 @@ class Keeper:
         self._memory: deque[JournalEntry] = deque()
         self._drained = 0
         self._held = False
+        self._closed = False
         self._looking: asyncio.TimerHandle | None = None
         self._flushing: asyncio.TimerHandle | None = None
         self._spooling: asyncio.Task[None] | None = None
@@ -190,9 +191,20 @@ class Keeper:
             return has_intents(connection)
 
     async def close(self, *, within_s: float = 5.0) -> None:
-        """Wait for the rows that were taken, the spool's turn included; takes no more. Idempotent."""
-        if self.state is Keeping.OFF or self._spool is None:
+        """Wait for the rows that were taken, the spool's turn included; takes no more. Idempotent.
+
+        After a start that failed there are none, and it only lets go of the spool.
+        """
+        if self._spool is None or self._closed:
             return
+        self._closed = True
+        if self.state is not Keeping.OFF:
+            await self._finish(within_s)
+            self.state = Keeping.OFF
+        await self._in_spool_thread(lambda spool: spool.close())
+        self._spool_thread.shutdown(wait=False)
+
+    async def _finish(self, within_s: float) -> None:
         self._flush()
         await self._cancel(self._recovering)
         if self._pending:
@@ -207,9 +219,6 @@ class Keeper:
                 await self._in_spool_thread(lambda spool: spool.append(list(self._memory)))
                 self._memory.clear()
             self._count_lost(len(self._memory))
-        self.state = Keeping.OFF
-        await self._in_spool_thread(lambda spool: spool.close())
-        self._spool_thread.shutdown(wait=False)
 
     async def _cancel(self, task: asyncio.Task[None] | None) -> None:
         if task is not None:

@@ -308,8 +308,7 @@ async def test_a_start_that_cannot_bring_in_what_was_left_is_refused_and_loses_n
     with pytest.raises(Locked):
         await keeper.start()
     assert spool.rows == 1
-    await keeper.close()
-    spool.close()
+    await keeper.close()  # which lets go of the spool, or the next start could not have it
     stage.database.error = None
     await stage.start()
     assert stage.database.ids() == ["a"]
