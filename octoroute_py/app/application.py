@@ -181,14 +181,11 @@ class Application:
             AuditRoutes(Audit(store)),
             WorkspaceRoutes(workspaces),
             FeedbackRoutes(feedback),
-            AnalyticsApi(self.gateway, self._analytics()),
+            AnalyticsApi(self.gateway, self._analytics(store)),
             RouteCalls(self.gateway, self._memory, answered=None if self._database is None else feedback.answered),
         ]
 
-    def _analytics(self) -> Analytics | None:
-        if self._database is None:
-            return None
-
+    def _analytics(self, store: Store) -> Analytics:
         def baseline() -> str | None:
             deep = self.gateway.snapshot.baseline
             return None if deep is None else deep.id
@@ -198,7 +195,7 @@ class Application:
             return self._ledger.budgets_of(workspace, NO_BUDGETS if policy is None else policy.budgets)
 
         return Analytics(
-            self._database,
+            store,
             wall=self._ledger.wall,
             models=lambda: [Model(each.id, each.name, each.tier.value) for each in self.gateway.config.endpoints],
             baseline=baseline,

@@ -26,6 +26,7 @@ from octoroute_py.core.ending import Ended
 from octoroute_py.manage.analytics import Analytics, Model
 from octoroute_py.manage.records import as_csv, as_json
 from octoroute_py.manage.reports import TimeRange
+from octoroute_py.manage.store import Store
 from octoroute_py.storage.analytics import spend_by_day
 from octoroute_py.storage.db import Database
 from octoroute_py.storage.entries import JournalEntry, latency_bucket
@@ -136,7 +137,7 @@ def add_up(database: Database) -> dict[str, float]:
 
 def calls(database: Database, case: Case) -> Iterator[tuple[str, Call]]:
     """Everything that can be asked, with a name."""
-    analytics = Analytics(database, wall=lambda: NOW_S, models=lambda: MODELS, baseline=lambda: "deep/e#1")
+    analytics = Analytics(Store(database), wall=lambda: NOW_S, models=lambda: MODELS, baseline=lambda: "deep/e#1")
     for time_range in TimeRange:
         yield f"models {time_range}", lambda r=time_range: analytics.models(r)  # type: ignore[misc]
         yield f"savings {time_range}", lambda r=time_range: analytics.savings(r)  # type: ignore[misc]
