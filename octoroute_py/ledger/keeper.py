@@ -8,7 +8,6 @@ take them.
 
 import asyncio
 import contextlib
-import enum
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 import structlog
 
 from octoroute_py.core.errors import Refused
+from octoroute_py.core.words import Keeping
 from octoroute_py.storage.engine import Direct
 from octoroute_py.storage.entries import Intent, JournalEntry
 from octoroute_py.storage.errors import CannotOpen, StorageError, StorageFailed, StorageRefused
@@ -38,15 +38,6 @@ RETRY_S = 0.25
 CHUNK_ROWS = 256
 MEMORY_ROWS = 16_384
 """Rows that neither the database nor the spool takes; what comes on top is lost."""
-
-
-class Keeping(enum.StrEnum):
-    """How rows are kept: in the database; in the spool for now; in the spool until somebody mends the database; not."""
-
-    OK = "ok"
-    DEGRADED = "degraded"
-    REFUSED = "refused"
-    OFF = "off"
 
 
 class Rows(Protocol):
