@@ -18,9 +18,11 @@ from octoroute_py.app.settings import known_secrets, listening_hosts, needs_rest
 from octoroute_py.app.watch import watch_endpoints
 from octoroute_py.config.schema import Config, EndpointConfig, KeyConfig, TransportName
 from octoroute_py.core import clock
+from octoroute_py.core.allowance import NO_BUDGETS
 from octoroute_py.core.errors import ConfigError
 from octoroute_py.core.words import TIERS
 from octoroute_py.edge.admin import Reload
+from octoroute_py.edge.api.analytics import AnalyticsApi
 from octoroute_py.edge.api.audit import AuditRoutes
 from octoroute_py.edge.api.feedback import FeedbackRoutes
 from octoroute_py.edge.api.keys import KeyRoutes
@@ -34,6 +36,7 @@ from octoroute_py.gateway.judge_log import JudgeLog
 from octoroute_py.gateway.pipeline import Gateway
 from octoroute_py.gateway.snapshot import make_snapshot
 from octoroute_py.ledger.recorder import Recorder
+from octoroute_py.manage.analytics import Analytics, Model
 from octoroute_py.manage.audit import Audit
 from octoroute_py.manage.directories import Directories
 from octoroute_py.manage.feedback import Feedback
@@ -164,8 +167,29 @@ class Application:
             AuditRoutes(Audit(store)),
             WorkspaceRoutes(workspaces),
             FeedbackRoutes(feedback),
+            AnalyticsApi(self.gateway, self._analytics()),
             RouteCalls(self.gateway, self._memory, answered=None if self._database is None else feedback.answered),
         ]
+
+    def _analytics(self) -> Analytics | None:
+        if self._database is None:
+            return None
+
+        def baseline() -> str | None:
+            deep = self.gateway.snapshot.baseline
+            return None if deep is None else deep.id
+
+        def budgets(workspace: str) -> object:
+            policy = self.gateway.policies.get(workspace)
+            return self._ledger.budgets_of(workspace, NO_BUDGETS if policy is None else policy.budgets)
+
+        return Analytics(
+            self._database,
+            wall=self._ledger.wall,
+            models=lambda: [Model(each.id, each.name, each.tier.value) for each in self.gateway.config.endpoints],
+            baseline=baseline,
+            budgets=budgets,
+        )
 
     def _directory_changed(self, issued: IssuedKeys) -> None:
         self.gateway.policies = issued.directory.workspaces
@@ -241,12 +265,13 @@ class Application:
         watcher = asyncio.create_task(watch_endpoints(lambda: self.gateway.snapshot.table), name="endpoint-watch")
         sweeper = asyncio.create_task(self._memory.run(), name="old-answers")
         follower = asyncio.create_task(self._directories.run(), name="directory")
+        upkeep = asyncio.create_task(self._ledger.upkeep(lambda: self.gateway.config.storage), name="ledger-upkeep")
         self._later(self._prepare())
         try:
             yield
         finally:
             self.gateway.settle()
-            for task in (prober, watcher, sweeper, follower):
+            for task in (prober, watcher, sweeper, follower, upkeep):
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task

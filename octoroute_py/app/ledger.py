@@ -1,6 +1,7 @@
 """What keeps and what limits, as one part of the application: made with it, started before its first request."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -13,10 +14,14 @@ from octoroute_py.admission.limits import Limiter
 from octoroute_py.admission.periods import BelievedClock, Period
 from octoroute_py.config.schema import StorageConfig, Synchronous
 from octoroute_py.core import clock
+from octoroute_py.core.allowance import Budgets
 from octoroute_py.core.errors import ConfigError
 from octoroute_py.gateway.accounts import Accounts
 from octoroute_py.ledger.keeper import Keeper
 from octoroute_py.ledger.outcome import Outcome
+from octoroute_py.ledger.pricing import usd
+from octoroute_py.manage.key_view import iso
+from octoroute_py.manage.upkeep import Upkeep
 from octoroute_py.storage import audit
 from octoroute_py.storage.analytics import DaySpend, latest_start_ms, spend_by_day
 from octoroute_py.storage.audit import AuditRow
@@ -80,6 +85,20 @@ class Ledger:
         started_ms = int(self.wall() * 1000.0) - duration_ms
         self.accounts.keep_later(msgspec.structs.replace(outcome, started_ms=started_ms))
 
+    def budgets_of(self, workspace: str, budgets: Budgets) -> dict[str, object]:
+        """How the day, the week and the month of a workspace stand, in USD, as the API tells it."""
+        rows = self.book.status(Subject.WORKSPACE, workspace, budgets, at_s=self.wall())
+        return {
+            row.period.value: {
+                "limit": _usd(row.limit_uusd),
+                "spent": _usd(row.spent_uusd),
+                "reserved": _usd(row.reserved_uusd),
+                "remaining": _usd(row.remaining_uusd),
+                "endsAt": iso(int(row.ends_s * 1000.0)),
+            }
+            for row in rows
+        }
+
     async def start(self) -> None:
         """Bring in what the last run left behind, and learn from the journal what everybody has spent.
 
@@ -95,6 +114,11 @@ class Ledger:
                     _remember(self.book, row)
         except StorageError as error:
             raise ConfigError(f"storage: {error}") from None
+
+    async def upkeep(self, storage: Callable[[], StorageConfig]) -> None:
+        """Add rows up and delete old ones, until cancelled."""
+        if self._database is not None:
+            await Upkeep(self._database, storage=storage, wall=self.wall).run()
 
     async def close(self) -> None:
         """Write what is still on its way."""
@@ -128,6 +152,10 @@ class Ledger:
                 )
             except StorageError as error:
                 _log.warning("that a budget was reached could not be kept", because=str(error))
+
+
+def _usd(uusd: int | None) -> float | None:
+    return None if uusd is None else usd(uusd)
 
 
 def _open_spool(storage: StorageConfig, database: Database | None) -> Spool | None:

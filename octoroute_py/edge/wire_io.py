@@ -8,9 +8,11 @@ from typing import Any
 import msgspec
 from starlette.types import Receive, Scope, Send
 
+from octoroute_py.admission.limits import Limited
 from octoroute_py.core.errors import BadRequest, GatewayError
 from octoroute_py.core.ids import new_request_id, safe_request_id
 from octoroute_py.edge.cycle import BODY_FOLLOWS
+from octoroute_py.gateway.headers import limit_headers
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -99,6 +101,8 @@ def error_headers(error: GatewayError, request_id: str) -> RawHeaders:
     headers = [(b"content-type", b"application/json"), (b"x-request-id", request_id.encode())]
     if error.retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))))
+    if isinstance(error, Limited):
+        headers.extend(limit_headers(error.standing))
     if error.final:
         headers.append((b"x-should-retry", b"false"))
     if error.status == 401:

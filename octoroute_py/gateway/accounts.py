@@ -118,12 +118,14 @@ class Accounts:
 
     def keep_later(self, outcome: Outcome) -> None:
         """Have the row written without anybody waiting; refusals only as many as a second may bring."""
-        if self._keeper is None:
+        keeper = self._keeper
+        if keeper is None:
             return
-        if outcome.sends == 0 and outcome.status >= 400 and not self._counts_refusal(outcome):
+        refused = outcome.sends == 0 and outcome.status >= 400
+        if refused and not self._counts_refusal(outcome) and keeper.withdraw(outcome.request_id, outcome.entry):
             self._counts.journal_skipped()
             return
-        self._keeper.keep_later(entry_of(outcome))
+        keeper.keep_later(entry_of(outcome))  # what was set aside on disk stays there until a row settles it
 
     def close(self, ctx: RequestContext) -> None:
         """The request is over, however it ended."""

@@ -24,7 +24,7 @@ from octoroute_py.routing.judge import Question
 from octoroute_py.routing.judge_prompt import MAX_OUTPUT_TOKENS, Form
 from octoroute_py.routing.verdict import JudgeFailed, JudgeFailure
 from octoroute_py.telemetry.metrics import Metrics
-from octoroute_py.tiers.eligibility import misfit
+from octoroute_py.tiers.eligibility import complies, misfit
 from octoroute_py.tiers.endpoint import Endpoint
 from octoroute_py.transport.base import TooLarge, TransportError, UpstreamAnswer, UpstreamRequest
 from octoroute_py.transport.faults import Fault, FaultKind, classify_exception, classify_response
@@ -263,6 +263,8 @@ def _billed(endpoint: Endpoint, body: bytes, exchanged: _Exchanged, started_s: f
 def _fits(endpoint: Endpoint, question: Question, form: Form) -> bool:
     needs = frozenset() if form.needs is None else frozenset({form.needs})
     case = question.case
+    if not complies(case.compliance, endpoint.config):
+        return False
     return (
         misfit(
             endpoint.config,

@@ -1,5 +1,7 @@
 """From a request to its plan, for live requests and for explanations alike: what both ask is asked here."""
 
+import math
+
 import msgspec
 
 from octoroute_py.core.decision import Decision
@@ -91,8 +93,11 @@ def _needs(ctx: RequestContext, facts: Facts | None) -> Needs:
 
 
 def _inquiry(ctx: RequestContext, facts: Facts) -> Inquiry:
-    hints = ctx.hints
-    return Inquiry(facts, hints) if hints.timeout_s is None else Inquiry(facts, hints, ctx.started_s + hints.timeout_s)
+    hints, policy = ctx.hints, ctx.policy
+    if hints.timeout_s is None and policy is None:
+        return Inquiry(facts, hints)
+    by_s = math.inf if hints.timeout_s is None else ctx.started_s + hints.timeout_s
+    return Inquiry(facts, hints, by_s, () if policy is None else policy.compliance)
 
 
 def _facts(ctx: RequestContext, *, words: bool) -> Facts:

@@ -145,41 +145,32 @@ class RequestContext:
         self.started_s = self.deadline_s = monotonic()
         self.source = source
         self.entry = entry
-        self.started_ms = 0
         self.hints = _NO_HINTS
         self.policy: WorkspacePolicy | None = None
         self.claims: tuple[Claim, ...] = ()
         self.permit: Permit | None = None
         self.hold: Hold | None = None
-        self.capped = False
         self.workspace = DEFAULT_WORKSPACE
         self.scope: Scope | None = None
-        self.stream = False
         self.decision: Decision | None = None
         self.endpoint_id: str | None = None
         self.decided_tier: Tier | None = None
         self.routing_s: float | None = None
-        self.sends = 0
         self.attempts: list[Attempt] = []
-        self.broken_stream = False
         self.usage: Usage | None = None
-        self.estimated = False
-        self.cost_uusd = 0
-        self.baseline_uusd = 0
-        self.priced = False
         self._prompt_tokens: int | None = None
         self.first_event_s: float | None = None
         self.warnings: list[str] = []
         self.status = 500
         self.error_code: str | None = None
         self.outcome: Outcome | None = None
-        self.kept = False
         self.user_id: str | None = None
         self.request_type: str | None = None
         self.refusal: Refused | None = None
         self.task: asyncio.Task[object] | None = None
-        self.gone = False
-        self.cut = False
+        self.stream = self.broken_stream = self.estimated = self.priced = False
+        self.capped = self.kept = self.gone = self.cut = False
+        self.sends = self.cost_uusd = self.baseline_uusd = self.started_ms = 0
 
     def read(self, envelope: Envelope) -> None:
         """Take the parsed body, and the hints of headers and body; BadRequest for a wrong hint."""

@@ -1,7 +1,9 @@
 """The X-Octoroute-* headers that tell how an answer came about (contract §3)."""
 
+import math
 from functools import lru_cache
 
+from octoroute_py.admission.limits import Standing
 from octoroute_py.core.words import Reason, Strategy, Tier
 from octoroute_py.gateway.context import RawHeaders, RequestContext
 from octoroute_py.ledger.pricing import usd_text
@@ -29,7 +31,7 @@ def answer_headers(ctx: RequestContext, upstream: Headers) -> RawHeaders:
 
 
 def route_headers(ctx: RequestContext) -> RawHeaders:
-    """Tier, strategy, reason, endpoint, attempts, and confidence and warnings where there are any."""
+    """Tier, strategy, reason, endpoint, attempts; where there is one, confidence, warnings and how a limit stands."""
     decision = ctx.decision
     if decision is None:
         return []
@@ -45,7 +47,19 @@ def route_headers(ctx: RequestContext) -> RawHeaders:
         headers.append((b"x-octoroute-confidence", b"%.4f" % decision.confidence))
     if ctx.warnings:
         headers.append((b"x-octoroute-warning", header_text("; ".join(ctx.warnings))[:MAX_WARNING_CHARS]))
+    standing = None if ctx.permit is None else ctx.permit.standing(ctx.monotonic())
+    if standing is not None:
+        headers.extend(limit_headers(standing))
     return headers
+
+
+def limit_headers(standing: Standing) -> RawHeaders:
+    """How the limit that is nearest to its end stands: `RateLimit-Limit`, `-Remaining`, and `-Reset` in seconds."""
+    return [
+        (b"ratelimit-limit", b"%d" % standing.limit),
+        (b"ratelimit-remaining", b"%d" % standing.remaining),
+        (b"ratelimit-reset", b"%d" % math.ceil(standing.reset_s)),
+    ]
 
 
 @lru_cache(maxsize=1024)

@@ -251,6 +251,16 @@ class Keeper:
         if self.state is not Keeping.OFF:
             self._take_entry(entry, None)
 
+    def withdraw(self, request_id: str, entry: int) -> bool:
+        """Take back what was intended, if nobody has written it down; whether the request can do without a row."""
+        key = (request_id, entry)
+        if key not in self._intended:
+            return True
+        if self._lingering.pop(key, None) is None:
+            return False
+        self._intended.remove(key)
+        return True
+
     def _take_entry(self, entry: JournalEntry, future: asyncio.Future[None] | None) -> None:
         key = (entry.request_id, entry.entry)
         settles = key in self._intended

@@ -1,38 +1,13 @@
 """The journal's rows one by one, newest first, page by page; functions take a connection and only read."""
 
-import enum
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, TextClause, and_, literal_column, or_, select, text, true
 
-from octoroute_py.storage.rollups import CLIENT_GONE, JUDGE
+from octoroute_py.core.ending import CLIENT_GONE, STATUS_OF, Ended
+from octoroute_py.storage.rollups import JUDGE
 from octoroute_py.storage.schema import FAILED_ROWS, LEFT_ROWS, journal
-
-
-class Ended(enum.StrEnum):
-    """How a request ended, in one word."""
-
-    SUCCESS = "success"
-    ERROR = "error"
-    TIMEOUT = "timeout"
-    RATE_LIMITED = "rate_limited"
-    CANCELLED = "cancelled"
-
-
-_TIMEOUT, _TOO_MANY = 504, 429
-
-
-def ended(status: int, *, failed: bool) -> Ended:
-    """The word for what the client got; `failed` says that there is an error code.
-
-    A stream that broke has status 200 and is an error; of a client that left nobody knows how it would have ended.
-    """
-    if status == CLIENT_GONE:
-        return Ended.CANCELLED
-    if not failed:
-        return Ended.SUCCESS
-    return {_TIMEOUT: Ended.TIMEOUT, _TOO_MANY: Ended.RATE_LIMITED}.get(status, Ended.ERROR)
 
 
 class Place(NamedTuple):
@@ -113,7 +88,7 @@ def _before(place: Place | None) -> Iterator[ColumnElement[bool]]:
 
 
 def _ended(how: Ended | None) -> Iterator[ColumnElement[bool] | TextClause]:
-    """The conditions of `ended`, the rare ones in the words of the index that answers them."""
+    """The conditions of `core.ending.ended`, the rare ones in the words of the index that answers them."""
     status = journal.c.status
     if how is None:
         yield journal.c.surface != JUDGE
@@ -123,8 +98,7 @@ def _ended(how: Ended | None) -> Iterator[ColumnElement[bool] | TextClause]:
         yield text(LEFT_ROWS)
     else:
         yield text(FAILED_ROWS)
-        codes = {Ended.TIMEOUT: _TIMEOUT, Ended.RATE_LIMITED: _TOO_MANY}
-        yield status == codes[how] if how in codes else status.not_in((CLIENT_GONE, *codes.values()))
+        yield status == STATUS_OF[how] if how in STATUS_OF else status.not_in(tuple(STATUS_OF.values()))
 
 
 def _whose(workspaces: Sequence[str] | None, how: Ended | None) -> list[ColumnElement[bool]]:

@@ -4,10 +4,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Table, and_, delete, select, true, tuple_
 
-from octoroute_py.storage.rollups import DAY_S, GRAINS, HOUR_S, MINUTE_S, rolled_to
+from octoroute_py.storage.rollups import DAY_S, GRAINS, HOUR_S, MINUTE_S, ROWS_AT_ONCE, rolled_to
 from octoroute_py.storage.schema import journal, latency_rollups, latency_totals, rollup_totals, rollups, spend_rollups
 
-ROWS_AT_ONCE = 500
 MINUTES_KEPT_S = 2 * DAY_S
 """The longest range that is answered by the minute, a day, needs a day and an hour."""
 HOURS_KEPT_S = 40 * DAY_S

@@ -39,6 +39,7 @@ from sqlalchemy.engine import Compiled, Dialect
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from octoroute_py.core.ending import CLIENT_GONE
 from octoroute_py.storage.schema import (
     journal,
     latency_rollups,
@@ -54,8 +55,6 @@ HOUR_S = 3600
 DAY_S = 86_400
 GRAINS = (MINUTE_S, HOUR_S, DAY_S)
 
-CLIENT_GONE = 499
-"""Status of a request whose client left: neither a success nor a failure."""
 JUDGE = "judge"
 """Surface of the calls that the gateway makes for itself, to choose a tier."""
 ROWS_AT_ONCE = 500

@@ -4,6 +4,7 @@ Health is not looked at here, but for `Quality`: that is a workspace's own idea 
 """
 
 import enum
+from collections.abc import Collection
 
 import msgspec
 
@@ -63,7 +64,12 @@ def permitted(policy: WorkspacePolicy, config: EndpointConfig) -> bool:
         named = any(word in policy.restrictions for word in (config.tier.value, config.name, config.id))
         if named is policy.deny:
             return False
-    return not policy.compliance or set(policy.compliance) <= {tag.lower() for tag in config.compliance}
+    return complies(policy.compliance, config)
+
+
+def complies(tags: Collection[str], config: EndpointConfig) -> bool:
+    """Whether the endpoint has every one of these tags (lower case)."""
+    return not tags or set(tags) <= {tag.lower() for tag in config.compliance}
 
 
 class Shortfall(enum.StrEnum):

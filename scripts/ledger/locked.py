@@ -31,7 +31,7 @@ def wrong(found: Lockdown) -> list[str]:
     """What should not have happened."""
     problems = list(found.problems)
     if set(found.statuses) != {200}:
-        problems.append(f"clients got {dict(found.statuses)}")
+        problems.append(f"clients got {dict(found.statuses)}: {found.broke[:5]}")
     if found.unsound:
         problems.append(f"{found.unsound} streams were not as they should be")
     if found.gap_held_s > PAUSE_S + ADDED_GAP_S:

@@ -30,6 +30,9 @@ FEEDBACK = "tests/flows/test_feedback.py::test_a_bound_key_judges_requests_of_it
 AS_ROUTED = f"{HERE}::test_another_workspace_is_refused_in_the_model_routers_words_and_nothing_is_sent"
 BY_BODY = f"{HERE}::test_another_workspace_is_refused_by_body_and_nothing_is_sent"
 
+ROWS = "tests/edge/api/test_analytics.py::test_a_bound_key_sees_the_rows_of_its_workspaces_alone"
+NO_OTHER = "tests/edge/api/test_analytics.py::test_to_a_bound_key_other_workspaces_do_not_exist"
+
 OWN: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/v1/chat/completions"): (BY_HEADER, BY_BODY),
     ("POST", "/v1/completions"): (BY_HEADER, BY_BODY),
@@ -44,6 +47,10 @@ OWN: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/v1/models"): (MODELS,),
     ("GET", "/v1/models/{id:path}"): (MODELS,),
     ("GET", "/models"): (MODELS,),
+    ("GET", "/api/analytics/models"): (ROWS,),
+    ("GET", "/api/analytics/workspaces/{id:path}"): (ROWS, NO_OTHER),
+    ("GET", "/api/analytics/savings"): (ROWS,),
+    ("GET", "/api/metrics/requests"): (ROWS, NO_OTHER),
     ("GET", "/api/workspaces"): (WORKSPACES,),
     ("GET", "/api/workspaces/{id:path}/config"): (WORKSPACES,),
     ("POST", "/api/workspaces/{id:path}/config"): (WORKSPACES,),

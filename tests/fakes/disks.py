@@ -7,12 +7,16 @@ that the gateway's process may write, under which every write fails, those of it
 import contextlib
 import os
 import resource
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Protocol
 
 import psutil
+
+from tests.fakes.ledger import DATABASE, Journal
 
 SIZE = "16m"
 _MOUNT = f'mount -t tmpfs -o size={SIZE} none "$0" && exec "$@"'
@@ -29,6 +33,10 @@ class Disk(Protocol):
 
     def database(self, pid: int) -> Path:
         """The database of the gateway with this process id, as this process reaches it."""
+        ...
+
+    def journal(self, pid: int) -> Journal:
+        """What that holds, at a moment when nothing is written."""
         ...
 
     def fill(self, pid: int) -> None:
@@ -50,7 +58,15 @@ class SmallDisk:
 
     def database(self, pid: int) -> Path:
         """Through the process's own view of the file system."""
-        return self._inside(pid) / "octoroute.db"
+        return self._inside(pid) / DATABASE
+
+    def journal(self, pid: int) -> Journal:
+        """A copy: SQLite follows the way to the process's files back to this one's."""
+        folder = Path(tempfile.mkdtemp(dir=self._state.parent))
+        for path in self._inside(pid).glob(f"{DATABASE}*"):
+            if not path.name.endswith("-shm"):
+                shutil.copyfile(path, folder / path.name)
+        return Journal(folder / DATABASE, copied=True)
 
     def fill(self, pid: int) -> None:
         """Write ballast to the last byte."""
@@ -79,7 +95,11 @@ class CappedFiles:
 
     def database(self, pid: int) -> Path:
         """Where anybody sees it."""
-        return self._state / "octoroute.db"
+        return self._state / DATABASE
+
+    def journal(self, pid: int) -> Journal:
+        """The file itself."""
+        return Journal(self._state / DATABASE)
 
     def fill(self, pid: int) -> None:
         """No byte may be written to any file."""

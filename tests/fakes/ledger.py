@@ -104,10 +104,11 @@ class Standing(NamedTuple):
 
 
 class Journal:
-    """The file of a gateway that may be running."""
+    """The file of a gateway that may be running; `copied` if it is a copy that nobody else has."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, copied: bool = False) -> None:
         self.path = path
+        self._mode = "rw" if copied else "ro"
 
     def rows(self, where: str = "TRUE", *values: object) -> list[Row]:
         """Rows of the journal in the order they were written."""
@@ -158,7 +159,7 @@ class Journal:
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=PATIENCE_S)
+        connection = sqlite3.connect(f"file:{self.path}?mode={self._mode}", uri=True, timeout=PATIENCE_S)
         try:
             yield connection
         finally:

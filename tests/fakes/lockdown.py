@@ -37,6 +37,7 @@ class Lockdown(NamedTuple):
     """What came of it; `states` is what operators were told while it was held, `ready` the statuses of readiness."""
 
     statuses: Counter[int]
+    broke: list[str]
     slowest_s: float
     streams: int
     unsound: int
@@ -95,6 +96,7 @@ async def lockdown(folder: Path, *, hold_s: float, streams: int = 20, rate: floa
             problems += [f"{order.id} is not there" for order in audience.orders if len(rows.get(order.id, ())) != 1]
             return Lockdown(
                 statuses=traffic.statuses,
+                broke=traffic.broke,
                 slowest_s=max(promise.took_s for promise in traffic.kept if not promise.order.stream),
                 streams=len(seen),
                 unsound=sum(not stream.sound for stream in seen),

@@ -129,7 +129,7 @@ async def left_uusd(port: int, key: Issued, *, most: int) -> int:
     async with await Client.connect(port) as client:
         while low < high:
             middle = (low + high + 1) // 2
-            order = Order(id=f"left-{key.id}-{middle}", model=METER, counted=0, completion=0, limit=middle)
+            order = Order(id=f"left-{key.id}-{middle}", model=METER, completion=0, limit=middle)
             answer = await client.ask(order.request(key))
             assert answer.status in (200, 429), answer
             if answer.status == 200:

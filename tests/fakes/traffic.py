@@ -67,19 +67,24 @@ def broken(promises: Sequence[Promise], journal: Journal) -> list[str]:
 class Traffic:
     """Clients of these keys, in turn; what they sent by key id, and what came.
 
-    `statuses` counts 0 for connections that broke; clients that left are in `left`.
+    `statuses` counts 0 for connections that broke, `broke` says how; clients that left are in `left`. Without `keeps`
+    nothing is remembered but the counts.
     """
 
-    def __init__(self, port: int, keys: Sequence[Issued], *, chance: random.Random, name: str = "t") -> None:
+    def __init__(
+        self, port: int, keys: Sequence[Issued], *, chance: random.Random, name: str = "t", keeps: bool = True
+    ) -> None:
         self.port = port
         self.kept: list[Promise] = []
         self.statuses: Counter[int] = Counter()
         self.sent_by: dict[str, list[str]] = {key.id: [] for key in keys}
+        self.broke: list[str] = []
         self.sent = 0
         self.left = 0
         self._keys = keys
         self._chance = chance
         self._name = name
+        self._keeps = keeps
         self._open: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
@@ -94,17 +99,33 @@ class Traffic:
                 await sending
             await asyncio.gather(*self._open)
 
+    async def burst(self, count: int, *, at_once: int) -> None:
+        """So many requests, `at_once` of them under way at any time."""
+        until = self.sent + count
+
+        async def client() -> None:
+            while self.sent < until:
+                key, order = self._take()
+                await self._one(order, key)
+
+        await asyncio.gather(*(client() for _ in range(at_once)))
+
     async def _send(self, rate: float) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
-            key, order = self._keys[self.sent % len(self._keys)], self._next()
-            self.sent_by[key.id].append(order.id)
+            key, order = self._take()
             task = asyncio.create_task(self._one(order, key))
             self._open.add(task)
             task.add_done_callback(self._open.discard)
             due += 1 / rate
             await asyncio.sleep(max(0.0, due - loop.time()))
+
+    def _take(self) -> tuple[Issued, Order]:
+        key, order = self._keys[self.sent % len(self._keys)], self._next()
+        if self._keeps:
+            self.sent_by[key.id].append(order.id)
+        return key, order
 
     def _next(self) -> Order:
         chance = self._chance
@@ -124,18 +145,24 @@ class Traffic:
             fault=fault,
         )
 
+    def _broke(self, order: Order, how: str | None) -> None:
+        if how is not None:
+            self.statuses[0] += 1
+            self.broke.append(f"{order.id}: {how}")
+
     async def _one(self, order: Order, key: Issued) -> None:
         leaves = self._chance.random() < LEAVING
         began = time.monotonic()
         try:
-            async with asyncio.timeout(self._chance.uniform(0.001, 0.1) if leaves else PATIENCE_S):
-                async with await Client.connect(self.port) as client:
+            async with await Client.connect(self.port) as client:
+                async with asyncio.timeout(self._chance.uniform(0.001, 0.1) if leaves else PATIENCE_S):
                     answer = await client.ask(order.request(key))
         except TimeoutError:
             self.left += leaves
-            self.statuses[0] += not leaves
-        except (OSError, ValueError):  # refused, reset, or cut in the middle of a chunk's head
-            self.statuses[0] += 1
+            self._broke(order, None if leaves else "no answer")
+        except (OSError, ValueError) as error:  # refused, reset, or cut in the middle of a chunk's head
+            self._broke(order, repr(error))
         else:
             self.statuses[answer.status] += 1
-            self.kept.append(Promise(order, key, answer, time.monotonic() - began))
+            if self._keeps:
+                self.kept.append(Promise(order, key, answer, time.monotonic() - began))

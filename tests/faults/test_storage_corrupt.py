@@ -99,7 +99,7 @@ async def test_a_database_that_breaks_under_a_gateway_stops_no_answer_and_can_be
             told += await fill(running.port, key, name="later", count=50)
             ready = await ask(running.port, get("/health/ready"))
             assert (ready.status, ready.json["ready"]) == (503, False)
-            assert any("storage" in reason for reason in ready.json["reasons"])
+            assert any("database" in reason for reason in ready.json["reasons"])
             assert all(stream.sound for stream in await audience.ended())
             running.signal(signal.SIGTERM)
             await running.wait()

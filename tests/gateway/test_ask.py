@@ -49,8 +49,10 @@ class Bench:
             report=self.reported.append,
         )
 
-    async def ask(self, *, tool: bool = False, local_only: bool = False, limit_s: float = 10.0) -> bytes:
-        case = case_of(facts(), local_only=local_only)
+    async def ask(
+        self, *, tool: bool = False, local_only: bool = False, compliance: tuple[str, ...] = (), limit_s: float = 10.0
+    ) -> bytes:
+        case = case_of(facts(), local_only=local_only, compliance=compliance)
         forms = tool_forms(case) if tool else spoken_forms(case)
         return await self.calls(Question(case, forms, self.stage.clock.now + limit_s))
 
@@ -184,6 +186,13 @@ async def test_local_only_requests_are_shown_to_local_endpoints_alone() -> None:
         await Bench({ONE: GOOD}, each={ONE: {"location": Location.CLOUD}}).failure(local_only=True)
         is JudgeFailure.UNAVAILABLE
     )
+
+
+async def test_requests_of_a_workspace_with_tags_are_shown_to_endpoints_that_have_them_alone() -> None:
+    bench = Bench({ONE: GOOD, TWO: GOOD}, each={TWO: {"compliance": ("GDPR", "hipaa"), "priority": 0}})
+    await bench.ask(compliance=("gdpr",))
+    assert bench.stage.sent_to == [TWO]
+    assert await Bench({ONE: GOOD}).failure(compliance=("gdpr",)) is JudgeFailure.UNAVAILABLE
 
 
 async def test_an_endpoint_without_structured_output_is_asked_for_one_word() -> None:

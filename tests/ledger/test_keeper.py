@@ -141,6 +141,16 @@ async def test_a_request_that_ends_at_once_needs_no_intent(stage: Stage) -> None
     assert (stage.database.rows, stage.database.settles) == ([an_entry("a")], [False])
 
 
+async def test_an_intent_can_be_taken_back_until_it_is_written(stage: Stage) -> None:
+    keeper = await stage.start()
+    entry = an_intent("a").entry
+    keeper.intend(an_intent("a"))
+    await keeper.reserve(an_intent("b"))
+    assert [keeper.withdraw(request_id, entry) for request_id in ("a", "b", "c")] == [True, False, True]
+    await keeper.close()
+    assert stage.database.ids() == ["b"]
+
+
 async def test_an_intent_is_written_before_long_and_its_row_settles_it(stage: Stage) -> None:
     keeper = await stage.start(linger_s=0.0)
     keeper.intend(an_intent("a"))

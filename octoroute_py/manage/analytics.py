@@ -1,0 +1,243 @@
+"""What operators want to know of the requests that were made, from the ledger's sums and newest rows.
+
+A range begins at the start of the minute (1h, 24h) or of the hour (7d, 30d) that lies so long ago, and ends now. A
+request belongs to the time it began. Judge calls are the gateway's own: told apart, and in no other figure.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from octoroute_py.core.clock import Wall
+from octoroute_py.core.ending import Ended
+from octoroute_py.core.errors import Refused
+from octoroute_py.core.words import TIERS
+from octoroute_py.manage.figures import agent_of, by_status, figures, iso, most, together, usd
+from octoroute_py.manage.reports import (
+    ALL,
+    Figures,
+    JudgeCalls,
+    ModelFigures,
+    ModelsReport,
+    SavingsReport,
+    TierSavings,
+    TimeRange,
+    WorkspaceReport,
+)
+from octoroute_py.storage import analytics as sums
+from octoroute_py.storage.analytics import Cell, Scope
+from octoroute_py.storage.db import Database
+from octoroute_py.storage.errors import StorageError
+from octoroute_py.storage.history import Place, Record, page
+from octoroute_py.storage.rollups import JUDGE
+
+T = TypeVar("T")
+
+TRY_AGAIN_S = 5.0
+NOTE = (
+    "The baseline is what the tokens of every whole answer would have cost at the baseline endpoint. "
+    "Failed requests and attempts count with their cost and have no baseline."
+)
+
+
+class Model(NamedTuple):
+    """A configured endpoint."""
+
+    id: str
+    name: str
+    tier: str
+
+
+class _Found(NamedTuple):
+    """A range as the database tells it."""
+
+    since_s: int
+    requests: list[Cell]
+    judged: list[Cell]
+    by_hour: list[int]
+    latencies: dict[str, dict[int, int]]
+
+    @property
+    def since(self) -> str:
+        return iso(self.since_s * 1000)
+
+
+class Analytics:
+    """Answers from one database; every answer is of one moment.
+
+    `wall` is the clock of the journal's rows, `models` the endpoints as configured now, `baseline` the id of the
+    endpoint whose price savings are measured by, `budgets` what the budgets of a workspace say, as JSON. `workspaces`
+    of a call are the only ones it may look at, None for all. Raises Refused (503 `storage_unavailable`).
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        wall: Wall,
+        models: Callable[[], Sequence[Model]],
+        baseline: Callable[[], str | None],
+        budgets: Callable[[str], object] | None = None,
+    ) -> None:
+        self._database = database
+        self._wall = wall
+        self._models = models
+        self._baseline = baseline
+        self._budgets = budgets
+
+    async def models(
+        self, time_range: TimeRange, *, model: str | None = None, workspaces: Sequence[str] | None = None
+    ) -> ModelsReport:
+        """Every endpoint's figures and their sum; `model`, an endpoint's id or name, leaves only those."""
+        configured = self._models()
+        endpoints = None if model is None else [each.id for each in configured if each.name == model] or [model]
+        found = await self._find(time_range, workspaces=workspaces, endpoints=endpoints)
+        return ModelsReport(
+            **_fields(figures(found.requests, together(found.latencies.values()))),
+            time_range=time_range,
+            since=found.since,
+            model_id=ALL if model is None else model,
+            requests_by_agent=most(found.requests, agent_of),
+            requests_by_status=by_status(found.requests),
+            hourly_distribution={f"{hour:02}:00": requests for hour, requests in enumerate(found.by_hour)},
+            models=_by_model(found, {each.id: each.name for each in configured}),
+            judge=None if workspaces is not None else _judge(found.judged),
+        )
+
+    async def workspace(self, time_range: TimeRange, workspace: str) -> WorkspaceReport:
+        """One workspace's figures, by model and agent type."""
+        found = await self._find(time_range, workspaces=[workspace], by_hour=False)
+        agents = {cell.agent_type for cell in found.requests if cell.agent_type}
+        return WorkspaceReport(
+            **_fields(figures(found.requests, together(found.latencies.values()))),
+            workspace_id=workspace,
+            time_range=time_range,
+            since=found.since,
+            unique_agents=len(agents),
+            model_usage=most((cell for cell in found.requests if cell.endpoint), lambda cell: cell.endpoint),
+            agent_usage=most(found.requests, agent_of),
+            requests_by_status=by_status(found.requests),
+            budgets=None if self._budgets is None else self._budgets(workspace),
+        )
+
+    async def savings(self, time_range: TimeRange, *, workspaces: Sequence[str] | None = None) -> SavingsReport:
+        """What was paid, and what it would have been with every answer from the deep tier."""
+        found = await self._find(time_range, workspaces=workspaces, by_hour=False, latencies=False)
+        cost = sum(cell.cost_uusd for cell in found.requests)
+        judged = sum(cell.cost_uusd for cell in found.judged)
+        baseline = sum(cell.baseline_uusd for cell in found.requests)
+        saved = baseline - cost - judged
+        return SavingsReport(
+            time_range=time_range,
+            since=found.since,
+            requests=sum(cell.requests for cell in found.requests),
+            cost=usd(cost),
+            judge_cost=None if workspaces is not None else usd(judged),
+            total_cost=usd(cost + judged),
+            baseline=usd(baseline),
+            baseline_endpoint=self._baseline(),
+            saved=usd(saved) if baseline else None,
+            saved_share=round(saved / baseline, 6) if baseline else None,
+            tiers={tier.value: _tier([cell for cell in found.requests if cell.tier == tier]) for tier in TIERS},
+            note=NOTE,
+        )
+
+    async def last_hour(self) -> Figures:
+        """All requests of the last hour."""
+        found = await self._find(TimeRange.HOUR, by_hour=False)
+        return figures(found.requests, together(found.latencies.values()))
+
+    async def requests(
+        self,
+        *,
+        limit: int,
+        before: tuple[int, int] | None = None,
+        workspaces: Sequence[str] | None = None,
+        how: Ended | None = None,
+    ) -> list[Record]:
+        """A page of the requests themselves, newest first; `before` is a record's start in ms and its number."""
+
+        place = None if before is None else Place(*before)
+
+        def read() -> list[Record]:
+            with self._database.read() as connection:
+                return page(connection, limit=limit, before=place, workspaces=workspaces, how=how)
+
+        return await _in_thread(read)
+
+    async def _find(
+        self,
+        time_range: TimeRange,
+        *,
+        workspaces: Sequence[str] | None = None,
+        endpoints: Sequence[str] | None = None,
+        by_hour: bool = True,
+        latencies: bool = True,
+    ) -> _Found:
+        scope = Scope(time_range.since_s(self._wall()), workspaces, endpoints)
+
+        def read() -> _Found:
+            with self._database.read() as connection:
+                cells = sums.cells(connection, scope)
+                return _Found(
+                    since_s=scope.since_s,
+                    requests=[cell for cell in cells if cell.surface != JUDGE],
+                    judged=[cell for cell in cells if cell.surface == JUDGE],
+                    by_hour=sums.requests_by_hour(connection, scope) if by_hour else [],
+                    latencies=sums.latencies(connection, scope) if latencies else {},
+                )
+
+        return await _in_thread(read)
+
+
+async def _in_thread(read: Callable[[], T]) -> T:
+    try:
+        return await asyncio.to_thread(read)
+    except StorageError:
+        raise Refused(
+            "The ledger cannot be read now.", code="storage_unavailable", status=503, retry_after_s=TRY_AGAIN_S
+        ) from None
+
+
+def _fields(values: Figures) -> dict[str, Any]:
+    return msgspec.structs.asdict(values)
+
+
+def _by_model(found: _Found, names: dict[str, str]) -> list[ModelFigures]:
+    """One row an endpoint that was tried, the busiest first."""
+    grouped: dict[tuple[str, str], list[Cell]] = {}
+    for cell in found.requests:
+        if cell.endpoint:
+            grouped.setdefault((cell.endpoint, cell.tier), []).append(cell)
+    rows = [
+        ModelFigures(
+            **_fields(figures(cells, found.latencies.get(endpoint, {}))),
+            model_id=endpoint,
+            name=names.get(endpoint),
+            tier=tier,
+        )
+        for (endpoint, tier), cells in grouped.items()
+    ]
+    return sorted(rows, key=lambda row: (-row.total_requests, row.model_id))
+
+
+def _judge(cells: list[Cell]) -> JudgeCalls:
+    return JudgeCalls(
+        requests=sum(cell.requests for cell in cells),
+        total_tokens=sum(cell.prompt_tokens + cell.completion_tokens for cell in cells),
+        total_cost=usd(sum(cell.cost_uusd for cell in cells)),
+    )
+
+
+def _tier(cells: list[Cell]) -> TierSavings:
+    cost, baseline = sum(cell.cost_uusd for cell in cells), sum(cell.baseline_uusd for cell in cells)
+    return TierSavings(
+        requests=sum(cell.requests for cell in cells),
+        failed_requests=sum(cell.failures for cell in cells),
+        total_tokens=sum(cell.prompt_tokens + cell.completion_tokens for cell in cells),
+        cost=usd(cost),
+        baseline=usd(baseline),
+        saved=usd(baseline - cost),
+    )
