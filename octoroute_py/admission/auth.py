@@ -1,90 +1,20 @@
 """Who is asking, and may they: keys, roles and what stays open (contract §7)."""
 
-import hashlib
 import hmac
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 
-import msgspec
-
+from octoroute_py.admission.keyring import NONE_ISSUED, Holder, IssuedKeys, KeyRing
 from octoroute_py.admission.origin import Origins
+from octoroute_py.admission.principal import ANONYMOUS, Principal
 from octoroute_py.admission.throttle import WrongKeys
 from octoroute_py.config.schema import AuthConfig, AuthMode, KeyConfig
-from octoroute_py.core.allowance import Grant
-from octoroute_py.core.errors import BadRequest, ConfigError, Denied, GatewayError, Refused
+from octoroute_py.core import clock
+from octoroute_py.core.clock import Wall
+from octoroute_py.core.errors import BadRequest, Denied, GatewayError, Refused
 from octoroute_py.core.words import Role
 
-_EMPTY_SHA256 = hashlib.sha256(b"").digest()
-
-
-class Principal(msgspec.Struct, frozen=True):
-    """Whoever sends a request: the name of the key, and its role.
-
-    `role` None is a stranger at a closed gateway, who may use nothing but the open routes. `key_id` is the issued key's
-    id, else the name: what the ledger and limits know a principal by. `grant` is there for issued keys.
-    """
-
-    name: str
-    role: Role | None
-    key_id: str = ""
-    grant: Grant | None = None
-
-    @property
-    def workspaces(self) -> tuple[str, ...] | None:
-        """The only workspaces this principal may see or use; None for all."""
-        return None if self.grant is None else self.grant.workspaces
-
-    def may(self, needed: Role) -> bool:
-        """Whether this principal holds a role that includes `needed`."""
-        return self.role is not None and self.role.includes(needed)
-
-
-ANONYMOUS = "anonymous"
-"""Name of a principal without a key."""
-
-
-class KeyRing:
-    """The known keys, kept as SHA-256 only.
-
-    Raises ConfigError for a hash that is no SHA-256, for the hash of an empty key and for one key under two names.
-    """
-
-    __slots__ = ("_entries",)
-
-    def __init__(self, keys: Sequence[KeyConfig]) -> None:
-        seen: dict[bytes, str] = {}
-        entries: list[tuple[bytes, Principal]] = []
-        for key in keys:
-            digest = _digest(key)
-            if digest in seen:
-                raise ConfigError(f"auth.keys: {seen[digest]!r} and {key.name!r} are the same key; give each its own")
-            seen[digest] = key.name
-            entries.append((digest, Principal(key.name, key.role, key.name)))
-        self._entries = tuple(entries)
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def find(self, presented: bytes) -> Principal | None:
-        """The owner of this key, or None; looks at every entry in constant time, so timing tells nothing."""
-        digest = hashlib.sha256(presented).digest()
-        found: Principal | None = None
-        for known, principal in self._entries:
-            if hmac.compare_digest(known, digest):
-                found = principal
-        return found
-
-
-def _digest(key: KeyConfig) -> bytes:
-    try:
-        digest = bytes.fromhex(key.sha256)
-    except ValueError:
-        digest = b""
-    if len(digest) != hashlib.sha256().digest_size:
-        raise ConfigError(f"auth.keys: the sha256 of {key.name!r} must be 64 hexadecimal digits")
-    if digest == _EMPTY_SHA256:
-        raise ConfigError(f"auth.keys: {key.name!r} is an empty key")
-    return digest
+__all__ = ["ANONYMOUS", "Access", "KeyRing", "Principal", "is_loopback", "presented_key"]
 
 
 def presented_key(headers: list[tuple[bytes, bytes]]) -> bytes | None:
@@ -120,12 +50,12 @@ class Access:
     """Decides for every route whether a request may pass; one object for one listener and one configuration.
 
     `loopback` says whether the listener is only reachable from this machine. `generated` is the admin key that the
-    first start made. `wrong_keys` lets several listeners, and the next configuration, share one memory of wrong keys.
-    `origins` are the web origins whose pages may use open routes. Without any key a listener that is not loopback
-    refuses everything but open routes.
+    first start made, `issued` are the keys of the directory, whose expiry goes by `wall`. `wrong_keys` lets several
+    listeners, and the next configuration, share one memory of wrong keys. `origins` are the web origins whose pages may
+    use open routes. Without any key a listener that is not loopback refuses everything but open routes.
     """
 
-    __slots__ = ("_anonymous", "_keys", "_loopback", "_origins", "_wrong_keys")
+    __slots__ = ("_anonymous", "_keys", "_loopback", "_origins", "_wall", "_wrong_keys")
 
     def __init__(
         self,
@@ -133,15 +63,19 @@ class Access:
         *,
         loopback: bool,
         generated: KeyConfig | None,
+        issued: IssuedKeys = NONE_ISSUED,
         wrong_keys: WrongKeys | None = None,
         origins: Iterable[str] = (),
+        wall: Wall = clock.wall,
     ) -> None:
-        keys = auth.keys if generated is None else (*auth.keys, generated)
-        self._keys = KeyRing(keys)
-        self._anonymous = Principal(ANONYMOUS, _anonymous_role(auth.mode, keys, loopback=loopback), ANONYMOUS)
+        self._keys = KeyRing(auth.keys if generated is None else (*auth.keys, generated), issued)
+        self._anonymous = Principal(
+            ANONYMOUS, _anonymous_role(auth.mode, self._keys.roles, loopback=loopback), ANONYMOUS
+        )
         self._wrong_keys = WrongKeys() if wrong_keys is None else wrong_keys
         self._origins = Origins(origins)
         self._loopback = loopback
+        self._wall = wall
 
     def authorize(
         self, headers: list[tuple[bytes, bytes]], *, needed: Role | None, source: str, now: float
@@ -154,32 +88,39 @@ class Access:
         """
         anonymous = self._anonymous
         if needed is None:
-            return self._known(headers) or anonymous
+            return self._known(headers, source) or anonymous
         if anonymous.may(needed):
-            return self._known(headers) or self._stranger(headers)
+            return self._known(headers, source) or self._stranger(headers)
         key = presented_key(headers)
         if key is None:
             raise _denied("This route needs a key: send 'Authorization: Bearer <key>' or 'X-API-Key: <key>'.")
-        principal = self._keys.find(key)
-        if principal is None:
+        holder = self._keys.find(key, wall_s=self._wall())
+        if holder is None:
             raise self._wrong_key(source, now)
+        if not _from_here(holder, source):
+            raise Denied("This key may not be used from this address.", code="permission_denied", status=403)
+        principal = holder.principal
         if not principal.may(needed):
             raise Denied(f"This key lacks the role '{needed.value}'.", code="permission_denied", status=403)
         return principal
 
-    def authorize_optional(self, headers: list[tuple[bytes, bytes]], *, needed: Role) -> Principal | None:
-        """Who this is if they hold `needed`, else None: for open answers that tell more to whoever may see it."""
-        principal = self._known(headers) or self._anonymous
-        if principal.may(needed):
+    def authorize_optional(self, headers: list[tuple[bytes, bytes]], *, needed: Role, source: str) -> Principal | None:
+        """Who this is if they hold `needed`, else None: for open answers that tell more to whoever may see everything.
+
+        A key that is bound to workspaces may not.
+        """
+        principal = self._known(headers, source) or self._anonymous
+        if principal.may(needed) and principal.workspaces is None:
             return principal
         return self._anonymous if self._anonymous.may(needed) else None
 
-    def _known(self, headers: list[tuple[bytes, bytes]]) -> Principal | None:
+    def _known(self, headers: list[tuple[bytes, bytes]], source: str) -> Principal | None:
         try:
             key = presented_key(headers)
         except Denied:
             return None  # another scheme is no key of ours, and none is needed
-        return None if key is None or not self._keys else self._keys.find(key)
+        holder = None if key is None else self._keys.find(key, wall_s=self._wall())
+        return None if holder is None or not _from_here(holder, source) else holder.principal
 
     def _stranger(self, headers: list[tuple[bytes, bytes]]) -> Principal:
         """Whoever comes without a key, unless it is a web page from elsewhere."""
@@ -205,14 +146,18 @@ class Access:
         )
 
 
-def _anonymous_role(mode: AuthMode, keys: Sequence[KeyConfig], *, loopback: bool) -> Role | None:
+def _from_here(holder: Holder, source: str) -> bool:
+    return holder.networks is None or source in holder.networks
+
+
+def _anonymous_role(mode: AuthMode, roles: Collection[Role], *, loopback: bool) -> Role | None:
     if mode is AuthMode.NONE:
         return Role.ADMIN
     if not loopback:
         return None
-    if not keys:
+    if not roles:
         return Role.ADMIN
-    if all(key.role is Role.ADMIN for key in keys):
+    if all(role is Role.ADMIN for role in roles):
         return Role.INFERENCE
     return None
 

@@ -27,7 +27,8 @@ KEY_FILE = "octoroute.keys"
 _MAX_FILE_BYTES = 64 * 1024
 _PREFIX = "okr-"
 _RANDOM_BYTES = 20
-_CHECK_CHARS = 4
+LAST_CHARS = 4
+"""So many characters at the end of a key may be shown: they are its checksum."""
 _VERSION = 1
 
 
@@ -45,7 +46,7 @@ class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def new_key() -> str:
     """A fresh random key with its checksum."""
     body = _PREFIX + _base32(secrets.token_bytes(_RANDOM_BYTES))
-    return body + _base32(hashlib.sha256(body.encode("ascii")).digest())[:_CHECK_CHARS]
+    return body + _base32(hashlib.sha256(body.encode("ascii")).digest())[:LAST_CHARS]
 
 
 def _base32(raw: bytes) -> str:
@@ -66,7 +67,7 @@ def ensure_admin_key(folder: Path) -> tuple[KeyConfig, str | None]:
         name="admin",
         role=Role.ADMIN,
         sha256=hashlib.sha256(clear.encode("ascii")).hexdigest(),
-        last4=clear[-_CHECK_CHARS:],
+        last4=clear[-LAST_CHARS:],
     )
     if _create(path, msgspec.json.encode(_Header(_VERSION)) + b"\n" + msgspec.json.encode(entry) + b"\n"):
         return KeyConfig(name=entry.name, role=entry.role, sha256=entry.sha256), clear

@@ -24,7 +24,7 @@ class WrongKeys:
 
     def strike(self, source: str, now: float) -> float | None:
         """Count a wrong key; None if the source may try on, else the seconds until it may."""
-        source = _network(source)
+        source = network_of(source)
         times = self._strikes.get(source)
         if times is None:
             times = self._strikes[source] = deque()
@@ -40,7 +40,7 @@ class WrongKeys:
         return None
 
 
-def _network(source: str) -> str:
+def network_of(source: str) -> str:
     """One household's IPv6 addresses count as one source: whoever has one has 2^64 of them."""
     try:
         address = ipaddress.ip_address(source)

@@ -1,12 +1,14 @@
-"""`octoroute check`: is the configuration valid, its artifact usable, and do its endpoints answer?"""
+"""`octoroute check`: is the configuration valid, are artifact and database usable, and do the endpoints answer?"""
 
 import asyncio
 from pathlib import Path
 
 import click
 
+from octoroute_py.cli.db import problem_of
 from octoroute_py.cli.options import config_option, read_config
 from octoroute_py.config.schema import Config
+from octoroute_py.core.errors import ConfigError
 from octoroute_py.routing.artifact import load_neural
 
 
@@ -17,6 +19,9 @@ def command(config_path: Path | None, probe: bool) -> None:
     """Validate everything and list all problems, each with its place."""
     config = read_config(config_path)
     load_neural(config)
+    problem = problem_of(config)
+    if problem is not None:
+        raise ConfigError(problem)
     click.echo(summary(config))
     for line in config.unbuilt:
         click.echo(f"note: {line}; `serve` refuses to start with it")

@@ -20,6 +20,8 @@ COMMANDS: dict[str, str] = {
     "check": "Validate a configuration and list all of its problems.",
     "discover": "Find model servers on this machine and write a config.",
     "route": "Show which tier a prompt would go to, and why.",
+    "keys": "Issue, list, rotate and revoke keys.",
+    "db": "Upgrade, check or back up the database.",
     "score": "Score prompts in a file by a trained artifact.",
     "train": "Train an artifact from labelled outcomes.",
     "calibrate": "Fit an artifact's probabilities and its dial on labelled outcomes.",

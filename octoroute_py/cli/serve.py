@@ -71,6 +71,7 @@ async def serve(config: Config, load: LoadConfig, *, announce: Callable[[str], N
             application = Application(
                 config, load=load, sink=sink, scrubber=scrubber, neural=neural, generated=generated
             )
+            await application.start()
             if management_port is not None:
                 _log.info("management routes listen apart", url=_url(config, sockets[-1]))
             _warn_of_open_doors(config)

@@ -86,6 +86,12 @@ class Surface(enum.StrEnum):
     RESPONSES = "responses"
 
 
+class Inward(enum.StrEnum):
+    """What the gateway asks of a model on its own account; the journal keeps it beside the surfaces, no client can."""
+
+    JUDGE = "judge"
+
+
 class BreakerState(enum.StrEnum):
     """The three states of every breaker."""
 

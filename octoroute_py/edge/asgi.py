@@ -22,15 +22,20 @@ from octoroute_py.edge.admin import Reload
 from octoroute_py.edge.explain import Explain
 from octoroute_py.edge.gate import path_is_plain
 from octoroute_py.edge.guard import Guarded, Reach
+from octoroute_py.edge.idempotent import ByHeader, Idempotent
 from octoroute_py.edge.model_call import ModelCall
 from octoroute_py.edge.models import EndpointList, ListModels, OneModel
 from octoroute_py.edge.native import Native
 from octoroute_py.edge.neural import AskRouter, NeuralRoute
 from octoroute_py.edge.ops import Operations
 from octoroute_py.edge.wire_io import error_body, error_headers, request_id_of, send_error
+from octoroute_py.gateway.idempotency import Idempotency
 from octoroute_py.gateway.pipeline import Gateway
 
-__all__ = ["ASGIApp", "build_app", "routes"]
+__all__ = ["ASGIApp", "RouteTable", "build_app", "routes"]
+
+RouteTable = list[Route]
+"""Routes with their guards."""
 
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 """What runs beside the application from before its first request to after its last."""
@@ -39,7 +44,13 @@ MANAGEMENT_PREFIXES = ("/admin", "/api", "/dashboard", "/metrics")
 """What `[admin]` moves to its own listener (contract §2)."""
 
 
-DIRECT_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
+_OPERATIONS = {
+    "/v1/chat/completions": Surface.CHAT,
+    "/v1/completions": Surface.COMPLETIONS,
+    "/v1/embeddings": Surface.EMBEDDINGS,
+    "/v1/responses": Surface.RESPONSES,
+}
+DIRECT_PATHS = tuple(_OPERATIONS)
 """POSTs here go to their guarded endpoint without Starlette's middleware and router between (docs/performance.md)."""
 
 
@@ -68,21 +79,29 @@ class Resource(Protocol):
 
 
 def routes(
-    gateway: Gateway, operations: Operations, reload: Reload, ask_router: AskRouter, resources: Sequence[Resource] = ()
-) -> list[Route]:
-    """Every route of the gateway with the role it needs (contract §3, §6, §7)."""
+    gateway: Gateway,
+    operations: Operations,
+    reload: Reload,
+    ask_router: AskRouter,
+    resources: Sequence[Resource] = (),
+    *,
+    memory: Idempotency,
+) -> RouteTable:
+    """Every route of the gateway with the role it needs (contract §3, §6, §7).
+
+    `memory` has the answers of requests that may be sent twice.
+    """
     table = Table(gateway)
     for resource in resources:
         resource.add_to(table)
-    table.add("POST", "/v1/chat/completions", ModelCall(gateway, Surface.CHAT), role=Role.INFERENCE, reach=Reach.OWN)
-    table.add("POST", "/v1/completions", ModelCall(gateway, Surface.COMPLETIONS), role=Role.INFERENCE, reach=Reach.OWN)
-    table.add("POST", "/v1/embeddings", ModelCall(gateway, Surface.EMBEDDINGS), role=Role.INFERENCE, reach=Reach.OWN)
-    table.add("POST", "/v1/responses", ModelCall(gateway, Surface.RESPONSES), role=Role.INFERENCE, reach=Reach.OWN)
+    for path, surface in _OPERATIONS.items():
+        call = Idempotent(ModelCall(gateway, surface), gateway, memory=memory, source=ByHeader(surface))
+        table.add("POST", path, call, role=Role.INFERENCE, reach=Reach.OWN)
     table.add("POST", "/v1/routing/explain", Explain(gateway), role=Role.INFERENCE, reach=Reach.OWN)
     table.add("GET", "/v1/models", ListModels(gateway), role=Role.INFERENCE, reach=Reach.OWN)
     table.add("GET", "/v1/models/{id:path}", OneModel(gateway), role=Role.INFERENCE, reach=Reach.OWN)
     table.add("POST", "/chat", ModelCall(gateway, Surface.CHAT, Native()), role=Role.INFERENCE, reach=Reach.OWN)
-    table.add("GET", "/models", EndpointList(gateway), role=Role.INFERENCE)
+    table.add("GET", "/models", EndpointList(gateway), role=Role.INFERENCE, reach=Reach.OWN)
     table.add("GET", "/health", operations.live, role=None)
     table.add("GET", "/health/live", operations.live, role=None)
     table.add("GET", "/health/ready", operations.ready, role=None)

@@ -38,12 +38,13 @@ class Explain:
             monotonic=gateway.monotonic,
             wall=gateway.wall,
         )
-        exchange = Exchange(ctx, scope, receive, send)
+        exchange = Exchange(gateway, ctx, scope, receive, send)
         try:
             ask_judge = _asks_judge(scope)
             body = await read_body(scope, receive, ctx.snapshot.config.limits.max_request_bytes)
             exchange.watch()
             ctx.read(parse_body(body, Surface.CHAT))
+            ctx.enter(gateway.policies)
             await send_json(scope, send, await explain(ctx, ask_judge=ask_judge))
         except ClientGone:
             return

@@ -13,8 +13,16 @@ from starlette.types import Receive, Scope, Send
 
 from octoroute_py.core.errors import GatewayError, Refused
 from octoroute_py.core.words import Surface
-from octoroute_py.edge.guard import PRINCIPAL
-from octoroute_py.edge.wire_io import ClientGone, RawHeaders, error_headers, read_body, request_id_of, send_bytes
+from octoroute_py.edge.guard import PRINCIPAL, source_of
+from octoroute_py.edge.wire_io import (
+    ClientGone,
+    RawHeaders,
+    entry_of,
+    error_headers,
+    read_body,
+    request_id_of,
+    send_bytes,
+)
 from octoroute_py.gateway.attempt import Sent
 from octoroute_py.gateway.context import RequestContext
 from octoroute_py.gateway.failures import error_event
@@ -24,6 +32,9 @@ from octoroute_py.gateway.stream import Relay
 from octoroute_py.ledger.outcome import CLIENT_GONE
 
 _log = structlog.stdlib.get_logger("octoroute.edge")
+
+CONTEXT = "octoroute.context"
+"""Where the scope holds the request's context, for whoever stands before the call."""
 
 
 class ClientConnection(Protocol):
@@ -44,25 +55,33 @@ class ClientConnection(Protocol):
 class Dialect(Protocol):
     """How clients of an endpoint speak; the gateway itself speaks OpenAI."""
 
-    def request(self, body: bytes) -> bytes:
-        """The OpenAI body that this body stands for. Raises BadRequest."""
+    def request(self, ctx: RequestContext, body: bytes) -> bytes:
+        """The OpenAI body that this body stands for; what else it says goes into `ctx`. Raises BadRequest."""
         ...
 
     def answer(self, ctx: RequestContext, sent: Sent) -> bytes:
         """The body for the client of a buffered answer. Raises GatewayError when it cannot be told."""
         ...
 
+    def error(self, ctx: RequestContext, error: GatewayError) -> bytes:
+        """The JSON body of an answer that tells an error."""
+        ...
+
 
 class OpenAI:
     """What comes in goes out."""
 
-    def request(self, body: bytes) -> bytes:
+    def request(self, ctx: RequestContext, body: bytes) -> bytes:
         """The body as it is."""
         return body
 
     def answer(self, ctx: RequestContext, sent: Sent) -> bytes:
         """The upstream's answer byte for byte."""
         return sent.whole.body if sent.whole is not None else b""
+
+    def error(self, ctx: RequestContext, error: GatewayError) -> bytes:
+        """OpenAI's envelope."""
+        return error.body()
 
 
 _OPENAI = OpenAI()
@@ -89,19 +108,23 @@ class ModelCall:
             surface=self._surface,
             principal=scope[PRINCIPAL],
             raw_headers=scope["headers"],
+            source=source_of(scope),
+            entry=entry_of(scope),
         )
-        exchange = Exchange(ctx, scope, receive, send)
+        scope[CONTEXT] = ctx
+        exchange = Exchange(gateway, ctx, scope, receive, send, dialect=self._dialect)
         try:
             if ctx.refusal is not None:
                 raise ctx.refusal
             body = await read_body(scope, receive, ctx.snapshot.config.limits.max_request_bytes)
             exchange.watch()
-            sent = await gateway.handle(ctx, self._dialect.request(body))
+            sent = await gateway.handle(ctx, self._dialect.request(ctx, body))
             ctx.status = 200
             if sent.relay is not None:
                 await exchange.stream(sent, sent.relay)
             else:
                 answer = self._dialect.answer(ctx, sent)
+                await gateway.keep(ctx)
                 exchange.started = True
                 await send_bytes(send, 200, answer, answer_headers(ctx, sent.headers))
         except ClientGone:
@@ -122,10 +145,21 @@ class ModelCall:
 class Exchange:
     """One client exchange: how far its answer is, and how its end is told."""
 
-    __slots__ = ("_connection", "_ctx", "_receive", "_relay", "_send", "_watcher", "started")
+    __slots__ = ("_connection", "_ctx", "_dialect", "_gateway", "_receive", "_relay", "_send", "_watcher", "started")
 
-    def __init__(self, ctx: RequestContext, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        ctx: RequestContext,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        dialect: Dialect = _OPENAI,
+    ) -> None:
+        self._gateway = gateway
         self._ctx = ctx
+        self._dialect = dialect
         self._receive = receive
         self._send = send
         self.started = False
@@ -158,6 +192,8 @@ class Exchange:
             chunk = await relay.next()
             if relay.broken:
                 self._hang_up()
+            if relay.ended:
+                await self._gateway.keep(self._ctx)
             await send({"type": "http.response.body", "body": chunk, "more_body": not relay.ended})
             if relay.ended:
                 return
@@ -183,10 +219,14 @@ class Exchange:
         if not self.started:
             self.started = True
             ctx.status = error.status
+            if ctx.sends:
+                await self._gateway.keep(ctx)
             headers: RawHeaders = [*error_headers(error, ctx.request_id), *route_headers(ctx)]
-            await send_bytes(self._send, error.status, error.body(), headers)
+            await send_bytes(self._send, error.status, self._dialect.error(ctx, error), headers)
         elif self._relay is not None:
             self._hang_up()
+            self._relay.close()
+            await self._gateway.keep(ctx)
             await self._send({"type": "http.response.body", "body": error_event(error)})
 
     def close(self) -> None:

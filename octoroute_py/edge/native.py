@@ -2,7 +2,7 @@
 
 import msgspec
 
-from octoroute_py.core.errors import BadRequest, UpstreamFailed
+from octoroute_py.core.errors import BadRequest, GatewayError, UpstreamFailed
 from octoroute_py.core.words import Importance, TaskType
 from octoroute_py.gateway.attempt import Sent
 from octoroute_py.gateway.context import RequestContext
@@ -16,7 +16,7 @@ _decode = msgspec.json.Decoder(dict[str, object]).decode
 class Native:
     """{message, importance?, task_type?} in, {content, model_tier, model_name, routing_strategy, warnings?} out."""
 
-    def request(self, body: bytes) -> bytes:
+    def request(self, ctx: RequestContext, body: bytes) -> bytes:
         """The chat completion that a native request stands for."""
         return openai_body(body)
 
@@ -34,6 +34,10 @@ class Native:
         if ctx.warnings:
             answer["warnings"] = ctx.warnings
         return msgspec.json.encode(answer)
+
+    def error(self, ctx: RequestContext, error: GatewayError) -> bytes:
+        """OpenAI's envelope, as octoroute 1.0.0 has it here too."""
+        return error.body()
 
 
 def openai_body(body: bytes) -> bytes:

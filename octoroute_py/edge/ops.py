@@ -1,6 +1,7 @@
 """What operators and orchestrators ask: health, readiness, metrics, info (contract §6)."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -12,9 +13,11 @@ from octoroute_py import __version__
 from octoroute_py.config.schema import Config, Secret
 from octoroute_py.core.errors import BadRequest
 from octoroute_py.core.words import TIERS, BreakerState, Role
+from octoroute_py.edge.guard import source_of
 from octoroute_py.edge.models import endpoint_rows
 from octoroute_py.edge.wire_io import request_id_of, send_bytes, send_error, send_json
 from octoroute_py.gateway.pipeline import Gateway
+from octoroute_py.telemetry.ledger_counts import DEGRADED, REFUSED, KeepingRow
 from octoroute_py.telemetry.metrics import CONTENT_TYPE
 from octoroute_py.tiers.health import HealthProber
 
@@ -25,8 +28,9 @@ STALE_AFTER_INTERVALS = 3.0
 class Operations:
     """The answers, from what is known right now; reading them changes nothing."""
 
-    def __init__(self, gateway: Gateway, prober: HealthProber) -> None:
+    def __init__(self, gateway: Gateway, prober: HealthProber, keeping: Callable[[], KeepingRow] = KeepingRow) -> None:
         self._gateway = gateway
+        self._keeping = keeping
         self._prober = prober
         self._started_s = gateway.monotonic()
 
@@ -39,7 +43,7 @@ class Operations:
         await send_json(scope, send, self._liveness())
 
     async def ready(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """GET /health/ready: 200, or 503 with the reasons."""
+        """GET /health/ready: 200, or 503 with the reasons; a reason beside a 200 is a warning."""
         body = self._readiness()
         await send_json(scope, send, body, status=200 if body["ready"] else 503)
 
@@ -54,8 +58,13 @@ class Operations:
                 "in_flight": self._gateway.in_flight,
                 "generation": self._gateway.snapshot.generation,
                 "endpoints": endpoint_rows(self._gateway),
+                "storage": self._storage(),
             },
         )
+
+    def _storage(self) -> dict[str, object]:
+        """The journal: its state, and the rows that are on their way, in the spool, or in memory alone."""
+        return msgspec.structs.asdict(self._keeping())
 
     async def metrics(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /metrics, rendered off the event loop; `?family=` serves one family alone."""
@@ -83,7 +92,9 @@ class Operations:
             "counters": metrics.counters(),
             "request_duration_seconds": durations,
         }
-        if self._gateway.access.authorize_optional(scope["headers"], needed=Role.VIEWER) is not None:
+        access, source = self._gateway.access, source_of(scope)
+        viewer = access.authorize_optional(scope["headers"], needed=Role.VIEWER, source=source)
+        if viewer is not None and viewer.workspaces is None:  # a bound key would look beyond its workspaces
             body["config"] = shown_config(self._gateway.config)
             body["endpoints"] = endpoint_rows(self._gateway)
         await send_json(scope, send, body)
@@ -117,8 +128,16 @@ class Operations:
         model_loaded = self._gateway.snapshot.router.ready
         if not model_loaded:
             reasons.append("the scorer is not loaded yet")
+        storage = self._keeping().state
+        if storage == REFUSED:
+            reasons.append("the database cannot be used")
+        ready = not reasons
+        if storage == DEGRADED:
+            reasons.append(
+                "the database takes no rows at the moment, the spool does"
+            )  # which keeps nobody from working
         return {
-            "ready": not reasons,
+            "ready": ready,
             "circuit_breaker": self._best_breaker(now),
             "model_loaded": model_loaded,
             "version": __version__,

@@ -1,19 +1,25 @@
 """The few ASGI gestures every raw endpoint needs: request id, body, JSON answers, errors."""
 
 import math
+import random
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
+from octoroute_py.admission.limits import Limited
 from octoroute_py.core.errors import BadRequest, GatewayError
 from octoroute_py.core.ids import new_request_id, safe_request_id
 from octoroute_py.edge.cycle import BODY_FOLLOWS
+from octoroute_py.gateway.headers import limit_headers
 
 RawHeaders = list[tuple[bytes, bytes]]
 
 _REQUEST_ID_KEY = "octoroute.request_id"
+ENTRY_BITS = 63
+"""Random bits that tell requests apart whose id is not of our making."""
+_ENTRY_KEY = "octoroute.entry"
 
 
 class ClientGone(Exception):
@@ -27,9 +33,17 @@ def request_id_of(scope: Scope) -> str:
         for name, value in scope["headers"]:
             if name == b"x-request-id":
                 known = safe_request_id(value)
+        scope[_ENTRY_KEY] = 0 if known is None else random.getrandbits(ENTRY_BITS)
         known = known or new_request_id()
         scope[_REQUEST_ID_KEY] = known
     return known
+
+
+def entry_of(scope: Scope) -> int:
+    """What tells this request from others that came with its id: 0 for an id of our own making, else random."""
+    request_id_of(scope)
+    entry: int = scope[_ENTRY_KEY]
+    return entry
 
 
 async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
@@ -87,6 +101,8 @@ def error_headers(error: GatewayError, request_id: str) -> RawHeaders:
     headers = [(b"content-type", b"application/json"), (b"x-request-id", request_id.encode())]
     if error.retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))))
+    if isinstance(error, Limited):
+        headers.extend(limit_headers(error.standing))
     if error.final:
         headers.append((b"x-should-retry", b"false"))
     if error.status == 401:
@@ -98,8 +114,11 @@ def error_headers(error: GatewayError, request_id: str) -> RawHeaders:
 
 def error_body(scope: Scope, error: GatewayError) -> bytes:
     """The error as clients of the path read it: OpenAI's envelope, or `{error, code, details?}` under /api."""
-    if not scope["path"].startswith("/api/"):
-        return error.body()
+    return api_error_body(error) if scope["path"].startswith("/api/") else error.body()
+
+
+def api_error_body(error: GatewayError) -> bytes:
+    """The error as the management API tells it."""
     body: dict[str, object] = {"error": error.client_message, "code": error.code}
     if error.param is not None:
         body["details"] = {"field": error.param}

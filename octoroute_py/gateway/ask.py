@@ -1,7 +1,8 @@
 """One question to an endpoint of the judge's tier, JSON in and JSON out, with one more attempt elsewhere.
 
 Endpoints are picked, held and told how it went as for a client's request, so the judge respects their breakers,
-penalties and `max_in_flight`. Its calls count as upstream calls and tokens, never as requests.
+penalties and `max_in_flight`. Its calls count as upstream calls and tokens, never as requests; what a question cost is
+reported as an outcome of its own, which belongs to no workspace and no key.
 """
 
 import random
@@ -12,14 +13,18 @@ import msgspec
 
 from octoroute_py.core.clock import Monotonic, Wall
 from octoroute_py.core.ids import new_request_id
-from octoroute_py.core.words import Surface, Tier
+from octoroute_py.core.words import Inward, Surface, Tier
+from octoroute_py.features.estimate import prompt_estimate
 from octoroute_py.gateway.attempt import content_type, tell_endpoint
+from octoroute_py.gateway.charge import charge_answer, charge_failure
 from octoroute_py.gateway.context import Snapshot
+from octoroute_py.ledger.outcome import CLIENT_GONE, Attempt, Outcome
+from octoroute_py.ledger.pricing import cost_uusd
 from octoroute_py.routing.judge import Question
 from octoroute_py.routing.judge_prompt import MAX_OUTPUT_TOKENS, Form
 from octoroute_py.routing.verdict import JudgeFailed, JudgeFailure
 from octoroute_py.telemetry.metrics import Metrics
-from octoroute_py.tiers.eligibility import misfit
+from octoroute_py.tiers.eligibility import complies, misfit
 from octoroute_py.tiers.endpoint import Endpoint
 from octoroute_py.transport.base import TooLarge, TransportError, UpstreamAnswer, UpstreamRequest
 from octoroute_py.transport.faults import Fault, FaultKind, classify_exception, classify_response
@@ -32,17 +37,41 @@ MAX_ANSWER_BYTES: Final = 64 * 1024
 """Largest chat completion that is read: a verdict is a few bytes, what stands around it a few hundred."""
 
 _TIMEOUTS: Final = frozenset({FaultKind.TIMEOUT, FaultKind.GATEWAY_TIMEOUT, FaultKind.REQUEST_TIMEOUT})
+_STATUS: Final = {JudgeFailure.TIMEOUT: 504, JudgeFailure.UNAVAILABLE: 503}
+"""What a client would have got for a question that failed so; 502 for every other way."""
 _encode: Final = msgspec.json.Encoder().encode
+_decode_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+Report = Callable[[Outcome], None]
+"""Takes what became of a question that was sent to somebody; must not raise."""
 
 
 class _Tried:
-    """What one question has met so far: endpoints that failed, and forms (by place) that an endpoint rejected."""
+    """What one question has met so far.
 
-    __slots__ = ("failed", "rejected")
+    Endpoints that failed, forms (by place) that an endpoint rejected, and every attempt with its price.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("attempts", "failed", "rejected", "request_id", "started_s", "started_wall_s")
+
+    def __init__(self, *, started_s: float, started_wall_s: float) -> None:
         self.failed: set[str] = set()
         self.rejected: set[tuple[str, int]] = set()
+        self.attempts: list[Attempt] = []
+        self.request_id = new_request_id()
+        self.started_s = started_s
+        self.started_wall_s = started_wall_s
+
+
+class _Exchanged:
+    """How far one exchange has come, for whoever must pay even when it is cut off; `fault` is its end, if bad."""
+
+    __slots__ = ("answer", "fault", "status")
+
+    def __init__(self) -> None:
+        self.status: int | None = None
+        self.answer: BufferedFacts | None = None
+        self.fault: Fault | None = None
 
 
 class JudgeCalls:
@@ -57,8 +86,10 @@ class JudgeCalls:
         monotonic: Monotonic,
         wall: Wall,
         rng: random.Random,
+        report: Report | None = None,
     ) -> None:
         self._snapshot = snapshot
+        self._report = report
         self._tier = tier
         self._metrics = metrics
         self._monotonic = monotonic
@@ -69,7 +100,20 @@ class JudgeCalls:
 
     async def __call__(self, question: Question) -> bytes:
         """The chat completion. Raises JudgeFailed when no endpoint gave one."""
-        tried = _Tried()
+        tried = _Tried(started_s=self._monotonic(), started_wall_s=self._wall())
+        status, code = CLIENT_GONE, None  # until more is known: whoever asked no longer waits
+        try:
+            body = await self._answer(question, tried)
+            status = 200
+            return body
+        except JudgeFailed as failed:
+            status, code = _STATUS.get(failed.failure, 502), failed.failure.value
+            raise
+        finally:
+            if self._report is not None and tried.attempts:
+                self._report(self._outcome(tried, status, code))
+
+    async def _answer(self, question: Question, tried: _Tried) -> bytes:
         failure = JudgeFailure.UNAVAILABLE
         for sends_left in reversed(range(ATTEMPTS)):
             now = self._monotonic()
@@ -79,7 +123,7 @@ class JudgeCalls:
             endpoint, place = found
             other = self._pick(question, tried, now, but=endpoint) if sends_left else None
             until = question.deadline_s if other is None else now + (question.deadline_s - now) * FIRST_SHARE
-            result = await self._attempt(endpoint, question.forms[place], until)
+            result = await self._attempt(endpoint, question.forms[place], until, tried)
             if isinstance(result, bytes):
                 # Only now is it known that the form was to blame: a 400 may also be for what the request says.
                 self._refused.update(each for each in tried.rejected if each[0] == endpoint.id)
@@ -119,12 +163,14 @@ class JudgeCalls:
         place = None if endpoint is None else place_for(endpoint)
         return None if endpoint is None or place is None else (endpoint, place)
 
-    async def _attempt(self, endpoint: Endpoint, form: Form, until: float) -> bytes | Fault:
-        hold = endpoint.begin(self._monotonic())
+    async def _attempt(self, endpoint: Endpoint, form: Form, until: float, tried: _Tried) -> bytes | Fault:
+        started_s, exchanged = self._monotonic(), _Exchanged()
+        hold = endpoint.begin(started_s)
+        body = _body(endpoint, form)
         try:
-            result, status = await self._exchange(endpoint, form, until)
+            result = await self._exchange(endpoint, body, until, exchanged, tried.request_id)
             now = self._monotonic()
-            self._metrics.upstream(endpoint.id, status)
+            self._metrics.upstream(endpoint.id, exchanged.status)
             if isinstance(result, Fault):
                 # A time-out came after the judge's limit and not after the endpoint's own.
                 tell_endpoint(endpoint, hold, result, now, time_out_counts=False, rng=self._rng)
@@ -135,25 +181,33 @@ class JudgeCalls:
             return result.body
         finally:
             hold.close()
+            tried.attempts.append(_billed(endpoint, body, exchanged, started_s, self._monotonic()))
 
-    async def _exchange(self, endpoint: Endpoint, form: Form, until: float) -> tuple[BufferedFacts | Fault, int | None]:
-        headers = ((b"accept", b"application/json"), (b"x-request-id", new_request_id().encode()))
-        request = UpstreamRequest("POST", upstream_path(Surface.CHAT), headers, _body(endpoint, form))
-        status: int | None = None
+    async def _exchange(
+        self, endpoint: Endpoint, body: bytes, until: float, exchanged: _Exchanged, request_id: str
+    ) -> BufferedFacts | Fault:
+        headers = ((b"accept", b"application/json"), (b"x-request-id", request_id.encode()))
+        request = UpstreamRequest("POST", upstream_path(Surface.CHAT), headers, body)
         try:
             answer = await endpoint.transport.send(
                 request, deadline=until, connect_s=self._snapshot().timers.connect_s.get(endpoint.id, 5.0)
             )
-            status = answer.status
+            exchanged.status = answer.status
             try:
-                return await self._read(answer, until), status
+                result = await self._read(answer, until)
             finally:
                 answer.close()
-        except TooLarge:
-            self._metrics.upstream(endpoint.id, status)
+        except TooLarge as error:
+            exchanged.fault = classify_exception(error)
+            self._metrics.upstream(endpoint.id, exchanged.status)
             raise JudgeFailed(JudgeFailure.OVERSIZE) from None
         except TransportError as error:
-            return classify_exception(error), status
+            result = classify_exception(error)
+        if isinstance(result, Fault):
+            exchanged.fault = result
+        else:
+            exchanged.answer = result
+        return result
 
     async def _read(self, answer: UpstreamAnswer, until: float) -> BufferedFacts | Fault:
         body = await answer.read(deadline=until, max_bytes=MAX_ANSWER_BYTES)
@@ -161,10 +215,56 @@ class JudgeCalls:
             return classify_response(answer.status, answer.headers, body, wall=self._wall())
         return read_answer(body, content_type(answer.headers), Surface.CHAT)
 
+    def _outcome(self, tried: _Tried, status: int, code: str | None) -> Outcome:
+        last = tried.attempts[-1]
+        return Outcome(
+            request_id=tried.request_id,
+            surface=Inward.JUDGE,
+            status=status,
+            tier=last.tier,
+            decided_tier=self._tier,
+            endpoint_id=last.endpoint_id,
+            sends=len(tried.attempts),
+            attempts=tuple(tried.attempts),
+            usage=last.usage if status == 200 else None,
+            estimated=last.estimated and status == 200,
+            cost_uusd=sum([attempt.cost_uusd for attempt in tried.attempts]),
+            started_wall_s=tried.started_wall_s,
+            started_ms=int(tried.started_wall_s * 1000),
+            started_s=tried.started_s,
+            duration_s=self._monotonic() - tried.started_s,
+            error_code=code,
+        )
+
+
+def _billed(endpoint: Endpoint, body: bytes, exchanged: _Exchanged, started_s: float, now: float) -> Attempt:
+    def prompt() -> int:
+        return prompt_estimate(Surface.CHAT, _decode_fields(body))
+
+    fault = exchanged.fault
+    if exchanged.answer is not None:
+        charge = charge_answer(exchanged.answer, prompt)
+    else:
+        bills = endpoint.config.bills_on_accept
+        charge = charge_failure(fault, status=exchanged.status, bills_on_accept=bills, prompt=prompt)
+    return Attempt(
+        endpoint_id=endpoint.id,
+        tier=endpoint.tier,
+        status=exchanged.status,
+        fault=None if fault is None else fault.kind.value,
+        started_s=started_s,
+        ended_s=now,
+        usage=charge.usage,
+        estimated=charge.estimated,
+        cost_uusd=0 if charge.usage is None else cost_uusd(endpoint.config, charge.usage),
+    )
+
 
 def _fits(endpoint: Endpoint, question: Question, form: Form) -> bool:
     needs = frozenset() if form.needs is None else frozenset({form.needs})
     case = question.case
+    if not complies(case.compliance, endpoint.config):
+        return False
     return (
         misfit(
             endpoint.config,

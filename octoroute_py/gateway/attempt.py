@@ -8,10 +8,13 @@ import random
 
 import msgspec
 
+from octoroute_py.gateway.charge import Charge, charge_answer, charge_failure, charge_stream
 from octoroute_py.gateway.context import RequestContext
 from octoroute_py.gateway.failures import stream_error
+from octoroute_py.gateway.reserve import UNLIMITED_OUTPUT
 from octoroute_py.gateway.stream import Relay
 from octoroute_py.ledger.outcome import Attempt
+from octoroute_py.ledger.pricing import baseline_uusd, cost_uusd, has_prices
 from octoroute_py.tiers.endpoint import Endpoint, Hold
 from octoroute_py.transport.base import Headers, TransportError, UpstreamAnswer, UpstreamRequest
 from octoroute_py.transport.faults import (
@@ -48,7 +51,18 @@ class Attempting:
     `rng` lengthens the pause a rate-limited upstream asks for by up to a quarter: not everybody is back at once.
     """
 
-    __slots__ = ("_ctx", "_endpoint", "_hold", "_limit_at", "_own_limit", "_rng", "_scan", "_started_s", "_status")
+    __slots__ = (
+        "_ctx",
+        "_endpoint",
+        "_hold",
+        "_limit_at",
+        "_own_limit",
+        "_rng",
+        "_scan",
+        "_started_s",
+        "_status",
+        "_whole",
+    )
 
     def __init__(self, ctx: RequestContext, endpoint: Endpoint, *, last_chance: bool, rng: random.Random) -> None:
         self._ctx = ctx
@@ -63,6 +77,7 @@ class Attempting:
         self._status: int | None = None
         ctx.endpoint_id = endpoint.id
         self._scan: StreamScan | None = None
+        self._whole: BufferedFacts | None = None
         self._hold = endpoint.begin(self._started_s)
 
     async def run(self) -> Sent | Fault:
@@ -85,7 +100,8 @@ class Attempting:
 
     async def _exchange(self) -> Sent | Fault:
         ctx, endpoint = self._ctx, self._endpoint
-        patched = patch(ctx.envelope, endpoint=endpoint.config, surface=ctx.surface)
+        at_most = UNLIMITED_OUTPUT[endpoint.tier] if ctx.capped else None
+        patched = patch(ctx.envelope, endpoint=endpoint.config, surface=ctx.surface, at_most=at_most)
         headers = (
             _ACCEPT[ctx.stream],
             (b"x-request-id", ctx.request_id.encode()),
@@ -123,8 +139,9 @@ class Attempting:
         read = read_answer(body, content_type(answer.headers), self._ctx.surface)
         if isinstance(read, Fault):
             return read
-        self._hold.success(self._ctx.monotonic())
-        self._ctx.usage = read.usage
+        now = self._ctx.monotonic()
+        self._hold.success(now, answer_s=now - self._started_s)
+        self._whole = read
         return Sent(self._endpoint, answer.headers, read)
 
     async def _stream(self, answer: UpstreamAnswer, patched: Patched) -> Sent | Fault:
@@ -177,9 +194,8 @@ class Attempting:
             if scan is not None and scan.started:
                 ctx.broken_stream = True
                 ctx.error_code = stream_error(fault).code
-        if scan is not None and scan.usage is not None:
-            ctx.usage = scan.usage
         self._hold.close()
+        charge = self._charge(fault)
         ctx.attempts.append(
             Attempt(
                 endpoint_id=self._endpoint.id,
@@ -188,8 +204,37 @@ class Attempting:
                 fault=None if fault is None else fault.kind.value,
                 started_s=self._started_s,
                 ended_s=now,
+                usage=charge.usage,
+                estimated=charge.estimated,
+                cost_uusd=self._settle(charge),
             )
         )
+
+    def _charge(self, fault: Fault | None) -> Charge:
+        ctx, scan = self._ctx, self._scan
+        if self._whole is not None:
+            return charge_answer(self._whole, ctx.prompt_tokens)
+        if scan is not None and scan.started:
+            return charge_stream(scan, ctx.prompt_tokens)
+        return charge_failure(
+            fault,
+            status=self._status,
+            bills_on_accept=self._endpoint.config.bills_on_accept,
+            prompt=ctx.prompt_tokens,
+        )
+
+    def _settle(self, charge: Charge) -> int:
+        """Add the price of this attempt to the request's, and return it; the answer's tokens are the request's too."""
+        ctx, config, usage = self._ctx, self._endpoint.config, charge.usage
+        ctx.priced = ctx.priced or has_prices(config)
+        if usage is None:
+            return 0
+        paid_uusd = cost_uusd(config, usage)
+        ctx.cost_uusd += paid_uusd
+        if self._whole is not None or (self._scan is not None and self._scan.started):
+            ctx.usage, ctx.estimated = usage, charge.estimated
+            ctx.baseline_uusd = baseline_uusd(usage, tier=config.tier, paid_uusd=paid_uusd, deep=ctx.snapshot.baseline)
+        return paid_uusd
 
     def _tell(self, fault: Fault, now: float) -> None:
         whole_limit = self._own_limit and not (self._scan and self._scan.started)

@@ -1,5 +1,7 @@
 """From a request to its plan, for live requests and for explanations alike: what both ask is asked here."""
 
+import math
+
 import msgspec
 
 from octoroute_py.core.decision import Decision
@@ -84,15 +86,18 @@ def _plan(ctx: RequestContext, intent: Intent, decided: Decision | None, facts: 
 
 def _needs(ctx: RequestContext, facts: Facts | None) -> Needs:
     if facts is None or not ctx.snapshot.gated:
-        return Needs(None, ctx.envelope.token_limit, ctx.hints.local_only)
+        return Needs(None, ctx.envelope.token_limit, ctx.hints.local_only, ctx.scope)
     if facts.conversation is not None:  # needs live as long as the answer does, and the words need not
         facts = msgspec.structs.replace(facts, conversation=None)
-    return Needs(facts, ctx.envelope.token_limit, ctx.hints.local_only)
+    return Needs(facts, ctx.envelope.token_limit, ctx.hints.local_only, ctx.scope)
 
 
 def _inquiry(ctx: RequestContext, facts: Facts) -> Inquiry:
-    hints = ctx.hints
-    return Inquiry(facts, hints) if hints.timeout_s is None else Inquiry(facts, hints, ctx.started_s + hints.timeout_s)
+    hints, policy = ctx.hints, ctx.policy
+    if hints.timeout_s is None and policy is None:
+        return Inquiry(facts, hints)
+    by_s = math.inf if hints.timeout_s is None else ctx.started_s + hints.timeout_s
+    return Inquiry(facts, hints, by_s, () if policy is None else policy.compliance)
 
 
 def _facts(ctx: RequestContext, *, words: bool) -> Facts:

@@ -1,21 +1,28 @@
 """What one request carries from the door to its log line, and the snapshot it was decided under."""
 
 import asyncio
+from collections.abc import Mapping
 
 import msgspec
 
 from octoroute_py.admission.auth import Principal
-from octoroute_py.config.schema import Config
+from octoroute_py.admission.budget import Hold
+from octoroute_py.admission.claims import Claim
+from octoroute_py.admission.limits import Permit
+from octoroute_py.config.schema import AgentTypeLimits, Config, EndpointConfig
+from octoroute_py.core.allowance import DEFAULT_WORKSPACE, WorkspacePolicy
 from octoroute_py.core.clock import Monotonic, Wall
 from octoroute_py.core.decision import Decision
 from octoroute_py.core.errors import BadRequest, Refused
 from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import Surface, Tier
+from octoroute_py.features.estimate import prompt_estimate
+from octoroute_py.gateway.scope import Scope, Scopes, workspace_of
 from octoroute_py.gateway.timers import Timers
-from octoroute_py.ledger.outcome import Attempt
+from octoroute_py.ledger.outcome import Attempt, Outcome
 from octoroute_py.routing.default import Cascade
 from octoroute_py.routing.intent import Catalog
-from octoroute_py.routing.policy import HEADERS, Hints, read_hints
+from octoroute_py.routing.policy import HEADERS, Hints, header_text, read_hints
 from octoroute_py.tiers.table import TierTable
 from octoroute_py.transport.openai import Envelope
 
@@ -31,7 +38,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     `generation` counts up by one with every reload. Live endpoint state inside `table` outlives a snapshot. `gated`
     tells whether any endpoint declares capabilities or a context window, `header_rules` whether any rule looks at
-    headers: where not, that work is not done.
+    headers: where not, that work is not done. `baseline` is the endpoint whose prices "all deep" means.
+    `agent_types` are those with limits; `unlimited`: the configuration itself limits nobody.
     """
 
     generation: int
@@ -39,47 +47,78 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     catalog: Catalog
     router: Cascade
     table: TierTable
+    scopes: Scopes
     timers: Timers
     gated: bool
     header_rules: bool
+    baseline: EndpointConfig | None = None
+    agent_types: Mapping[str, AgentTypeLimits] = {}
+    unlimited: bool = False
 
 
 class RequestContext:
     """One request's life, filled in as it walks through the house.
 
     Times are monotonic seconds. `gone` is set when the client left, `cut` when the gateway itself ends the request.
-    `task` is the task that serves it, for both to be told at once. `envelope` is there once the request was read.
+    `task` is the task that serves it, for both to be told at once. `envelope` is there once the request was read,
+    `workspace` and `scope` (where it may go; None: anywhere) once it has entered. `usage`, `estimated` and
+    `baseline_uusd` are those of the answer, `cost_uusd` is the price of every attempt so far, `priced` whether any of
+    them has one.
+
+    `source` is the peer's address, `entry` tells requests apart that came with one id, `started_ms` is Unix time as the
+    journal believes it. `claims` is whom the request counts for, `permit` and `hold` what they gave it; `capped`
+    says that a budget applies, so that its answer must not grow without limit. `outcome` is there once it has ended,
+    `kept` once its row was handed to the journal.
     """
 
     __slots__ = (
+        "_prompt_tokens",
         "attempts",
+        "baseline_uusd",
         "broken_stream",
+        "capped",
+        "claims",
+        "cost_uusd",
         "cut",
         "deadline_s",
         "decided_tier",
         "decision",
         "endpoint_id",
+        "entry",
         "envelope",
         "error_code",
+        "estimated",
         "first_event_s",
         "gone",
         "hints",
+        "hold",
+        "kept",
         "monotonic",
+        "outcome",
+        "permit",
+        "policy",
+        "priced",
         "principal",
         "raw_headers",
         "refusal",
         "request_id",
+        "request_type",
         "routing_s",
+        "scope",
         "sends",
         "snapshot",
+        "source",
+        "started_ms",
         "started_s",
         "status",
         "stream",
         "surface",
         "task",
         "usage",
+        "user_id",
         "wall",
         "warnings",
+        "workspace",
     )
 
     def __init__(
@@ -92,6 +131,8 @@ class RequestContext:
         raw_headers: RawHeaders,
         monotonic: Monotonic,
         wall: Wall,
+        source: str = "unknown",
+        entry: int = 0,
     ) -> None:
         self.envelope: Envelope
         self.request_id = request_id
@@ -102,24 +143,34 @@ class RequestContext:
         self.monotonic = monotonic
         self.wall = wall
         self.started_s = self.deadline_s = monotonic()
+        self.source = source
+        self.entry = entry
         self.hints = _NO_HINTS
-        self.stream = False
+        self.policy: WorkspacePolicy | None = None
+        self.claims: tuple[Claim, ...] = ()
+        self.permit: Permit | None = None
+        self.hold: Hold | None = None
+        self.workspace = DEFAULT_WORKSPACE
+        self.scope: Scope | None = None
         self.decision: Decision | None = None
         self.endpoint_id: str | None = None
         self.decided_tier: Tier | None = None
         self.routing_s: float | None = None
-        self.sends = 0
         self.attempts: list[Attempt] = []
-        self.broken_stream = False
         self.usage: Usage | None = None
+        self._prompt_tokens: int | None = None
         self.first_event_s: float | None = None
         self.warnings: list[str] = []
         self.status = 500
         self.error_code: str | None = None
+        self.outcome: Outcome | None = None
+        self.user_id: str | None = None
+        self.request_type: str | None = None
         self.refusal: Refused | None = None
         self.task: asyncio.Task[object] | None = None
-        self.gone = False
-        self.cut = False
+        self.stream = self.broken_stream = self.estimated = self.priced = False
+        self.capped = self.kept = self.gone = self.cut = False
+        self.sends = self.cost_uusd = self.baseline_uusd = self.started_ms = 0
 
     def read(self, envelope: Envelope) -> None:
         """Take the parsed body, and the hints of headers and body; BadRequest for a wrong hint."""
@@ -128,11 +179,24 @@ class RequestContext:
         given: dict[str, str] = {}
         for name, value in self.raw_headers:
             if name in _HINT_HEADERS:
-                text = value.decode("latin-1")
+                text = header_text(value)
                 if given.setdefault(name.decode(), text) != text:
                     raise BadRequest(f"{name.decode()} is given twice with different values.", param=name.decode())
         if given or envelope.octoroute:
             self.hints = read_hints(given, envelope.octoroute)
+
+    def prompt_tokens(self) -> int:
+        """What the prompt is taken for where nobody counted it; worked out when first asked for."""
+        if self._prompt_tokens is None:
+            self._prompt_tokens = prompt_estimate(self.surface, self.envelope.fields)
+        return self._prompt_tokens
+
+    def enter(self, policies: Mapping[str, WorkspacePolicy]) -> None:
+        """Settle whose request it is, by the policies of workspaces in force. Raises Denied for another's workspace."""
+        principal = self.principal
+        self.workspace = workspace_of(principal, self.hints.workspace)
+        self.policy = policies.get(self.workspace)
+        self.scope = self.snapshot.scopes.of(self.policy, principal.grant)
 
     def rule_headers(self) -> dict[str, str]:
         """The headers that rules may look at; none are read when no rule does."""

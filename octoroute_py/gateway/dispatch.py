@@ -12,13 +12,16 @@ from collections.abc import Awaitable, Callable
 from octoroute_py.core.decision import Decision
 from octoroute_py.core.errors import GatewayError, Refused
 from octoroute_py.core.words import BreakerState, Reason, Tier
+from octoroute_py.gateway.accounts import affordable
 from octoroute_py.gateway.attempt import Attempting, Sent
 from octoroute_py.gateway.context import RequestContext
 from octoroute_py.gateway.failures import client_error
 from octoroute_py.gateway.plan import Plan
 from octoroute_py.gateway.timers import EARLY_WAKE_S
+from octoroute_py.tiers.eligibility import Quality, Shortfall
 from octoroute_py.tiers.endpoint import Endpoint
 from octoroute_py.tiers.live import Unavailability
+from octoroute_py.tiers.recent import BUCKET_S
 from octoroute_py.tiers.retry_budget import ExtraTry
 from octoroute_py.transport.faults import Fault, FaultKind
 
@@ -29,13 +32,14 @@ SAME_AGAIN = frozenset(
 FAILOVER_JITTER_S = 0.05
 SHORT_WAIT_S = 2.0
 """A rate-limited request waits for its endpoint if that is at most this long and at most half of what is left."""
+_TOO_DEAR = "What is left of the budget does not pay for any model that is available at the moment."
 _NOBODY = "No model that may answer is available at the moment."
 
 
 class Job:
     """One request on its way to an answer: what was tried and what it came to."""
 
-    __slots__ = ("_extra", "ctx", "excluded", "faults", "first", "grew", "plan", "sends_in", "window")
+    __slots__ = ("_extra", "ctx", "excluded", "faults", "first", "grew", "plan", "sends_in", "too_dear", "window")
 
     def __init__(self, ctx: RequestContext, plan: Plan) -> None:
         self.ctx = ctx
@@ -46,13 +50,20 @@ class Job:
         self.first: Fault | None = None
         self.window: int | None = None
         self.grew = False
+        self.too_dear = False
         self._extra: ExtraTry | None = None
 
     def fits(self, endpoint: Endpoint) -> bool:
         """Whether the endpoint could serve the request; after a context overflow only a larger window can."""
         if self.window is not None and (endpoint.config.context_window or 0) <= self.window:
             return False
-        return self.plan.fits is None or self.plan.fits(endpoint)
+        if self.plan.fits is not None and not self.plan.fits(endpoint):
+            return False
+        return self.plan.quality is None or self.shortfall(endpoint, self.plan.quality) is None
+
+    def shortfall(self, endpoint: Endpoint, quality: Quality) -> Shortfall | None:
+        """Which requirement of its workspace the endpoint does not meet now, or None."""
+        return quality.shortfall(endpoint.live.recent, stream=self.ctx.stream, now=self.ctx.monotonic())
 
     def swap_extra(self, extra: ExtraTry | None) -> None:
         """Give back the leave of the try that ended and keep that of the next."""
@@ -82,6 +93,10 @@ class Dispatcher:
                 if endpoint is None:
                     await self._wait_for_second_round(job, now)
                     continue
+                if not affordable(ctx, endpoint.config):
+                    job.excluded.add(endpoint.id)
+                    job.too_dear = True
+                    continue
                 if job.first is not None:
                     await self._before_retry(job, endpoint, job.first, now)
                 ctx.sends += 1
@@ -103,12 +118,13 @@ class Dispatcher:
         if job.ctx.sends >= retry.max_total:
             return None
         table = ctx.snapshot.table
-        fits = None if job.plan.fits is None and job.window is None else job.fits
-        if job.plan.exact is not None:
+        plan = job.plan
+        fits = None if plan.fits is None and plan.quality is None and job.window is None else job.fits
+        if plan.exact is not None:
             if job.ctx.sends >= retry.max_attempts:
                 return None
-            return table.pick_among(job.plan.exact, now=now, excluded=job.excluded, fits=fits)
-        for tier in job.plan.tiers:
+            return table.pick_among(plan.exact, now=now, excluded=job.excluded, fits=fits)
+        for tier in plan.tiers:
             if job.sends_in.get(tier, 0) < retry.max_attempts:
                 endpoint = table.pick(tier, now=now, excluded=job.excluded, fits=fits)
                 if endpoint is not None:
@@ -207,11 +223,18 @@ class Dispatcher:
         return client_error(first, retry_after_s=self._retry_after(job, now))
 
     def _retry_after(self, job: Job, now: float) -> float:
-        return max(1.0, job.ctx.snapshot.table.next_eligible_at(self._candidates(job), now) - now)
+        able = [endpoint for endpoint in self._candidates(job) if job.fits(endpoint)]
+        return max(1.0, job.ctx.snapshot.table.next_eligible_at(able or self._candidates(job), now) - now)
 
     def _none_available(self, job: Job, now: float) -> GatewayError:
         """No send was possible at all: everything is full, or out."""
+        if job.too_dear:
+            return Refused(
+                _TOO_DEAR, code="insufficient_quota", status=429, error_type="insufficient_quota", final=True
+            )
         reasons = {e.unavailable(now) for e in self._candidates(job) if job.fits(e)}
+        if not reasons and job.plan.quality is not None:
+            return self._too_poor(job, job.plan.quality)
         if Unavailability.FULL in reasons:
             return Refused("Every model that may answer is busy.", code="overloaded", retry_after_s=1.0)
         why = ", ".join(sorted(reason.value for reason in reasons if reason is not None))
@@ -220,6 +243,16 @@ class Dispatcher:
             code="no_endpoint_available",
             retry_after_s=self._retry_after(job, now),
             final=reasons == {Unavailability.AUTH},
+        )
+
+    def _too_poor(self, job: Job, quality: Quality) -> GatewayError:
+        """Whoever may answer falls short of what the workspace asks for, as measured lately."""
+        able = [e for e in self._candidates(job) if job.plan.fits is None or job.plan.fits(e)]
+        missed = {short.value for e in able if (short := job.shortfall(e, quality)) is not None}
+        return Refused(
+            f"No model that may answer meets this workspace's {' and '.join(sorted(missed))} now.",
+            code="no_endpoint_available",
+            retry_after_s=BUCKET_S,
         )
 
 

@@ -6,12 +6,15 @@ requests only. The edge calls `open`, `handle` and, whatever happens, `close`.
 
 import asyncio
 import random
+from collections.abc import Mapping
 
 from octoroute_py.admission.auth import Access, Principal
 from octoroute_py.config.schema import Config
+from octoroute_py.core.allowance import WorkspacePolicy
 from octoroute_py.core.clock import Monotonic, Wall
 from octoroute_py.core.errors import Refused
 from octoroute_py.core.words import Surface
+from octoroute_py.gateway.accounts import Accounts
 from octoroute_py.gateway.attempt import Sent
 from octoroute_py.gateway.choosing import choose
 from octoroute_py.gateway.context import RawHeaders, RequestContext, Snapshot
@@ -41,13 +44,17 @@ class Gateway:
         monotonic: Monotonic,
         wall: Wall,
         rng: random.Random,
+        accounts: Accounts,
     ) -> None:
         self.snapshot = snapshot
         self.access = access
         self.metrics = metrics
+        self.policies: Mapping[str, WorkspacePolicy] = {}
+        """What holds in each workspace that has a configuration; replaced whole when one of them changes."""
         self.draining = False
         self.monotonic = monotonic
         self.wall = wall
+        self._accounts = accounts
         self._recorder = recorder
         self._ended: list[Outcome] = []
         self._dispatcher = Dispatcher(rng)
@@ -71,7 +78,14 @@ class Gateway:
     # a request's life
 
     def open(
-        self, *, request_id: str, surface: Surface, principal: Principal, raw_headers: RawHeaders
+        self,
+        *,
+        request_id: str,
+        surface: Surface,
+        principal: Principal,
+        raw_headers: RawHeaders,
+        source: str,
+        entry: int,
     ) -> RequestContext:
         """A request has come in; `close` it whatever happens. `refusal` is set while draining or full."""
         limit = self.snapshot.config.limits.max_in_flight
@@ -83,7 +97,10 @@ class Gateway:
             raw_headers=raw_headers,
             monotonic=self.monotonic,
             wall=self.wall,
+            source=source,
+            entry=entry,
         )
+        self._accounts.open(ctx)
         full = limit is not None and len(self._live) >= limit
         self._live.add(ctx)
         self.metrics.in_flight_inc()
@@ -98,21 +115,42 @@ class Gateway:
         if ctx.refusal is not None:
             raise ctx.refusal
         ctx.read(parse_body(body, ctx.surface))
+        ctx.enter(self.policies)
+        self._accounts.admit(ctx)
         plan = await self._plan(ctx)
         ctx.decision = plan.decision
         ctx.decided_tier = plan.decision.tier
         ctx.deadline_s = ctx.started_s + ctx.snapshot.timers.deadline(
             plan.decision.tier, stream=ctx.stream, asked_s=ctx.hints.timeout_s
         )
+        await self._accounts.reserve(ctx, plan)
         return await self._dispatcher.run(ctx, plan)
 
+    async def keep(self, ctx: RequestContext) -> None:
+        """The answer is whole but for its last byte: return when the journal has its row."""
+        if not ctx.kept:
+            ctx.kept = True
+            await self._accounts.keep(self._end(ctx))
+
     def close(self, ctx: RequestContext) -> None:
-        """A request has ended: record how."""
+        """A request is over: record how it ended."""
         self._live.discard(ctx)
         self.metrics.in_flight_dec()
+        outcome = self._end(ctx)
+        self._accounts.close(ctx)
+        if not ctx.kept:
+            ctx.kept = True
+            self._accounts.keep_later(outcome)
         if not self._ended:
             asyncio.get_running_loop().call_later(RECORD_WITHIN_S, self.settle)
-        self._ended.append(_outcome(ctx, self.monotonic()))
+        self._ended.append(outcome)
+
+    def _end(self, ctx: RequestContext) -> Outcome:
+        """What the request came to, worked out once."""
+        if ctx.outcome is None:
+            ctx.outcome = _outcome(ctx, self.monotonic())
+            self._accounts.end(ctx, ctx.outcome)
+        return ctx.outcome
 
     def settle(self) -> None:
         """Record what has ended so far: done soon after by itself, and before anybody looks at the figures."""
@@ -141,23 +179,38 @@ class Gateway:
 
 
 def _outcome(ctx: RequestContext, now: float) -> Outcome:
-    decision = ctx.decision
+    decision, hints = ctx.decision, ctx.hints
     duration_s = now - ctx.started_s
     return Outcome(
         request_id=ctx.request_id,
+        entry=ctx.entry,
         surface=ctx.surface,
         principal=ctx.principal.name,
+        workspace=ctx.workspace,
+        key_id=ctx.principal.key_id,
+        agent_type=hints.agent_type or "",
+        user_id=ctx.user_id,
+        request_type=ctx.request_type,
+        tag=hints.tag,
         status=ctx.status,
         tier=None if decision is None else decision.tier,
         decided_tier=ctx.decided_tier,
         strategy=None if decision is None else decision.strategy,
         reason=None if decision is None else decision.reason,
+        rule=None if decision is None else decision.rule,
+        confidence=None if decision is None else decision.confidence,
         endpoint_id=ctx.endpoint_id,
+        sends=ctx.sends,
         attempts=tuple(ctx.attempts),
         stream=ctx.stream,
         broken_stream=ctx.broken_stream,
         usage=ctx.usage,
+        estimated=ctx.estimated,
+        cost_uusd=ctx.cost_uusd,
+        baseline_uusd=ctx.baseline_uusd,
         started_wall_s=ctx.wall() - duration_s,
+        started_ms=ctx.started_ms,
+        started_s=ctx.started_s,
         duration_s=duration_s,
         routing_s=ctx.routing_s,
         first_event_s=ctx.first_event_s,

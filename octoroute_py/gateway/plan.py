@@ -3,7 +3,7 @@
 Pure but for the router's own decision; health is not looked at here.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -12,38 +12,54 @@ from octoroute_py.core.decision import Decision
 from octoroute_py.core.errors import BadRequest, GatewayError, Refused
 from octoroute_py.core.words import TIERS, Reason, Strategy, Tier
 from octoroute_py.features.facts import Facts
-from octoroute_py.tiers.eligibility import Misfit, misfit
+from octoroute_py.gateway.scope import Scope
+from octoroute_py.tiers.eligibility import Misfit, Quality, misfit
 from octoroute_py.tiers.endpoint import Endpoint
 from octoroute_py.tiers.table import TierTable, plan
 
 Fits = Callable[[Endpoint], bool]
 
 _REASON = {
+    Misfit.POLICY: Reason.POLICY,
     Misfit.LOCATION: Reason.LOCAL_ONLY,
     Misfit.CAPABILITY: Reason.CAPABILITY,
     Misfit.CONTEXT_WINDOW: Reason.CONTEXT_OVERFLOW,
 }
+_GRAVEST_FIRST = (Misfit.LOCATION, Misfit.CAPABILITY, Misfit.CONTEXT_WINDOW, Misfit.POLICY)
+"""What is told of several: an endpoint that may not be used at all says the least of the request."""
 _NO_FIT_RETRY_S = 60.0
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Tiers in the order they are tried, or the exact endpoints; `fits` None means every endpoint could serve it."""
+    """Tiers in the order they are tried, or the exact endpoints; `fits` None means every endpoint could serve it.
+
+    `quality` is asked of an endpoint at the moment it is picked.
+    """
 
     decision: Decision
     tiers: tuple[Tier, ...]
     exact: tuple[Endpoint, ...] | None = None
     fits: Fits | None = None
+    quality: Quality | None = None
 
 
 class Needs(msgspec.Struct, frozen=True):
-    """What a request asks of an endpoint. `output_tokens` is the client's own token limit."""
+    """What a request asks of an endpoint. `output_tokens` is the client's own token limit, `scope` where it may go."""
 
     facts: Facts | None
     output_tokens: int | None
     local_only: bool
+    scope: Scope | None = None
+
+    @property
+    def nothing(self) -> bool:
+        """Whether every endpoint will do."""
+        return self.facts is None and not self.local_only and self.scope is None
 
     def misfit(self, config: EndpointConfig) -> Misfit | None:
         """What keeps this endpoint from serving the request, or None."""
+        if self.scope is not None and not self.scope.allows(config):
+            return Misfit.POLICY
         facts = self.facts
         if facts is None and not self.local_only:
             return None
@@ -59,40 +75,69 @@ class Needs(msgspec.Struct, frozen=True):
 def plan_tiers(decision: Decision, needs: Needs, table: TierTable, fallback: TierFallback) -> Plan:
     """The decided tier, or the next one up where something fits, and the tiers to fall back to.
 
-    Raises 400 `context_length_exceeded` when only context windows stand in the way everywhere, else 503.
+    Where the request may not go that far up it is capped: the nearest tier below takes it, unless the client itself
+    chose the tier. Raises 403 `permission_denied` when it may not go anywhere, 400 `context_length_exceeded` when only
+    context windows stand in the way everywhere it may go, else 503.
     """
-    if needs.facts is None and not needs.local_only:
+    if needs.nothing:
         return Plan(decision, plan(decision.tier, fallback))
-    first: Misfit | None = None
-    for tier in TIERS[TIERS.index(decision.tier) :]:
+    tiers = _where_to_look(decision, needs.scope, table)
+    first = None if tiers[0] is decision.tier else Misfit.POLICY
+    for tier in tiers:
         misfits = {needs.misfit(endpoint.config) for endpoint in table.of(tier)}
         if None in misfits:
             if first is not None:
                 decision = msgspec.structs.replace(decision, tier=tier, reason=_REASON[first])
-            return Plan(decision, plan(tier, fallback), fits=_fits(needs))
+            return _plan(decision, plan(tier, fallback), needs)
         first = first or _worst(misfits)
     raise _nothing_fits(needs, (e for tier in TIERS for e in table.of(tier)))
 
 
 def plan_exact(endpoints: tuple[Endpoint, ...], needs: Needs) -> Plan:
-    """The named endpoint and its replicas, no other."""
+    """The named endpoint and its replicas, no other. Raises as `plan_tiers`."""
     decision = Decision(endpoints[0].tier, Strategy.RULE, Reason.EXPLICIT_ENDPOINT)
+    scope = needs.scope
+    if scope is not None and not any(scope.allows(endpoint.config) for endpoint in endpoints):
+        raise scope.denied((endpoint.config for endpoint in endpoints), "the model it asks for")
     if all(needs.misfit(endpoint.config) is not None for endpoint in endpoints):
         raise _nothing_fits(needs, endpoints)
-    return Plan(decision, (endpoints[0].tier,), exact=endpoints, fits=_fits(needs))
+    return _plan(decision, (endpoints[0].tier,), needs, exact=endpoints)
 
 
-def _fits(needs: Needs) -> Fits:
-    return lambda endpoint: needs.misfit(endpoint.config) is None
+def _where_to_look(decision: Decision, scope: Scope | None, table: TierTable) -> Sequence[Tier]:
+    """The decided tier and those above it, or those below it where nothing above may be used."""
+    at = TIERS.index(decision.tier)
+    up = TIERS[at:]
+    if scope is None:
+        return up
+    if decision.reason is Reason.EXPLICIT_TIER and not _may_use(scope, decision.tier, table):
+        raise scope.denied((each.config for each in table.of(decision.tier)), f"the tier '{decision.tier}'")
+    if any(_may_use(scope, tier, table) for tier in up):
+        return up
+    down = TIERS[:at][::-1]
+    if any(_may_use(scope, tier, table) for tier in down):
+        return down
+    raise scope.denied((each.config for each in table.endpoints), "any model")
+
+
+def _may_use(scope: Scope, tier: Tier, table: TierTable) -> bool:
+    return any(scope.allows(endpoint.config) for endpoint in table.of(tier))
+
+
+def _plan(
+    decision: Decision, tiers: tuple[Tier, ...], needs: Needs, *, exact: tuple[Endpoint, ...] | None = None
+) -> Plan:
+    quality = None if needs.scope is None else needs.scope.quality
+    return Plan(decision, tiers, exact, lambda endpoint: needs.misfit(endpoint.config) is None, quality)
 
 
 def _worst(misfits: Iterable[Misfit | None]) -> Misfit:
     found = set(misfits)
-    return next(m for m in (Misfit.LOCATION, Misfit.CAPABILITY, Misfit.CONTEXT_WINDOW) if m in found)
+    return next(m for m in _GRAVEST_FIRST if m in found)
 
 
 def _nothing_fits(needs: Needs, endpoints: Iterable[Endpoint]) -> GatewayError:
-    found = {needs.misfit(endpoint.config) for endpoint in endpoints}
+    found = {needs.misfit(endpoint.config) for endpoint in endpoints} - {Misfit.POLICY}
     if found == {Misfit.CONTEXT_WINDOW}:
         return BadRequest(
             "The prompt and the asked output are longer than the context window of every model that may answer.",

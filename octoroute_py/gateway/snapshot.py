@@ -4,8 +4,11 @@ import random
 
 from octoroute_py.config.schema import Config
 from octoroute_py.core import clock
+from octoroute_py.core.allowance import NO_RATES
 from octoroute_py.gateway.context import Snapshot
+from octoroute_py.gateway.scope import Scopes
 from octoroute_py.gateway.timers import Timers
+from octoroute_py.ledger.pricing import baseline_price
 from octoroute_py.routing.artifact import load_prepared
 from octoroute_py.routing.default import Cascade
 from octoroute_py.routing.intent import Catalog
@@ -24,9 +27,13 @@ def make_snapshot(config: Config, table: TierTable, router: Cascade, *, generati
         catalog=Catalog(config.endpoints),
         router=router,
         table=table,
+        scopes=Scopes(config.endpoints),
         timers=Timers(config),
         gated=any(e.capabilities is not None or e.context_window is not None for e in config.endpoints),
         header_rules=any(rule.enabled and rule.when.header for rule in config.routing.rules),
+        baseline=baseline_price(config),
+        agent_types=dict(config.limits.agent_types),
+        unlimited=config.limits.per_key == config.limits.per_ip == NO_RATES and not config.limits.agent_types,
     )
 
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from octoroute_py.core.usage import Usage
-from octoroute_py.core.words import Reason, Strategy, Surface, Tier
+from octoroute_py.core.words import Inward, Reason, Strategy, Surface, Tier
 
 CLIENT_GONE = 499
 """Status of a request whose client left before its answer was whole."""
@@ -28,29 +28,51 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """A finished request.
+    """A finished request, or a finished question of the gateway's own (`surface` is Inward).
 
     `status` is what the client got, CLIENT_GONE if it left. `tier` and `endpoint_id` are those that answered, or that
     were tried last; `decided_tier` is the router's choice where that is another one. `attempts` are in the order of
     sending, judge calls excluded. `error_code` is set whenever the answer was not whole, also when a stream broke after
-    its commit, which `broken_stream` tells apart. `started_wall_s` is Unix time; `duration_s` and `first_event_s` count
-    from the request's arrival, `routing_s` is the time that choosing the tier took.
+    its commit, which `broken_stream` tells apart.
+
+    `started_wall_s` is Unix time, `started_ms` the same as the journal believes it, which never goes back; `started_s`
+    is monotonic, as the times of attempts are; `duration_s` and `first_event_s` count from the request's arrival,
+    `routing_s` is the time that choosing the tier took.
+
+    `workspace`, `key_id` and `agent_type` say whose it was, `user_id`, `request_type` and `tag` are the caller's own
+    words. `entry` tells requests apart that came with the same id. `usage` is that of the answer, `estimated` if no
+    upstream counted it; `cost_uusd` is the price of every attempt, `baseline_uusd` that of the answer at deep.
     """
 
     request_id: str
-    surface: Surface | None
+    entry: int = 0
+    surface: Surface | Inward | None
     principal: str | None = None
+    workspace: str = ""
+    key_id: str = ""
+    agent_type: str = ""
+    user_id: str | None = None
+    request_type: str | None = None
+    tag: str | None = None
     status: int
     tier: Tier | None = None
     decided_tier: Tier | None = None
     strategy: Strategy | None = None
     reason: Reason | None = None
+    rule: str | None = None
+    confidence: float | None = None
     endpoint_id: str | None = None
+    sends: int = 0
     attempts: tuple[Attempt, ...] = ()
     stream: bool = False
     broken_stream: bool = False
     usage: Usage | None = None
+    estimated: bool = False
+    cost_uusd: int = 0
+    baseline_uusd: int = 0
     started_wall_s: float
+    started_ms: int = 0
+    started_s: float = 0.0
     duration_s: float
     routing_s: float | None = None
     first_event_s: float | None = None

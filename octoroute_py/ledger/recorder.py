@@ -57,6 +57,7 @@ class Recorder:
         for attempt in outcome.attempts:
             if attempt.status is not None or attempt.fault is not None:  # else the client left before an answer came
                 metrics.upstream(attempt.endpoint_id, attempt.status)
+            metrics.cost(attempt.endpoint_id, attempt.cost_uusd)
             if before is not None and before is not attempt.tier:
                 metrics.fallback(before, attempt.tier)
             elif sent:

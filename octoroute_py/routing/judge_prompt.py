@@ -63,12 +63,13 @@ class Form(msgspec.Struct, frozen=True):
 class Case(msgspec.Struct, frozen=True):
     """What a judge gets to see of a request; equal cases get equal verdicts.
 
-    `tokens` is the estimate for the whole question.
+    `tokens` is the estimate for the whole question. It may go to `local_only` endpoints with every tag of `compliance`.
     """
 
     text: str
     facts: str
     local_only: bool = False
+    compliance: tuple[str, ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -77,11 +78,11 @@ class Case(msgspec.Struct, frozen=True):
 
     def digest(self) -> bytes:
         """16 bytes that stand for this case."""
-        told = f"{self.local_only}\0{self.facts}\0{self.text}"
+        told = f"{self.local_only}{self.compliance}\0{self.facts}\0{self.text}"
         return hashlib.blake2b(told.encode("utf-8", "replace"), digest_size=16).digest()
 
 
-def case_of(facts: Facts, *, local_only: bool) -> Case:
+def case_of(facts: Facts, *, local_only: bool, compliance: tuple[str, ...] = ()) -> Case:
     """The case of a request: both ends of the last user turn, and facts of the whole."""
     said = facts.conversation or Conversation(text=facts.last_user_text)
     shown = said.text
@@ -98,7 +99,7 @@ def case_of(facts: Facts, *, local_only: bool) -> Case:
         f"tools: {'yes' if facts.has_tools else 'no'}",
         f"images: {'yes' if facts.has_images else 'no'}",
     ]
-    return Case(shown, ", ".join(told), local_only)
+    return Case(shown, ", ".join(told), local_only, compliance)
 
 
 def spoken_forms(case: Case) -> tuple[Form, ...]:

@@ -40,4 +40,4 @@ class JudgeRouter:
 
 
 def _case(inquiry: Inquiry) -> Case:
-    return case_of(inquiry.facts, local_only=inquiry.hints.local_only)
+    return case_of(inquiry.facts, local_only=inquiry.hints.local_only, compliance=inquiry.compliance)

@@ -64,6 +64,14 @@ class _Given(msgspec.Struct, frozen=True):
 _NO_HINTS: Final = Hints()
 
 
+def header_text(value: bytes) -> str:
+    """A hint's header as text, UTF-8 where it is that: a workspace has one name in headers, bodies and paths."""
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
 def read_hints(headers: Mapping[str, str], body_object: Mapping[str, object]) -> Hints:
     """The hints in the headers (lower-case names) and in the body's `octoroute` object.
 

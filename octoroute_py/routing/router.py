@@ -15,12 +15,14 @@ _NO_HINTS = Hints()
 class Inquiry(msgspec.Struct, frozen=True):
     """A request whose tier is asked for: what is known of it, what its client wished, and until when it can wait.
 
-    `by_s` is a monotonic time in seconds; infinity where the client set no limit of its own.
+    `by_s` is a monotonic time in seconds; infinity where the client set no limit of its own. Only endpoints
+    with every tag of `compliance` may see what it says.
     """
 
     facts: Facts
     hints: Hints = _NO_HINTS
     by_s: float = math.inf
+    compliance: tuple[str, ...] = ()
 
 
 class Router(Protocol):

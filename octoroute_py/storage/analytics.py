@@ -59,6 +59,16 @@ class Spend(NamedTuple):
     cost_uusd: int
 
 
+class DaySpend(NamedTuple):
+    """What the requests of one workspace, key and agent type cost on one UTC day (days since 1970)."""
+
+    day: int
+    workspace: str
+    key_id: str
+    agent_type: str
+    cost_uusd: int
+
+
 class Span(NamedTuple):
     """Sums of one grain whose start is at least `low_s`, and below `high_s` if there is one."""
 
@@ -151,6 +161,27 @@ def spend_by(connection: Connection, *, since_ms: int) -> list[Spend]:
         _gather(found, connection.execute(rows.where(and_(head, journal.c.id + number(0) <= after))), 3)
     _gather(found, connection.execute(rows.where(_not_rolled(after, since_ms))), 3)
     return [Spend(*key, *total) for key, total in found.items()]
+
+
+def spend_by_day(connection: Connection, *, since_day: int) -> list[DaySpend]:
+    """What was spent on each day since then (days since 1970, UTC), judge calls left out."""
+    found: dict[tuple[Any, ...], list[int]] = {}
+    by = [spend_rollups.c.day_s // number(DAY_S), *(spend_rollups.c[name] for name in Spend._fields[:3])]
+    days = select(*by, func.sum(spend_rollups.c.cost_uusd)).where(
+        spend_rollups.c.day_s >= since_day * DAY_S, spend_rollups.c.workspace != ""
+    )
+    _gather(found, connection.execute(days.group_by(*by)), 4)
+    by = [journal.c.started_ms // number(DAY_S * 1000), *(journal.c[name] for name in Spend._fields[:3])]
+    rows = select(*by, func.sum(journal.c.cost_uusd)).where(
+        _not_rolled(rolled_to(connection), since_day * DAY_S * 1000), journal.c.workspace != ""
+    )
+    _gather(found, connection.execute(rows.group_by(*by)), 4)
+    return [DaySpend(*key, *total) for key, total in found.items()]
+
+
+def latest_start_ms(connection: Connection) -> int:
+    """When the newest journal row began (Unix ms), 0 when there is none: a clock before that has been set back."""
+    return int(connection.execute(select(func.max(journal.c.started_ms))).scalar() or 0)
 
 
 def _sums_of(scope: Scope) -> Table:

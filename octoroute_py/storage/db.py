@@ -10,13 +10,14 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from sqlalchemy import Connection, Executable
+from sqlalchemy import Connection
 
+from octoroute_py.config.schema import Synchronous
 from octoroute_py.core import clock
 from octoroute_py.core.clock import Monotonic
 from octoroute_py.storage.engine import BUSY_WAIT_S, Source, connect, connect_file
 from octoroute_py.storage.migrate import upgrade
-from octoroute_py.storage.writer import QUEUE_JOBS, Job, T, Values, Writer
+from octoroute_py.storage.writer import QUEUE_JOBS, Job, Line, R, T, Writer
 
 
 class Database:
@@ -35,13 +36,16 @@ class Database:
         monotonic: Monotonic = clock.monotonic,
         max_jobs: int = QUEUE_JOBS,
         busy_wait_s: float = BUSY_WAIT_S,
+        synchronous: Synchronous = Synchronous.NORMAL,
     ) -> "Database":
         """Open the database of a URL with the tables of this version; a missing SQLite file is made.
+
+        `synchronous` says when a commit waits for the disk.
 
         Raises StorageRefused (Corrupt, NewerSchema, Foreign, CannotOpen) for a database that must not be used, Locked
         when another process does not let go of it within `busy_wait_s`.
         """
-        source = connect(url, base_dir=base_dir, busy_wait_s=busy_wait_s)
+        source = connect(url, base_dir=base_dir, busy_wait_s=busy_wait_s, synchronous=synchronous)
         return cls._up_to_date(source, monotonic=monotonic, max_jobs=max_jobs)
 
     @classmethod
@@ -79,9 +83,9 @@ class Database:
         """Queue a write; the future ends when it is on disk. See `Writer.submit`."""
         return self._writer.submit(job, rows=rows)
 
-    def append(self, statement: Executable, values: Values) -> Future[None]:
-        """Queue a row that is only inserted, the cheapest way to write many. See `Writer.append`."""
-        return self._writer.append(statement, values)
+    def append(self, line: Line[R], row: R) -> None:
+        """Queue a row that is only added, the cheapest way to write many. See `Writer.append`."""
+        self._writer.append(line, row)
 
     def write(self, job: Job[T], *, rows: int = 1) -> T:
         """Write and wait until it is on disk; for threads that may wait. Raises what the job or the commit raised."""

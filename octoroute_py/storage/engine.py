@@ -9,7 +9,7 @@ import functools
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
+from octoroute_py.config.schema import Synchronous
 from octoroute_py.core import clock
 from octoroute_py.storage.errors import CannotOpen, storage_error
 
@@ -41,12 +42,17 @@ class Source:
         """Whether this is a file of our own rather than a server's database."""
         return self.engine.dialect.name == "sqlite"
 
+    def direct(self) -> "Direct":
+        """A connection for what is written thousands of times a second; its owner closes it. Raises StorageError."""
+        with self.told():
+            return Direct(self)
+
     @contextlib.contextmanager
     def told(self) -> Iterator[None]:
         """Turn a driver's errors into ours, which say what to do."""
         try:
             yield
-        except (DBAPIError, sqlite3.Error) as error:
+        except (DBAPIError, self.engine.dialect.loaded_dbapi.Error) as error:
             raise storage_error(error, self.location) from error
 
     @contextlib.contextmanager
@@ -62,24 +68,65 @@ class Source:
             yield connection
 
 
-def connect(url: str, *, base_dir: Path, busy_wait_s: float = BUSY_WAIT_S) -> Source:
-    """The engine of a database URL; a relative SQLite path starts at `base_dir`. Makes a missing file, empty.
+Statement = tuple[str, Sequence[object]]
+"""SQL with `Direct.mark` for each of the values that follow it."""
 
-    `busy_wait_s` is how long a statement waits for another process's lock on a SQLite file.
+
+class Direct:
+    """A connection of the driver itself, for one thread.
+
+    SQLAlchemy's way to a statement costs more than the statement; and in Python's driver every statement lets go of the
+    interpreter three times, each of which may cost a thread milliseconds while the event loop is busy. So a single
+    statement is a transaction of its own here, without a BEGIN and a COMMIT around it.
+    """
+
+    __slots__ = ("_connection", "_cursor", "_source", "mark")
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._connection = source.engine.raw_connection()
+        self._cursor = self._connection.cursor()
+        self.mark = "?" if source.is_sqlite else "%s"
+
+    def run(self, statements: Sequence[Statement]) -> None:
+        """Run them in one transaction, in order; all or none. Raises StorageError."""
+        execute = self._cursor.execute
+        with self._source.told():
+            try:
+                if len(statements) > 1 and self._source.is_sqlite:
+                    execute("BEGIN IMMEDIATE")
+                for sql, values in statements:
+                    execute(sql, values)
+                self._connection.commit()
+            except BaseException:
+                self._connection.rollback()
+                raise
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._connection.close()
+
+
+def connect(
+    url: str,
+    *,
+    base_dir: Path,
+    busy_wait_s: float = BUSY_WAIT_S,
+    synchronous: Synchronous = Synchronous.NORMAL,
+    make: bool = True,
+) -> Source:
+    """The engine of a database URL; a relative SQLite path starts at `base_dir`.
+
+    A SQLite file that is missing is made, empty, unless `make` is False; then that is CannotOpen too. `busy_wait_s` is
+    how long a statement waits for another process's lock on a SQLite file, `synchronous` when a commit waits for the
+    disk.
 
     Raises CannotOpen when the URL cannot be used, its folder is missing or its driver is not installed.
     """
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise CannotOpen("the database URL cannot be read", location="storage.url") from None
-    if parsed.get_backend_name() == "sqlite":
-        name = parsed.database
-        if not name or name == ":memory:" or name.startswith("file:"):
-            raise CannotOpen("a SQLite database must be a file, as in sqlite:///octoroute.db", location="storage.url")
-        if parsed.query:
-            raise CannotOpen("a sqlite:/// URL takes no options after a '?'", location="storage.url")
-        return connect_file(base_dir / name, busy_wait_s=busy_wait_s)
+    path = file_of(url, base_dir=base_dir)
+    if path is not None:
+        return connect_file(path, busy_wait_s=busy_wait_s, synchronous=synchronous, make=make)
+    parsed = make_url(url)
     location = parsed.render_as_string(hide_password=True)
     if parsed.get_driver_name() not in {"psycopg", "psycopg2"}:
         raise CannotOpen(f"{location}: this kind of database is not supported", location=location)
@@ -90,32 +137,54 @@ def connect(url: str, *, base_dir: Path, busy_wait_s: float = BUSY_WAIT_S) -> So
     return Source(engine, location)
 
 
-def connect_file(path: Path, *, busy_wait_s: float = BUSY_WAIT_S) -> Source:
-    """The engine of a SQLite file, which is made, empty, when it is missing. Raises CannotOpen."""
+def file_of(url: str, *, base_dir: Path) -> Path | None:
+    """The SQLite file that a database URL names, there or not; None for a server. Raises CannotOpen."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise CannotOpen("the database URL cannot be read", location="storage.url") from None
+    if parsed.get_backend_name() != "sqlite":
+        return None
+    name = parsed.database
+    if not name or name == ":memory:" or name.startswith("file:"):
+        raise CannotOpen("a SQLite database must be a file, as in sqlite:///octoroute.db", location="storage.url")
+    if parsed.query:
+        raise CannotOpen("a sqlite:/// URL takes no options after a '?'", location="storage.url")
+    return base_dir / name
+
+
+def connect_file(
+    path: Path,
+    *,
+    busy_wait_s: float = BUSY_WAIT_S,
+    synchronous: Synchronous = Synchronous.NORMAL,
+    make: bool = True,
+) -> Source:
+    """The engine of a SQLite file, as `connect` gives it. Raises CannotOpen."""
     location = str(path)
-    _make_private_file(path, location)
+    _open_once(path, location, make=make)
     # SQLAlchemy keeps a pool of connections a thread may take from any other; SQLite itself serialises them.
     engine = create_engine(
         URL.create("sqlite", database=location), connect_args={"check_same_thread": False, "timeout": busy_wait_s}
     )
-    event.listen(engine, "connect", functools.partial(_set_up, busy_wait_s=busy_wait_s))
+    event.listen(engine, "connect", functools.partial(_set_up, busy_wait_s=busy_wait_s, synchronous=synchronous))
     event.listen(engine, "begin", _begin)
     return Source(engine, location)
 
 
-def _make_private_file(path: Path, location: str) -> None:
+def _open_once(path: Path, location: str, *, make: bool) -> None:
     """A new file is its owner's alone; an existing one is left as it is."""
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        os.close(os.open(path, os.O_RDWR | (os.O_CREAT if make else 0), 0o600))
     except OSError as error:
         raise CannotOpen(f"{location} cannot be opened: {error.strerror}", location=location) from None
 
 
-def _set_up(connection: Any, _record: object, *, busy_wait_s: float) -> None:
+def _set_up(connection: Any, _record: object, *, busy_wait_s: float, synchronous: Synchronous) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
     _use_wal(cursor, busy_wait_s)
-    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.execute(f"PRAGMA synchronous = {synchronous.value}")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute(f"PRAGMA cache_size = {-CACHE_BYTES // 1024}")
     cursor.execute("PRAGMA temp_store = MEMORY")

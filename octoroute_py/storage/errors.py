@@ -5,6 +5,7 @@ StorageError                 the message is written for the operator; `location`
 │   ├── Corrupt              damaged, or no database at all
 │   ├── NewerSchema          written by a newer version
 │   ├── Foreign              a database, but of another program
+│   ├── InUse                another gateway keeps its rows there
 │   └── CannotOpen           no such folder, no permission, no driver
 ├── StorageFailed            it may work again without a change: keep the rows elsewhere or try later
 │   ├── Locked               another process held the lock for longer than the wait
@@ -44,6 +45,10 @@ class Foreign(StorageRefused):
     """The database belongs to another program."""
 
 
+class InUse(StorageRefused):
+    """Another gateway owns the database: two would settle each other's requests and overspend each budget twice."""
+
+
 class CannotOpen(StorageRefused):
     """The database cannot be reached at all."""
 
@@ -81,8 +86,8 @@ _LOCKED_CODES = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _CANNOT_OPEN_CODES = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM})
 
 
-def storage_error(error: DBAPIError | sqlite3.Error, location: str) -> StorageError:
-    """What a driver's error means, in words for the operator."""
+def storage_error(error: Exception, location: str) -> StorageError:
+    """What an error of SQLAlchemy or of a driver means, in words for the operator."""
     if isinstance(error, IntegrityError | sqlite3.IntegrityError):
         return Conflict(f"{location}: a row breaks a rule of its table", location=location)
     cause = error.orig if isinstance(error, DBAPIError) else error

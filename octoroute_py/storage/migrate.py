@@ -1,22 +1,27 @@
 """Bring a database to the tables of this version, or say why that cannot be done.
 
 The revisions run inside the program, under one write lock: two processes that start together do it once, and one that
-is killed half-way leaves the database as it was.
+is killed half-way leaves the database as it was. A database that is up to date is only read: opening it troubles nobody
+who uses it, and does not wait for the import of Alembic.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic.operations import Operations
-from alembic.runtime.migration import MigrationContext
-from alembic.script import Script, ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import Connection, inspect
 
+from octoroute_py.storage.check import refuse_damage, revision_of
 from octoroute_py.storage.engine import Source
-from octoroute_py.storage.errors import Foreign, NewerSchema, corrupt
+from octoroute_py.storage.errors import Foreign, NewerSchema
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import Script, ScriptDirectory
 
 MIGRATIONS = Path(__file__).with_name("migrations")
+NEWEST = "0002"
+"""The revision this version brings a database to; a test holds it against the scripts."""
 
 
 def upgrade(source: Source) -> tuple[str, ...]:
@@ -24,9 +29,31 @@ def upgrade(source: Source) -> tuple[str, ...]:
 
     Raises Corrupt, NewerSchema or Foreign, and then has changed nothing.
     """
+    refuse_damage(source)
+    with source.read() as connection:
+        if revision_of(connection) == NEWEST:
+            return ()
+    return _apply(source)
+
+
+def pending(source: Source) -> tuple[str, ...]:
+    """The revisions that `upgrade` would apply, oldest first; changes nothing. Raises NewerSchema or Foreign."""
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    script = ScriptDirectory(str(MIGRATIONS))
+    with source.read() as connection:
+        context = MigrationContext.configure(connection)
+        return tuple(each.revision for each in _missing(script, context, connection, source.location))
+
+
+def _apply(source: Source) -> tuple[str, ...]:
+    from alembic.operations import Operations
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
     script = ScriptDirectory(str(MIGRATIONS))
     with source.write() as connection:
-        _refuse_damage(connection, source.location)
         context = MigrationContext.configure(connection)
         applied = []
         with Operations.context(context):
@@ -37,14 +64,9 @@ def upgrade(source: Source) -> tuple[str, ...]:
         return tuple(applied)
 
 
-def newest_revision() -> str | None:
-    """The revision this version brings a database to."""
-    return ScriptDirectory(str(MIGRATIONS)).get_current_head()
-
-
 def _missing(
-    script: ScriptDirectory, context: MigrationContext, connection: Connection, location: str
-) -> Iterator[Script]:
+    script: "ScriptDirectory", context: "MigrationContext", connection: Connection, location: str
+) -> Iterator["Script"]:
     current = context.get_current_revision()
     if current is None:
         tables = inspect(connection).get_table_names()
@@ -58,21 +80,14 @@ def _missing(
     return reversed(list(script.iterate_revisions("head", current or "base")))
 
 
-def _refuse_newer(script: ScriptDirectory, current: str, location: str) -> None:
+def _refuse_newer(script: "ScriptDirectory", current: str, location: str) -> None:
+    from alembic.util import CommandError
+
     try:
         script.get_revision(current)
     except CommandError:
         raise NewerSchema(
-            f"{location} was written by a newer version of octoroute (schema {current}, this version knows "
-            f"{script.get_current_head()}); run that version, or restore a backup made by this one",
+            f"{location} was written by a newer version of octoroute (schema {current}, this version knows {NEWEST}); "
+            "run that version, or restore a backup made by this one",
             location=location,
         ) from None
-
-
-def _refuse_damage(connection: Connection, location: str) -> None:
-    """Look at every page once; reading a damaged one later would stop a request instead of the start."""
-    if connection.dialect.name != "sqlite":
-        return
-    finding = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
-    if finding != "ok":
-        raise corrupt(location, str(finding).strip().splitlines()[-1])

@@ -83,8 +83,13 @@ keys = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("created_by", String, nullable=False),
     Column("revoked_ms", BigInteger, nullable=True),
+    Column("revision", BigInteger, nullable=False),
+    Index("keys_by_revision", "revision"),
 )
-"""Keys that were issued, revoked ones included; `grant` is a `Grant` as JSON."""
+"""Keys that were issued, revoked ones included; `grant` is a `Grant` as JSON.
+
+`revision` is the directory's version that a key, or what it is known by, was changed in last.
+"""
 
 key_secrets = Table(
     "key_secrets",

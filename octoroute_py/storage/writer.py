@@ -1,70 +1,93 @@
-"""The one thread that writes: jobs come in from anywhere, go to disk in groups, and tell their callers when they are.
+"""The one thread that writes: jobs and rows come in from anywhere, go to disk in groups, and whoever gave them is told.
 
 A job is a function of a connection. When the writer is idle it commits a job at once; jobs that come in while it is
 busy share the next commit, up to 256 rows or 20 ms. Each job has a savepoint of its own: one that fails takes nobody
 else's rows with it. A result or an error reaches the caller only after the commit.
 
-Rows that are only appended cost a tenth of a job: neighbours with the same statement go to the database together.
+Rows of a line are only added, thousands a second: they have neither futures nor savepoints, and one call tells their
+line what became of all of a group.
 """
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from sqlalchemy import Connection, Executable
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from octoroute_py.core.clock import Monotonic
-from octoroute_py.storage.engine import Source
-from octoroute_py.storage.errors import Closed, Overflow, storage_error
+from octoroute_py.storage.engine import Direct, Source
+from octoroute_py.storage.errors import Closed, Overflow, StorageFailed, StorageRefused, storage_error
 
 T = TypeVar("T")
+R = TypeVar("R")
+R_contra = TypeVar("R_contra", contravariant=True)
 
 Job = Callable[[Connection], T]
 """Writes its rows and returns what the caller wants to know; it may run statements, but not commit."""
 
 GROUP_S = 0.020
 GROUP_ROWS = 256
+GATHER_S = 0.0005
+"""While rows come in crowds, the writer lets a crowd gather for so long: a commit costs as much as several rows."""
 QUEUE_JOBS = 16_384
 
 
-Values = Mapping[str, object]
-"""A row by the names of its columns; it must not change any more."""
+class Line(Protocol[R_contra]):
+    """Rows of one kind; both methods are called in the writer's thread."""
+
+    def write(self, connection: Direct, rows: Sequence[R_contra], /) -> None:
+        """Add the rows in one `Direct.run`. Raises StorageError, or what is wrong with the rows themselves."""
+        ...
+
+    def told(self, rows: Sequence[R_contra], error: Exception | None, /) -> None:
+        """The rows are on disk, or are not, and why; must not raise."""
+        ...
 
 
 class _Ticket(Generic[T]):
-    """A job, or the row `values` for `statement`."""
+    """A job with its future."""
 
-    __slots__ = ("future", "job", "rows", "statement", "values")
+    __slots__ = ("future", "job", "rows")
 
-    def __init__(
-        self, job: Job[T], *, rows: int, statement: Executable | None = None, values: Values | None = None
-    ) -> None:
+    def __init__(self, job: Job[T], *, rows: int) -> None:
         self.job = job
         self.rows = rows
-        self.statement = statement
-        self.values = values
         self.future: Future[T] = Future()
 
 
+class _Rows(NamedTuple):
+    """A row of a line."""
+
+    line: Line[Any]
+    row: Any
+
+
+_Queued = _Ticket[Any] | _Rows | None
+"""None is the last: the writer is to end."""
+
+
 class Writer:
-    """Takes jobs from any thread; `close` once, when nobody submits any more."""
+    """Takes jobs and rows from any thread; `close` once, when nobody gives it any more."""
 
     def __init__(self, source: Source, *, monotonic: Monotonic, max_jobs: int = QUEUE_JOBS) -> None:
         self._source = source
         self._monotonic = monotonic
-        self._queue: queue.Queue[_Ticket[Any] | None] = queue.Queue()
-        self._slots = threading.BoundedSemaphore(max_jobs)
+        self._max_jobs = max_jobs
+        self._queue: queue.SimpleQueue[_Queued] = queue.SimpleQueue()
         self._state = threading.Lock()
         self._closed = False
+        self._direct: Direct | None = None
+        self._crowded = False
         self._thread = threading.Thread(target=self._run, name="storage-writer", daemon=True)
         self._thread.start()
 
     @property
     def waiting(self) -> int:
-        """Jobs that are not being written yet, roughly."""
+        """Jobs and rows that are not being written yet."""
         return self._queue.qsize()
 
     def submit(self, job: Job[T], *, rows: int = 1) -> Future[T]:
@@ -73,27 +96,21 @@ class Writer:
         The future ends once the job is committed, or raises what went wrong: a StorageError, or the job's own error.
         Raises Overflow when too many jobs wait, Closed after `close`.
         """
-        return self._take(_Ticket(job, rows=rows))
+        ticket = _Ticket(job, rows=rows)
+        self._take(ticket)
+        return ticket.future
 
-    def append(self, statement: Executable, values: Values) -> Future[None]:
-        """Have one row written by an INSERT; never waits. Ends and raises as `submit` does.
+    def append(self, line: Line[R], row: R) -> None:
+        """Have a row added to a line; never waits. The line is told; raises as `submit` does."""
+        self._take(_Rows(line, row))
 
-        Give the very same statement object each time: rows of one statement that wait together are sent together.
-        """
-
-        def alone(connection: Connection) -> None:
-            connection.execute(statement, values)
-
-        return self._take(_Ticket(alone, rows=1, statement=statement, values=values))
-
-    def _take(self, ticket: _Ticket[T]) -> Future[T]:
+    def _take(self, queued: _Queued) -> None:
         with self._state:
             if self._closed:
                 raise Closed(f"{self._source.location} was closed", location=self._source.location)
-            if not self._slots.acquire(blocking=False):
+            if self._queue.qsize() >= self._max_jobs:
                 raise Overflow(f"{self._source.location}: too many writes are waiting", location=self._source.location)
-            self._queue.put(ticket)
-        return ticket.future
+            self._queue.put(queued)
 
     def close(self, *, within_s: float | None = None) -> bool:
         """Write what was submitted, then stop; whether all of it was written in time."""
@@ -107,29 +124,66 @@ class Writer:
     # the thread
 
     def _run(self) -> None:
-        last = False
-        while not last:
-            group, last = self._next_group()
-            if group:
-                self._write(group)
+        queued = self._queue.get()
+        while queued is not None:
+            queued = self._add_rows(queued) if isinstance(queued, _Rows) else self._do_jobs(queued)
+        if self._direct is not None:
+            self._direct.close()
 
-    def _next_group(self) -> tuple[list[_Ticket[Any]], bool]:
-        """The jobs of the next commit, and whether they are the last ones."""
+    # rows
+
+    def _add_rows(self, first: _Rows) -> _Queued:
+        """Write the rows of one line that wait; what came after them."""
+        line, rows = first.line, [first.row]
+        if self._crowded:
+            time.sleep(GATHER_S)
+        following: _Queued = None
+        take, size = self._queue.get, self._queue.qsize
+        while True:
+            if len(rows) >= GROUP_ROWS or not size():
+                self._crowded = len(rows) > 1
+                self._add(line, rows)
+                return self._queue.get()
+            following = take()
+            if not isinstance(following, _Rows) or following.line is not line:
+                self._add(line, rows)
+                return following
+            rows.append(following.row)
+
+    def _add(self, line: Line[Any], rows: list[Any]) -> None:
+        error = self._attempt_rows(line, rows)
+        if error is None or len(rows) == 1 or isinstance(error, StorageFailed | StorageRefused):
+            line.told(rows, error)
+            return
+        for row in rows:  # something is wrong with one of them
+            line.told([row], self._attempt_rows(line, [row]))
+
+    def _attempt_rows(self, line: Line[Any], rows: Sequence[Any]) -> Exception | None:
+        try:
+            if self._direct is None:
+                self._direct = self._source.direct()
+            line.write(self._direct, rows)
+        except Exception as error:  # noqa: BLE001 - the writer outlives every failure and tells those who wait
+            return error
+        return None
+
+    # jobs
+
+    def _do_jobs(self, first: _Ticket[Any]) -> _Queued:
+        """Write the jobs that wait, as one group; what came after them."""
         group: list[_Ticket[Any]] = []
         rows = 0
-        ticket = self._queue.get()
-        while ticket is not None:
-            self._slots.release()
-            if ticket.future.set_running_or_notify_cancel():
-                group.append(ticket)
-                rows += ticket.rows
-            if rows >= GROUP_ROWS:
-                return group, False
-            try:
-                ticket = self._queue.get_nowait()
-            except queue.Empty:
-                return group, False
-        return group, True
+        queued: _Queued = first
+        while isinstance(queued, _Ticket):
+            if queued.future.set_running_or_notify_cancel():
+                group.append(queued)
+                rows += queued.rows
+            if rows >= GROUP_ROWS or not self._queue.qsize():
+                self._write(group)
+                return self._queue.get()
+            queued = self._queue.get()
+        self._write(group)
+        return queued
 
     def _write(self, group: list[_Ticket[Any]]) -> None:
         try:
@@ -145,8 +199,8 @@ class Writer:
         outcomes: list[_Outcome] = []
         with self._source.write() as connection:
             until = self._monotonic() + GROUP_S
-            for run in _runs(group):
-                outcomes += _attempt_run(run, connection, self._source.location)
+            for ticket in group:
+                outcomes.append(_Outcome(ticket, *_attempt(ticket.job, connection, self._source.location)))
                 if self._monotonic() >= until:
                     break
         for ticket, result, error in outcomes:
@@ -161,29 +215,6 @@ class _Outcome(NamedTuple):
     ticket: _Ticket[Any]
     result: Any
     error: Exception | None
-
-
-def _runs(group: list[_Ticket[Any]]) -> Iterator[list[_Ticket[Any]]]:
-    """The group in pieces: rows of one statement that stand together, and jobs one by one."""
-    run: list[_Ticket[Any]] = []
-    for ticket in group:
-        if run and (ticket.statement is None or ticket.statement is not run[0].statement):
-            yield run
-            run = []
-        run.append(ticket)
-    if run:
-        yield run
-
-
-def _attempt_run(run: list[_Ticket[Any]], connection: Connection, location: str) -> list[_Outcome]:
-    """What became of each ticket; rows that cannot be written together are tried one by one."""
-    statement = run[0].statement
-    if statement is not None and len(run) > 1:
-        values = [ticket.values for ticket in run if ticket.values is not None]
-        _, error = _attempt(lambda same: same.execute(statement, values), connection, location)
-        if error is None:
-            return [_Outcome(ticket, None, None) for ticket in run]
-    return [_Outcome(ticket, *_attempt(ticket.job, connection, location)) for ticket in run]
 
 
 def _attempt(job: Job[Any], connection: Connection, location: str) -> tuple[Any, Exception | None]:

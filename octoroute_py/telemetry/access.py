@@ -10,7 +10,7 @@ import msgspec
 
 from octoroute_py.config.schema import LogFormat, LogLevel
 from octoroute_py.core.clock import Wall
-from octoroute_py.core.words import Reason, Strategy, Surface, Tier
+from octoroute_py.core.words import Inward, Reason, Strategy, Surface, Tier
 from octoroute_py.telemetry.lines import Stamp, escaped
 from octoroute_py.telemetry.sink import Sink
 
@@ -44,7 +44,7 @@ class AccessLog:
         self,
         *,
         request_id: str,
-        surface: Surface | None,
+        surface: Surface | Inward | None,
         status: int,
         duration_s: float,
         tier: Tier | None = None,

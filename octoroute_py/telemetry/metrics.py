@@ -27,6 +27,7 @@ from octoroute_py.telemetry.labels import (
     Refusal,
     status_class,
 )
+from octoroute_py.telemetry.ledger_counts import KeepingRow, LedgerCounts
 from octoroute_py.telemetry.samples import Histogram, Percentiles, Window
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -36,7 +37,7 @@ FAMILIES = ("octoroute", "tiny_dancer", "model_router")
 """What `?family=` may ask for: prefixes of metric names."""
 
 MAX_ENDPOINTS = 80
-"""Endpoints with labels of their own; at 18 series each the page stays below 2,000."""
+"""Endpoints with labels of their own; at 19 series each the page stays below 2,000."""
 
 _ROUTING_MS = (0.1, 0.5, 1.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1000.0)
 _REQUEST_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -55,10 +56,11 @@ class BreakerRow(msgspec.Struct, frozen=True):
 
 
 class LiveRows(msgspec.Struct, frozen=True):
-    """What is read at scrape time instead of being counted: breakers, and (endpoint id, available) pairs."""
+    """What is read at scrape time instead of being counted: breakers, (endpoint id, available) pairs, the journal."""
 
     breakers: Sequence[BreakerRow] = ()
     available: Sequence[tuple[str, bool]] = ()
+    keeping: KeepingRow = KeepingRow()
 
 
 class Counters(msgspec.Struct, frozen=True):
@@ -77,16 +79,18 @@ class Counters(msgspec.Struct, frozen=True):
 class _EndpointCounts:
     """The counters of one endpoint."""
 
-    __slots__ = ("health", "mid_stream", "tokens", "upstream")
+    __slots__ = ("cost_uusd", "health", "mid_stream", "tokens", "upstream")
 
     def __init__(self) -> None:
         self.upstream = [0] * len(UPSTREAM_CLASSES)
         self.tokens = [0] * len(_TOKEN_KINDS)
         self.health = dict.fromkeys(HealthFailure, 0)
         self.mid_stream = 0
+        self.cost_uusd = 0
 
     def touched(self) -> bool:
-        return any(self.upstream) or any(self.tokens) or any(self.health.values()) or self.mid_stream > 0
+        counts = (*self.upstream, *self.tokens, *self.health.values(), self.mid_stream, self.cost_uusd)
+        return any(count > 0 for count in counts)
 
 
 class Metrics:
@@ -109,6 +113,7 @@ class Metrics:
         self._recording_failures = dict.fromkeys(RecordingFailure, 0)
         self._background_failures = dict.fromkeys(BackgroundFailure, 0)
         self._refused = dict.fromkeys((reason.value for reason in Refusal), 0)
+        self.ledger = LedgerCounts()
         self._clock_errors = 0
         self._in_flight = 0
         self._finished = 0
@@ -188,6 +193,11 @@ class Metrics:
         if usage.cached > 0:
             counts[2] += usage.cached
 
+    def cost(self, endpoint_id: str, cost_uusd: int) -> None:
+        """An attempt at this endpoint cost so many micro-USD."""
+        if cost_uusd > 0:
+            self._endpoints.get(endpoint_id, self._other).cost_uusd += cost_uusd
+
     def mid_stream_failure(self, endpoint_id: str) -> None:
         """A stream broke after its first event had left for the client."""
         self._endpoints.get(endpoint_id, self._other).mid_stream += 1
@@ -252,7 +262,9 @@ class Metrics:
         yield from self._request_families()
         yield from self._attempt_families()
         yield from self._endpoint_families()
-        yield from self._live_families()
+        live = self._live()
+        yield from self._live_families(live)
+        yield from self.ledger.collect(live.keeping)
         yield from self._failure_families()
 
     def _request_families(self) -> Iterator[Metric]:
@@ -330,6 +342,12 @@ class Metrics:
             (((name, kind), count) for name, row in rows for kind, count in zip(_TOKEN_KINDS, row.tokens, strict=True)),
         )
         yield _counter(
+            "octoroute_cost_usd_total",
+            "What the attempts cost, in USD",
+            ("endpoint",),
+            (((name,), row.cost_uusd / 1_000_000) for name, row in rows),
+        )
+        yield _counter(
             "octoroute_mid_stream_failures_total",
             "Streams that broke after their first event",
             ("endpoint",),
@@ -342,9 +360,8 @@ class Metrics:
             (((name, failure), count) for name, row in rows for failure, count in row.health.items()),
         )
 
-    def _live_families(self) -> Iterator[Metric]:
+    def _live_families(self, live: LiveRows) -> Iterator[Metric]:
         known = self._endpoints
-        live = self._live()
         available = GaugeMetricFamily(
             "octoroute_endpoint_available", "Whether the endpoint may be picked now", labels=("endpoint",)
         )
@@ -398,7 +415,7 @@ def _single(rows: Iterable[tuple[str, int]]) -> Iterator[tuple[tuple[str], int]]
 
 
 def _counter(
-    name: str, text: str, labels: Sequence[str], rows: Iterable[tuple[Sequence[str], int]]
+    name: str, text: str, labels: Sequence[str], rows: Iterable[tuple[Sequence[str], float]]
 ) -> CounterMetricFamily:
     family = CounterMetricFamily(name, text, labels=labels)
     for values, count in rows:

@@ -1,9 +1,17 @@
-"""Whether an endpoint could serve a request at all, whatever its health (contract §4)."""
+"""Whether an endpoint could serve a request at all: what it is able to, and what it is allowed to (contract §4, §7).
+
+Health is not looked at here, but for `Quality`: that is a workspace's own idea of which endpoints are well enough.
+"""
 
 import enum
+from collections.abc import Collection
+
+import msgspec
 
 from octoroute_py.config.schema import EndpointConfig, Location
+from octoroute_py.core.allowance import Grant, WorkspacePolicy
 from octoroute_py.core.words import Capability
+from octoroute_py.tiers.recent import Recent
 
 _ALWAYS = frozenset({Capability.CHAT, Capability.STREAM})
 
@@ -11,6 +19,7 @@ _ALWAYS = frozenset({Capability.CHAT, Capability.STREAM})
 class Misfit(enum.StrEnum):
     """Why an endpoint is no candidate for a request."""
 
+    POLICY = "policy"
     LOCATION = "location"
     CAPABILITY = "capability"
     CONTEXT_WINDOW = "context_window"
@@ -40,3 +49,54 @@ def misfit(
         if tokens + output > config.context_window:
             return Misfit.CONTEXT_WINDOW
     return None
+
+
+def granted(grant: Grant, config: EndpointConfig) -> bool:
+    """Whether a key with this grant may use the endpoint."""
+    if grant.tiers is not None and config.tier not in grant.tiers:
+        return False
+    return grant.endpoints is None or config.name in grant.endpoints or config.id in grant.endpoints
+
+
+def permitted(policy: WorkspacePolicy, config: EndpointConfig) -> bool:
+    """Whether requests of a workspace with this policy may go to the endpoint."""
+    if policy.restrictions is not None:
+        named = any(word in policy.restrictions for word in (config.tier.value, config.name, config.id))
+        if named is policy.deny:
+            return False
+    return complies(policy.compliance, config)
+
+
+def complies(tags: Collection[str], config: EndpointConfig) -> bool:
+    """Whether the endpoint has every one of these tags (lower case)."""
+    return not tags or set(tags) <= {tag.lower() for tag in config.compliance}
+
+
+class Shortfall(enum.StrEnum):
+    """Which requirement an endpoint does not meet, by the name that clients know it by."""
+
+    MAX_LATENCY = "maxLatency"
+    MIN_SUCCESS_RATE = "minSuccessRate"
+
+
+class Quality(msgspec.Struct, frozen=True, kw_only=True):
+    """What a workspace asks of an endpoint as measured lately; None asks for nothing."""
+
+    max_latency_s: float | None = None
+    min_success_rate: float | None = None
+
+    def shortfall(self, recent: Recent, *, stream: bool, now: float) -> Shortfall | None:
+        """Which requirement is not met at `now`, or None.
+
+        A stream's latency is the time to its first event, a buffered answer's the time until it was whole. An endpoint
+        with too few measurements meets everything: else nobody could ever find out.
+        """
+        if self.min_success_rate is not None:
+            rate = recent.success_rate(now)
+            if rate is not None and rate < self.min_success_rate:
+                return Shortfall.MIN_SUCCESS_RATE
+        if self.max_latency_s is not None:
+            latency_s = recent.first_event_s(now) if stream else recent.answer_s(now)
+            if latency_s is not None and latency_s > self.max_latency_s:
+                return Shortfall.MAX_LATENCY
+        return None

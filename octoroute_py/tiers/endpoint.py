@@ -26,7 +26,7 @@ ASK_AGAIN_S = 1.0
 class Hold:
     """One attempt's place at an endpoint. Tell it the verdict, then `close` it, in a `finally`."""
 
-    __slots__ = ("_epoch", "_failed", "_live", "_open", "_succeeded", "trial")
+    __slots__ = ("_epoch", "_failed", "_live", "_open", "_succeeded_at", "trial")
 
     def __init__(self, live: Live, now: float) -> None:
         live.in_flight += 1
@@ -34,19 +34,20 @@ class Hold:
         self._live = live
         self._epoch = breaker.epoch
         self._open = True
-        self._succeeded = False
+        self._succeeded_at: float | None = None
         self._failed = False
         self.trial = breaker.begin(now)
         """Whether this attempt is the breaker's half-open trial."""
 
-    def success(self, now: float, first_event_s: float | None = None) -> None:
+    def success(self, now: float, first_event_s: float | None = None, *, answer_s: float | None = None) -> None:
         """The upstream answered (the first event, or the whole buffered answer). Counts once.
 
-        `first_event_s` is the time to the first event of a stream; None where it was not measured.
+        `first_event_s` is the time to the first event of a stream, `answer_s` that to the end of a buffered answer;
+        None where it was not measured.
         """
-        if not self._open or self._succeeded or self._failed:
+        if not self._open or self._succeeded_at is not None or self._failed:
             return
-        self._succeeded = True
+        self._succeeded_at = now
         live = self._live
         live.breaker.success(now, trial=self.trial, epoch=self._epoch)
         live.last_success = now
@@ -58,6 +59,7 @@ class Hold:
             live.probe_down = False
         if first_event_s is not None:
             live.latency.observe(now, first_event_s)
+        live.recent.good(now, first_event_s=first_event_s, answer_s=answer_s)
 
     def failure(self, now: float) -> None:
         """The attempt failed, or broke off after its success (a stall, a cut). Counts once."""
@@ -65,6 +67,7 @@ class Hold:
             return
         self._failed = True
         self._live.breaker.failure(now, epoch=self._epoch)
+        self._live.recent.bad(now, was_good_at=self._succeeded_at)
 
     def close(self) -> None:
         """Give the place back, and the trial slot if there was no verdict. Calling it again does nothing."""
@@ -72,7 +75,7 @@ class Hold:
             return
         self._open = False
         self._live.in_flight -= 1
-        if self.trial and not (self._succeeded or self._failed):
+        if self.trial and self._succeeded_at is None and not self._failed:
             self._live.breaker.abandon(trial=True, epoch=self._epoch)
 
     abandon = close

@@ -7,6 +7,7 @@ import random
 from octoroute_py.config.schema import BreakerConfig
 from octoroute_py.tiers.breaker import Breaker
 from octoroute_py.tiers.latency import PeakEwma
+from octoroute_py.tiers.recent import Recent
 
 
 class Unavailability(enum.StrEnum):
@@ -72,11 +73,13 @@ class Live:
         "probe_down",
         "probe_failures",
         "quota",
+        "recent",
     )
 
     def __init__(self, policy: BreakerConfig, *, rng: random.Random) -> None:
         self.breaker = Breaker(policy, rng=rng)
         self.latency = PeakEwma()
+        self.recent = Recent()
         self.in_flight = 0
         self.last_success: float | None = None
         self.cooldown = Penalty(first_s=1.0, most_s=60.0)

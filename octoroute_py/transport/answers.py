@@ -8,6 +8,7 @@ from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import Surface
 from octoroute_py.transport.error_text import MAX_BODY_READ
 from octoroute_py.transport.faults import Fault, fault_from_error_event, malformed
+from octoroute_py.transport.said import texts_of_answer
 from octoroute_py.transport.usage import ChatUsage, ResponsesUsage, read_usage
 
 _ABSENT = msgspec.Raw(b"")
@@ -58,6 +59,10 @@ class BufferedFacts(msgspec.Struct, frozen=True, gc=False):
 
     body: bytes
     usage: Usage | None = None
+
+    def texts(self) -> list[str]:
+        """All that was generated, a text a choice or item: for counting where the upstream did not."""
+        return texts_of_answer(self.body)
 
     def text(self) -> str | None:
         """The text of the first choice's message, None when there is none (a tool call, an odd shape)."""

@@ -14,6 +14,7 @@ __all__ = [
     "BufferedFacts",
     "Envelope",
     "Patched",
+    "honoured_limit",
     "is_json_type",
     "parse_body",
     "patch",
@@ -26,6 +27,12 @@ _PATHS = {
     Surface.COMPLETIONS: "/completions",
     Surface.EMBEDDINGS: "/embeddings",
     Surface.RESPONSES: "/responses",
+}
+_HONOURED = {
+    Surface.CHAT: ("max_completion_tokens", "max_tokens"),
+    Surface.COMPLETIONS: ("max_tokens",),
+    Surface.EMBEDDINGS: (),
+    Surface.RESPONSES: ("max_output_tokens",),
 }
 _decode_options = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
@@ -48,11 +55,12 @@ def upstream_path(surface: Surface) -> str:
     return _PATHS[surface]
 
 
-def patch(envelope: Envelope, *, endpoint: EndpointConfig, surface: Surface) -> Patched:
+def patch(envelope: Envelope, *, endpoint: EndpointConfig, surface: Surface, at_most: int | None = None) -> Patched:
     """The client's body for `endpoint`: its model, no routing hints, its token limit, its defaults (contract §3).
 
     Names keep their order, untouched values their spelling. A field given as null counts as given: nothing is added
-    in its place.
+    in its place. `at_most` is the token limit of a request that must have one, where neither the client nor the
+    endpoint sets one.
     """
     fields: dict[str, object] = {**envelope.fields, "model": endpoint.model}
     fields.pop("octoroute", None)
@@ -60,6 +68,8 @@ def patch(envelope: Envelope, *, endpoint: EndpointConfig, surface: Surface) -> 
         return Patched(_encode(fields))
     warning = _lower_token_limits(fields, envelope, endpoint.max_tokens) if endpoint.max_tokens is not None else None
     _add_defaults(fields, endpoint, surface)
+    if at_most is not None and honoured_limit(envelope, surface) is None:
+        warning = _cap(fields, endpoint, surface, at_most) or warning
     withhold = (
         envelope.stream
         and endpoint.include_usage
@@ -71,6 +81,20 @@ def patch(envelope: Envelope, *, endpoint: EndpointConfig, surface: Surface) -> 
         kept = _decode_options(options) if options is not None and not raw_is_null(options) else {}
         fields["stream_options"] = {**kept, "include_usage": True}
     return Patched(_encode(fields), withhold, warning)
+
+
+def honoured_limit(envelope: Envelope, surface: Surface) -> int | None:
+    """The client's own token limit, the largest under a name that the operation knows; others bind nobody."""
+    return max((value for name, value in envelope.token_limits if name in _HONOURED[surface]), default=None)
+
+
+def _cap(fields: dict[str, object], endpoint: EndpointConfig, surface: Surface, at_most: int) -> str | None:
+    """Set the token limit, also in the place of one given as null; what to tell the client, if it is not usual."""
+    for name in _HONOURED[surface]:
+        fields.pop(name, None)
+    name = _limit_field(endpoint, surface)
+    fields[name] = at_most if endpoint.max_tokens is None else endpoint.max_tokens
+    return f"{name} set to {at_most}, because a budget applies" if endpoint.max_tokens is None else None
 
 
 def _lower_token_limits(fields: dict[str, object], envelope: Envelope, most: int) -> str | None:
@@ -89,9 +113,11 @@ def _add_defaults(fields: dict[str, object], endpoint: EndpointConfig, surface: 
         name in fields for name in ("max_tokens", "max_completion_tokens", "max_output_tokens")
     ):
         return
+    fields[_limit_field(endpoint, surface)] = endpoint.max_tokens
+
+
+def _limit_field(endpoint: EndpointConfig, surface: Surface) -> str:
+    """Under which name the operation takes a token limit."""
     if surface is Surface.RESPONSES:
-        fields["max_output_tokens"] = endpoint.max_tokens
-    elif surface is Surface.COMPLETIONS:
-        fields["max_tokens"] = endpoint.max_tokens
-    else:
-        fields[endpoint.token_limit_field.value] = endpoint.max_tokens
+        return "max_output_tokens"
+    return "max_tokens" if surface is Surface.COMPLETIONS else endpoint.token_limit_field.value

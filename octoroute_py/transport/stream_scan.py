@@ -9,6 +9,7 @@ import msgspec
 from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import Surface
 from octoroute_py.transport.faults import Fault, fault_from_error_event, malformed
+from octoroute_py.transport.said import Said, text_within
 from octoroute_py.transport.sse import MAX_EVENT_BYTES, Block, SseSplitter
 from octoroute_py.transport.usage import ChatUsage, ResponsesUsage, read_usage
 
@@ -17,6 +18,8 @@ _NOTHING = (b"", b"null", b"{}", b'""', b"false")
 
 
 class _Choice(msgspec.Struct, gc=False):
+    delta: Said | None = None
+    text: str | None = None
     finish_reason: str | None = None
     index: int = 0
 
@@ -34,6 +37,7 @@ class _Response(msgspec.Struct, gc=False):
 
 class _ResponseEvent(msgspec.Struct, gc=False):
     type: str | None = None
+    delta: str | None = None
     response: _Response | None = None
     error: msgspec.Raw = _ABSENT
 
@@ -41,6 +45,8 @@ class _ResponseEvent(msgspec.Struct, gc=False):
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 _decode_response_event = msgspec.json.Decoder(_ResponseEvent).decode
 _TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_SOUND = frozenset({"response.audio.delta", "response.output_audio.delta"})
+_CHARS_PER_TOKEN = 4
 _BROKEN = (msgspec.MsgspecError, RecursionError, ValueError)
 
 
@@ -49,15 +55,18 @@ class StreamScan:
 
     `started`: a valid data event was seen (the commit point; a withheld usage event counts). `done`: `[DONE]` or a
     terminal responses event was seen, nothing after it is passed on. `complete`: done, or every one of `choices`
-    has its finish_reason. `usage`: the last one told. `events`: data events so far. `fault`: why the stream is given
-    up; `feed` returns b"" from then on.
+    has its finish_reason. `usage`: the last one told, `usage_is_last` if no text came after it. `events`: data events
+    so far. `fault`: why the stream is given up; `feed` returns b"" from then on.
     """
 
     __slots__ = (
+        "_chars",
         "_finished",
         "_partial",
         "_responses",
         "_splitter",
+        "_texts",
+        "_told_at",
         "_waiting",
         "_withhold",
         "choices",
@@ -77,6 +86,9 @@ class StreamScan:
         self.usage: Usage | None = None
         self.events = 0
         self.fault: Fault | None = None
+        self._texts = 0
+        self._chars = 0
+        self._told_at = 0
         self._responses = surface is Surface.RESPONSES
         self._withhold = withhold_usage
         self._finished: set[int] = set()
@@ -88,6 +100,16 @@ class StreamScan:
     def held(self) -> int:
         """Bytes taken in and not yet given out: a partial event, and comments before the commit point."""
         return len(self._partial) + len(self._waiting)
+
+    @property
+    def delivered_tokens(self) -> int:
+        """The running count of the answer's tokens: events that carried text, or a quarter of its characters."""
+        return max(self._texts, self._chars // _CHARS_PER_TOKEN)
+
+    @property
+    def usage_is_last(self) -> bool:
+        """Whether the usage told covers all text that came."""
+        return self._told_at == self._texts
 
     def feed(self, data: bytes) -> bytes:
         """The raw bytes of the whole events to send on now; b"" when there are none."""
@@ -177,16 +199,33 @@ class StreamScan:
             return False
         self.events += 1
         self.started = True
+        if chunk.choices:
+            for choice in chunk.choices:
+                delta = choice.delta
+                text = choice.text if delta is None else delta.content
+                if text:
+                    self._texts += 1
+                    self._chars += len(text)
+                elif delta is not None:
+                    self._count(len(delta.beside()))
+                if choice.finish_reason:
+                    self._finish(choice.index)
         if chunk.usage is not None:
-            self.usage = chunk.usage.counted()
+            self._tell(chunk.usage.counted())
             if self._withhold and chunk.choices is not None and not chunk.choices:
                 self._withhold = False
                 return False
-        if chunk.choices:
-            for choice in chunk.choices:
-                if choice.finish_reason:
-                    self._finish(choice.index)
         return True
+
+    def _tell(self, usage: Usage) -> None:
+        self.usage = usage
+        self._told_at = self._texts
+
+    def _count(self, chars: int) -> None:
+        """One event's text."""
+        if chars:
+            self._texts += 1
+            self._chars += chars
 
     def _takes_response_event(self, payload: bytes) -> bool:
         event = _decode_response_event(payload)
@@ -195,8 +234,11 @@ class StreamScan:
             return False
         self.events += 1
         self.started = True
+        if event.delta and event.type not in _SOUND:
+            self._texts += 1
+            self._chars += len(event.delta)
         if event.response is not None and event.response.usage is not None:
-            self.usage = event.response.usage.counted()
+            self._tell(event.response.usage.counted())
         if event.type in _TERMINAL:
             self.done = self.complete = True
         return True
@@ -217,23 +259,29 @@ class StreamScan:
         return self._takes_odd_response(value) if self._responses else self._takes_odd_chunk(value)
 
     def _takes_odd_chunk(self, value: dict[str, object]) -> bool:
-        usage = read_usage(value.get("usage"))
         choices = value.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
+            if isinstance(choice, dict):
+                delta = choice.get("delta")
+                self._count(len(text_within(choice.get("text") if delta is None else delta)))
+                if choice.get("finish_reason"):
+                    index = choice.get("index")
+                    self._finish(index if isinstance(index, int) else 0)
+        usage = read_usage(value.get("usage"))
         if usage is not None:
-            self.usage = usage
+            self._tell(usage)
             if self._withhold and choices == []:
                 self._withhold = False
                 return False
-        for choice in choices if isinstance(choices, list) else ():
-            if isinstance(choice, dict) and choice.get("finish_reason"):
-                index = choice.get("index")
-                self._finish(index if isinstance(index, int) else 0)
         return True
 
     def _takes_odd_response(self, value: dict[str, object]) -> bool:
+        if value.get("type") not in _SOUND:
+            self._count(len(text_within(value.get("delta"))))
         response = value.get("response")
-        if isinstance(response, dict):
-            self.usage = read_usage(response.get("usage")) or self.usage
+        usage = read_usage(response.get("usage")) if isinstance(response, dict) else None
+        if usage is not None:
+            self._tell(usage)
         if value.get("type") in _TERMINAL:
             self.done = self.complete = True
         return True

@@ -8,6 +8,7 @@ from octoroute_py.core.errors import BadRequest, ConfigError, Denied, Refused
 from octoroute_py.core.words import Role
 
 Headers = list[tuple[bytes, bytes]]
+HERE = "127.0.0.1"
 
 
 def key(role: Role, clear: str | None = None) -> KeyConfig:
@@ -157,13 +158,13 @@ def test_a_known_key_is_recognised_on_an_open_route() -> None:
 
 def test_details_are_for_those_who_hold_the_role() -> None:
     door = access(*ALL_KEYS, loopback=False)
-    assert door.authorize_optional([], needed=Role.VIEWER) is None
-    assert door.authorize_optional(bearer("guess"), needed=Role.VIEWER) is None
-    assert door.authorize_optional(bearer("key-of-inference"), needed=Role.VIEWER) is None
-    found = door.authorize_optional(bearer("key-of-viewer"), needed=Role.VIEWER)
+    assert door.authorize_optional([], needed=Role.VIEWER, source=HERE) is None
+    assert door.authorize_optional(bearer("guess"), needed=Role.VIEWER, source=HERE) is None
+    assert door.authorize_optional(bearer("key-of-inference"), needed=Role.VIEWER, source=HERE) is None
+    found = door.authorize_optional(bearer("key-of-viewer"), needed=Role.VIEWER, source=HERE)
     assert found is not None
     assert found.name == "viewer"
-    anyone = access().authorize_optional([], needed=Role.VIEWER)
+    anyone = access().authorize_optional([], needed=Role.VIEWER, source=HERE)
     assert anyone is not None
     assert anyone.name == ANONYMOUS
 

@@ -1,4 +1,7 @@
+from octoroute_py.core.allowance import WorkspacePolicy
+from octoroute_py.core.words import Role, Tier
 from tests.fakes.application import httpx_config, running
+from tests.fakes.keyed import Keyed, holder, shown
 
 REPLICA = '[[models.fast]]\nname = "fast-model"\nbase_url = "http://other.test/v1"\n'
 
@@ -47,3 +50,51 @@ async def test_the_native_list_has_one_row_a_replica() -> None:
         ("balanced/balanced-model#1", "balanced-model", "balanced", True, 0),
         ("deep/deep-model#1", "deep-model", "deep", True, 0),
     ]
+
+
+DENIED = WorkspacePolicy(restrictions=("deep",), deny=True)
+KEYS = {
+    "fast": holder(Role.INFERENCE, tiers=(Tier.FAST,)),
+    "red": holder(Role.INFERENCE, workspaces=("red", "blue")),
+    "other": holder(Role.INFERENCE, endpoints=("fast/fast-model#2",)),
+    "none": holder(Role.INFERENCE, workspaces=("empty",)),
+    "nowhere": holder(Role.INFERENCE, workspaces=()),
+    "free": holder(Role.INFERENCE),
+}
+SHOWN = {
+    "fast": ["auto", "fast", "fast-model"],
+    "red": ["auto", "fast", "balanced", "fast-model", "balanced-model"],
+    "other": ["auto", "fast", "fast-model"],
+    "none": [],
+    "free": ["auto", "fast", "balanced", "deep", "fast-model", "balanced-model", "deep-model"],
+}
+ROWS = {
+    "fast": ["fast/fast-model#1", "fast/fast-model#2"],
+    "red": ["fast/fast-model#1", "fast/fast-model#2", "balanced/balanced-model#1"],
+    "other": ["fast/fast-model#2"],
+    "none": [],
+    "free": ["fast/fast-model#1", "fast/fast-model#2", "balanced/balanced-model#1", "deep/deep-model#1"],
+}
+
+
+async def test_a_key_sees_what_it_and_its_own_workspace_may_use_and_nothing_else() -> None:
+    async with running(REPLICA + httpx_config()) as one:
+        gateway = one.application.gateway
+        gateway.access = Keyed(KEYS)  # type: ignore[assignment]
+        gateway.policies = {"red": DENIED, "empty": WorkspacePolicy(restrictions=())}
+        for key, names in SHOWN.items():
+            listed = (await one.client.get("/v1/models", headers=shown(key))).json()["data"]
+            assert [row["id"] for row in listed] == names, key
+            rows = (await one.client.get("/models", headers=shown(key))).json()["models"]
+            assert [row["id"] for row in rows] == ROWS[key], key
+            for name in (*SHOWN["free"], *ROWS["free"]):
+                path = name.replace("#", "%23")
+                status = (await one.client.get(f"/v1/models/{path}", headers=shown(key))).status_code
+                assert status == (200 if name in names or name in ROWS[key] else 404), (key, name)
+
+
+async def test_a_key_that_may_use_no_workspace_is_refused() -> None:
+    async with running(httpx_config()) as one:
+        one.application.gateway.access = Keyed(KEYS)  # type: ignore[assignment]
+        for path in ("/v1/models", "/v1/models/auto", "/models"):
+            assert (await one.client.get(path, headers=shown("nowhere"))).status_code == 403

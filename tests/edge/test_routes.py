@@ -12,9 +12,11 @@ from starlette.routing import Route
 from octoroute_py.config.schema import KeyConfig
 from octoroute_py.core.words import Role
 from octoroute_py.edge.admin import Reload
+from octoroute_py.edge.api.route import RouteCalls
 from octoroute_py.edge.asgi import DIRECT_PATHS, MANAGEMENT_PREFIXES, routes
 from octoroute_py.edge.guard import Guarded
 from octoroute_py.edge.ops import Operations
+from octoroute_py.gateway.idempotency import Idempotency
 from octoroute_py.tiers.endpoint import Endpoint
 from octoroute_py.tiers.health import HealthProber
 from tests.fakes.application import Running, httpx_config, running
@@ -38,6 +40,7 @@ KNOWN = {
     ("GET", "/info"): None,
     ("POST", "/admin/reload"): Role.ADMIN,
     ("POST", "/api/neural/route"): Role.OPERATOR,
+    ("POST", "/api/route"): Role.INFERENCE,
 }
 """The policy as the contract has it. A new route is added here with its role, or the first test fails."""
 
@@ -64,7 +67,10 @@ def table_of(one: Running) -> list[Route]:
         rng=random.Random(1),
         on_failure=lambda failure: None,
     )
-    return routes(gateway, Operations(gateway, prober), Reload(one.application.reload), nobody_asks)
+    memory = Idempotency(gateway.monotonic)
+    resources = (RouteCalls(gateway, memory, answered=None),)
+    reload = Reload(one.application.reload)
+    return routes(gateway, Operations(gateway, prober), reload, nobody_asks, resources, memory=memory)
 
 
 async def nobody_asks(body: bytes) -> NoReturn:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 START_S = 20.0
 STOP_S = 20.0
+PROGRAM = (sys.executable, "-m", "octoroute_py")
 
 
 class RunningGateway:
@@ -52,21 +53,29 @@ class RunningGateway:
 
 @contextlib.asynccontextmanager
 async def gateway(
-    config: str, folder: Path, *, args: Sequence[str] = (), env: Mapping[str, str] | None = None
+    config: str,
+    folder: Path,
+    *,
+    args: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    program: Sequence[str] = PROGRAM,
 ) -> AsyncIterator[RunningGateway]:
     """Run `octoroute serve` on a free port with this configuration; ended by SIGTERM if it still runs afterwards."""
     path = folder / "config.toml"
     path.write_text(config, encoding="utf-8")
-    async with octoroute("serve", "-c", str(path), "--port", "0", *args, folder=folder, env=env) as running:
+    argv = ("serve", "-c", str(path), "--port", "0", *args)
+    async with octoroute(*argv, folder=folder, env=env, program=program) as running:
         yield running
 
 
 @contextlib.asynccontextmanager
-async def octoroute(*args: str, folder: Path, env: Mapping[str, str] | None = None) -> AsyncIterator[RunningGateway]:
+async def octoroute(
+    *args: str, folder: Path, env: Mapping[str, str] | None = None, program: Sequence[str] = PROGRAM
+) -> AsyncIterator[RunningGateway]:
     """Run a command that serves, once it listens; its stderr goes to a file in `folder`."""
     with (folder / "stderr.log").open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "octoroute_py", *args),
+            *(*program, *args),
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,
             env={**os.environ, **(env or {})},

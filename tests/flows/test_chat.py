@@ -223,6 +223,17 @@ async def test_a_lowered_token_limit_is_told(fleet: Fleet) -> None:
     assert fleet.body("fast")["max_tokens"] == 50
 
 
+async def test_a_whole_answer_tells_what_all_of_its_attempts_cost_where_any_has_a_price(fleet: Fleet) -> None:
+    fleet.routes["fast"].respond(content=b"no json", headers=JSON)
+    prices = "input_cost_per_mtok = 3.0\noutput_cost_per_mtok = 15.0"
+    async with running(httpx_config(fast=prices, balanced=prices)) as one:
+        dear = await one.chat("fast", messages=[{"role": "user", "content": "x" * 400}])
+        free = await one.chat("deep")
+    assert route_of(dear) == ("balanced", "rule", "tier_fallback", "2")
+    assert dear.headers["x-octoroute-cost"] == "0.000396"  # 100 tokens in vain, then 7 in and 5 out
+    assert "x-octoroute-cost" not in free.headers
+
+
 async def test_a_safe_request_id_is_kept_and_an_unsafe_one_replaced(fleet: Fleet) -> None:
     async with running(httpx_config()) as one:
         kept = await one.chat("fast", headers={"x-request-id": "my-id-1"})

@@ -1,24 +1,29 @@
 """A question to the judge's tier: who is asked, in which form, and what the endpoints learn from it."""
 
+import asyncio
 import json
+import math
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
-from octoroute_py.config.schema import Location, TokenLimitField
-from octoroute_py.core.words import BreakerState, Capability, Tier
+from octoroute_py.config.schema import BreakerConfig, Location, TokenLimitField
+from octoroute_py.core.usage import Usage
+from octoroute_py.core.words import BreakerState, Capability, Inward, Tier
 from octoroute_py.features.conversation import Conversation
 from octoroute_py.gateway.ask import MAX_ANSWER_BYTES, JudgeCalls
-from octoroute_py.routing.judge import Question
+from octoroute_py.ledger.outcome import CLIENT_GONE, Outcome
+from octoroute_py.routing.judge import Judge, Question
 from octoroute_py.routing.judge_prompt import MAX_OUTPUT_TOKENS, case_of, spoken_forms, tool_forms
 from octoroute_py.routing.verdict import JudgeFailed, JudgeFailure
 from octoroute_py.telemetry.metrics import Metrics
+from octoroute_py.tiers.breaker import Breaker
 from octoroute_py.transport.base import ConnectFailed, Disconnected, NoSocket, TimedOut, TooLarge
 from tests.fakes.bodies import chat_body
 from tests.fakes.judging import facts
-from tests.fakes.scripted_transport import Reply, Turn
+from tests.fakes.scripted_transport import Never, Reply, Turn
 from tests.fakes.stage import WALL, Stage, refusal
 
 GOOD = Reply(200, chat_body("FAST"))
@@ -33,6 +38,7 @@ class Bench:
     ) -> None:
         self.stage = Stage(scripts, each=each)
         self.metrics = Metrics(scripts)
+        self.reported: list[Outcome] = []
         self.calls = JudgeCalls(
             lambda: self.stage.snapshot,
             tier=Tier.BALANCED,
@@ -40,10 +46,13 @@ class Bench:
             monotonic=self.stage.clock,
             wall=lambda: WALL,
             rng=random.Random(3),
+            report=self.reported.append,
         )
 
-    async def ask(self, *, tool: bool = False, local_only: bool = False, limit_s: float = 10.0) -> bytes:
-        case = case_of(facts(), local_only=local_only)
+    async def ask(
+        self, *, tool: bool = False, local_only: bool = False, compliance: tuple[str, ...] = (), limit_s: float = 10.0
+    ) -> bytes:
+        case = case_of(facts(), local_only=local_only, compliance=compliance)
         forms = tool_forms(case) if tool else spoken_forms(case)
         return await self.calls(Question(case, forms, self.stage.clock.now + limit_s))
 
@@ -179,6 +188,13 @@ async def test_local_only_requests_are_shown_to_local_endpoints_alone() -> None:
     )
 
 
+async def test_requests_of_a_workspace_with_tags_are_shown_to_endpoints_that_have_them_alone() -> None:
+    bench = Bench({ONE: GOOD, TWO: GOOD}, each={TWO: {"compliance": ("GDPR", "hipaa"), "priority": 0}})
+    await bench.ask(compliance=("gdpr",))
+    assert bench.stage.sent_to == [TWO]
+    assert await Bench({ONE: GOOD}).failure(compliance=("gdpr",)) is JudgeFailure.UNAVAILABLE
+
+
 async def test_an_endpoint_without_structured_output_is_asked_for_one_word() -> None:
     bench = Bench({ONE: GOOD}, each={ONE: {"capabilities": frozenset({Capability.TOOLS})}})
     await bench.ask()
@@ -234,3 +250,105 @@ async def test_its_calls_are_counted_as_upstream_calls_and_tokens_but_not_as_req
 def test_a_case_counts_what_stands_around_the_request_too() -> None:
     said = Conversation(text="x" * 3_000)
     assert case_of(facts(said.text), local_only=False).tokens > 750
+
+
+PRICES = {"input_cost_per_mtok": 2.0, "output_cost_per_mtok": 10.0}
+
+
+async def test_a_question_is_reported_with_its_usage_and_price_and_belongs_to_nobody() -> None:
+    bench = Bench({ONE: Reply(200, chat_body("FAST", usage=(80, 3)), delay_s=0.5)}, each={ONE: PRICES})
+    await bench.ask()
+    (outcome,) = bench.reported
+    assert (outcome.surface, outcome.workspace, outcome.key_id, outcome.principal) == (Inward.JUDGE, "", "", None)
+    assert (outcome.status, outcome.error_code, outcome.tier, outcome.endpoint_id) == (200, None, Tier.BALANCED, ONE)
+    assert (outcome.usage, outcome.estimated, outcome.cost_uusd, outcome.baseline_uusd) == (Usage(80, 3), False, 190, 0)
+    assert (outcome.sends, outcome.started_ms, outcome.duration_s) == (1, int(WALL * 1000), 0.5)
+    (request,) = bench.stage.transports[ONE].requests
+    assert dict(request.headers)[b"x-request-id"].decode() == outcome.request_id
+    await bench.ask()
+    assert bench.reported[1].request_id != outcome.request_id
+
+
+async def test_both_attempts_of_a_question_are_one_report_at_their_own_prices() -> None:
+    dear = {"input_cost_per_mtok": 20.0, "output_cost_per_mtok": 100.0}
+    bench = Bench(
+        {ONE: Reply(200, b"<html>"), TWO: Reply(200, chat_body("FAST", usage=(80, 3)))},
+        each={ONE: PRICES, TWO: dear | {"priority": 0}},
+    )
+    await bench.ask()
+    (outcome,) = bench.reported
+    first, second = outcome.attempts
+    assert first.usage is not None
+    assert (first.fault, first.estimated, first.cost_uusd) == ("malformed", True, 2 * first.usage.prompt)
+    assert (second.fault, second.cost_uusd) == (None, 1900)
+    assert (outcome.cost_uusd, outcome.usage, outcome.sends) == (first.cost_uusd + 1900, Usage(80, 3), 2)
+
+
+async def test_an_answer_without_usage_is_estimated_from_what_was_asked_and_said() -> None:
+    bench = Bench({ONE: Reply(200, chat_body("BALANCED", usage=None))}, each={ONE: PRICES})
+    await bench.ask()
+    (body,) = bench.bodies(ONE)
+    asked = sum(len(message["content"]) for message in body["messages"])
+    shape = len(json.dumps(body["response_format"], separators=(",", ":")))
+    (outcome,) = bench.reported
+    assert outcome.usage == Usage((asked + shape) // 4, 2)
+    assert outcome.estimated
+
+
+@pytest.mark.parametrize(
+    ("turn", "status", "charged"),
+    [
+        (ConnectFailed("refused"), 502, False),
+        (Reply(500), 502, False),
+        (refusal(429), 502, False),
+        (TimedOut("slow"), 504, False),
+        (NoSocket("none"), 503, False),
+        (Reply(200, Disconnected("cut")), 502, True),
+        (Reply(200, TooLarge("above the cap")), 502, True),
+    ],
+)
+async def test_a_question_that_fails_costs_what_a_clients_request_would(turn: Turn, status: int, charged: bool) -> None:
+    bench = Bench({ONE: turn}, each={ONE: PRICES})
+    failure = await bench.failure()
+    (outcome,) = bench.reported
+    assert (outcome.status, outcome.error_code) == (status, failure.value)
+    assert (outcome.cost_uusd > 0, outcome.usage) == (charged, None)
+
+
+@pytest.mark.parametrize("bills_on_accept", [False, True])
+async def test_a_question_nobody_waits_for_any_more_is_reported_too(bills_on_accept: bool) -> None:
+    never = Never()
+    bench = Bench({ONE: never}, each={ONE: PRICES | {"bills_on_accept": bills_on_accept}})
+    task = asyncio.create_task(bench.ask())
+    await asyncio.wait_for(never.waiting.wait(), 5)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    (outcome,) = bench.reported
+    assert (outcome.status, outcome.cost_uusd > 0) == (CLIENT_GONE, bills_on_accept)
+    assert bench.stage.holds == 0
+
+
+async def test_a_question_that_could_be_put_to_nobody_is_not_reported() -> None:
+    bench = Bench({ONE: GOOD}, each={ONE: {"max_in_flight": 1}})
+    bench.stage[ONE].begin(bench.stage.clock.now)
+    await bench.failure()
+    assert bench.reported == []
+
+
+async def test_a_verdict_that_is_remembered_costs_nothing() -> None:
+    bench = Bench({ONE: GOOD}, each={ONE: PRICES})
+    judge = Judge(
+        bench.calls,
+        forms=spoken_forms,
+        limit_s=10.0,
+        breaker=Breaker(BreakerConfig(), rng=random.Random(1)),
+        now=bench.stage.clock,
+        report=lambda failure, error: None,
+    )
+    case = case_of(facts(), local_only=False)
+    tiers = {await judge.judge(case, by_s=math.inf) for _ in range(5)}
+    tiers |= set(await asyncio.gather(*(judge.judge(case, by_s=math.inf) for _ in range(50))))
+    assert tiers == {Tier.FAST}
+    assert [outcome.cost_uusd for outcome in bench.reported] == [64]
+    assert bench.stage.sent_to == [ONE]

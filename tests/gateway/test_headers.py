@@ -1,6 +1,6 @@
 from octoroute_py.core.decision import Decision
 from octoroute_py.core.words import Reason, Strategy, Tier
-from octoroute_py.gateway.context import RequestContext
+from octoroute_py.gateway.context import RawHeaders, RequestContext
 from octoroute_py.gateway.headers import answer_headers, header_text, route_headers
 from tests.fakes.stage import GOOD, Stage
 
@@ -60,3 +60,22 @@ def test_of_an_upstreams_headers_only_the_harmless_pass() -> None:
     assert (b"content-type", b"application/json") in headers
     assert [value for name, value in headers if name == b"x-request-id"] == [b"req-1"]
     assert b"set-cookie" not in dict(headers)
+
+
+def costs(headers: RawHeaders) -> list[bytes]:
+    return [value for name, value in headers if name == b"x-octoroute-cost"]
+
+
+def test_a_whole_answer_tells_its_price_in_usd_with_six_decimals() -> None:
+    assert costs(answer_headers(routed(priced=True, cost_uusd=1_234_567), [])) == [b"1.234567"]
+    assert costs(answer_headers(routed(priced=True, cost_uusd=84), [])) == [b"0.000084"]
+    assert costs(answer_headers(routed(priced=True), [])) == [b"0.000000"]
+
+
+def test_neither_a_stream_nor_what_has_no_price_tells_one() -> None:
+    assert costs(answer_headers(routed(cost_uusd=84), [])) == []
+    assert costs(answer_headers(routed(priced=True, stream=True, cost_uusd=84), [])) == []
+
+
+def test_only_we_say_what_an_answer_cost() -> None:
+    assert costs(answer_headers(routed(), [(b"x-octoroute-cost", b"0")])) == []

@@ -1,13 +1,19 @@
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from octoroute_py.config.schema import EndpointConfig, Location, TierFallback
+from octoroute_py.core.allowance import WorkspacePolicy
 from octoroute_py.core.decision import Decision
-from octoroute_py.core.errors import GatewayError
+from octoroute_py.core.errors import Denied, GatewayError
 from octoroute_py.core.words import Capability, Importance, Reason, Strategy, TaskType, Tier
 from octoroute_py.features.facts import Facts
 from octoroute_py.gateway.plan import Needs, Plan, plan_exact, plan_tiers
+from octoroute_py.gateway.scope import Scopes
+from octoroute_py.tiers.eligibility import Quality
 from octoroute_py.tiers.table import TierTable
 from tests.fakes.endpoints import endpoint_config, table
 
@@ -123,3 +129,127 @@ def test_a_named_endpoint_that_does_not_fit_is_not_replaced(wants: Needs, status
     with pytest.raises(GatewayError) as caught:
         plan_exact(tiers.by_name["a"], wants)
     assert caught.value.status == status
+
+
+def within(*words: str, deny: bool = False, **more: Any) -> Needs:
+    """A plain request of a workspace that is restricted to these names."""
+    scope = Scopes(ALL).of(WorkspacePolicy(restrictions=words, deny=deny, **more), None)
+    assert scope is not None
+    return Needs(None, None, False, scope)
+
+
+ALL = tuple(endpoint_config(id_) for id_ in ("fast/a#1", "fast/b#1", "balanced/m#1", "deep/z#1"))
+
+
+def decided(tier: Tier, reason: Reason = Reason.RULE_MATCHED) -> Decision:
+    return Decision(tier, Strategy.RULE, reason)
+
+
+def test_a_scope_that_leaves_the_decision_as_it_is_changes_only_who_may_answer() -> None:
+    plan = plan_tiers(decided(Tier.FAST), within("b", "deep"), table(*ALL), TierFallback.UP)
+    assert (plan.decision, plan.tiers) == (decided(Tier.FAST), (Tier.FAST, Tier.BALANCED, Tier.DEEP))
+    assert plan.fits is not None
+    assert [each.config.id for each in table(*ALL).endpoints if plan.fits(each)] == ["fast/b#1", "deep/z#1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "tier", "home"),
+    [
+        (("deep",), Tier.FAST, Tier.DEEP),
+        (("m", "z"), Tier.FAST, Tier.BALANCED),
+        (("fast", "m"), Tier.DEEP, Tier.BALANCED),
+        (("fast",), Tier.DEEP, Tier.FAST),
+        (("fast", "z"), Tier.BALANCED, Tier.DEEP),
+    ],
+)
+def test_a_decision_that_may_not_be_followed_goes_to_the_next_tier_up_else_to_the_nearest_below(
+    words: tuple[str, ...], tier: Tier, home: Tier
+) -> None:
+    plan = plan_tiers(decided(tier), within(*words), table(*ALL), TierFallback.NONE)
+    assert plan.decision == decided(home, Reason.POLICY)
+    assert plan.tiers == (home,)
+
+
+def test_a_cap_looks_further_down_for_what_fits() -> None:
+    tiers = table(endpoint_config("fast/a#1"), endpoint_config("balanced/m#1", **SMALL), endpoint_config("deep/z#1"))
+    wants = msgspec.structs.replace(needs(tokens=200), scope=within("deep", deny=True).scope)
+    assert plan_tiers(decided(Tier.DEEP), wants, tiers, TierFallback.UP).decision == decided(Tier.FAST, Reason.POLICY)
+
+
+def test_what_is_lacking_is_told_of_those_that_may_be_used() -> None:
+    tiers = table(
+        endpoint_config("fast/a#1", **SMALL), endpoint_config("fast/b#1"), endpoint_config("balanced/m#1", **SMALL)
+    )
+    wants = msgspec.structs.replace(needs(tokens=200), scope=within("b", deny=True).scope)
+    with pytest.raises(GatewayError) as caught:
+        plan_tiers(FAST, wants, tiers, TierFallback.UP)
+    assert caught.value.code == "context_length_exceeded"
+
+
+@pytest.mark.parametrize("wants", [within("gone"), within(), within("a", "fast/a#1")], ids=["gone", "none", "other"])
+def test_an_explicit_tier_that_may_not_be_used_is_403_and_is_not_replaced(wants: Needs) -> None:
+    with pytest.raises(GatewayError) as caught:
+        plan_tiers(decided(Tier.DEEP, Reason.EXPLICIT_TIER), wants, table(*ALL), TierFallback.BOTH)
+    error = caught.value
+    assert (error.status, error.code) == (403, "permission_denied")
+    assert error.client_message == "This workspace may not use the tier 'deep'."
+
+
+def test_an_explicit_tier_falls_back_only_to_what_may_be_used() -> None:
+    plan = plan_tiers(decided(Tier.FAST, Reason.EXPLICIT_TIER), within("fast", "z"), table(*ALL), TierFallback.UP)
+    assert plan.decision.reason is Reason.EXPLICIT_TIER
+    assert plan.fits is not None
+    assert not any(plan.fits(each) for each in table(*ALL).of(Tier.BALANCED))
+
+
+def test_where_nothing_may_be_used_every_decision_is_403() -> None:
+    with pytest.raises(GatewayError) as caught:
+        plan_tiers(decided(Tier.FAST), within(), table(*ALL), TierFallback.BOTH)
+    assert (caught.value.status, caught.value.client_message) == (403, "This workspace may not use any model.")
+
+
+def test_of_a_name_the_replicas_that_may_be_used_answer_and_none_is_403() -> None:
+    tiers = table(endpoint_config("fast/a#1"), endpoint_config("fast/a#2"))
+    scope = Scopes([each.config for each in tiers.endpoints]).of(WorkspacePolicy(restrictions=("fast/a#2",)), None)
+    plan = plan_exact(tiers.by_name["a"], Needs(None, None, False, scope))
+    assert plan.fits is not None
+    assert [each.id for each in tiers.endpoints if plan.fits(each)] == ["fast/a#2"]
+    with pytest.raises(GatewayError) as caught:
+        plan_exact((tiers.by_id["fast/a#1"],), Needs(None, None, False, scope))
+    assert (caught.value.status, caught.value.code) == (403, "permission_denied")
+
+
+def test_a_workspaces_requirements_go_with_the_plan() -> None:
+    wants = within("fast", max_latency_ms=100.0)
+    assert plan_tiers(FAST, wants, table(*ALL), TierFallback.UP).quality == Quality(max_latency_s=0.1)
+    assert plan_exact(table(*ALL).by_name["a"], wants).quality == Quality(max_latency_s=0.1)
+
+
+TIER_WORDS = ("fast", "balanced", "deep", "a", "b", "m", "z")
+
+
+@given(
+    tier=st.sampled_from(Tier),
+    words=st.sets(st.sampled_from(TIER_WORDS)),
+    deny=st.booleans(),
+    fallback=st.sampled_from(TierFallback),
+    explicit=st.booleans(),
+)
+def test_no_plan_lets_anything_through_that_its_scope_does_not(
+    tier: Tier, words: set[str], deny: bool, fallback: TierFallback, explicit: bool
+) -> None:
+    scope = Scopes(ALL).of(WorkspacePolicy(restrictions=tuple(words), deny=deny), None)
+    decision = decided(tier, Reason.EXPLICIT_TIER if explicit else Reason.RULE_MATCHED)
+    tiers = table(*ALL)
+    may = {each.id for each in ALL if scope is None or scope.allows(each)}
+    asked = Needs(None, None, False, scope)
+    if not may or (explicit and not any(each.id in may for each in tiers.of(tier))):
+        with pytest.raises(Denied):
+            plan_tiers(decision, asked, tiers, fallback)
+        return
+    plan = plan_tiers(decision, asked, tiers, fallback)
+    let = {each.id for each in tiers.endpoints if plan.fits is None or plan.fits(each)}
+    assert let == may
+    assert any(each.id in may for each in tiers.of(plan.decision.tier))
+    assert (plan.decision.tier is tier) == any(each.id in may for each in tiers.of(tier))
+    assert plan.decision.reason is (decision.reason if plan.decision.tier is tier else Reason.POLICY)

@@ -58,7 +58,7 @@ class Book:
             f"{sample.name.removeprefix('octoroute_')}{{{','.join(sample.labels.values())}}}": sample.value
             for family in text_string_to_metric_families(self.metrics.render().decode())
             for sample in family.samples
-            if sample.value and not sample.name.endswith(("_bucket", "_sum"))
+            if sample.value and not sample.name.endswith(("_bucket", "_sum", "_storage_state"))
         }
 
     def lines(self) -> list[dict[str, object]]:

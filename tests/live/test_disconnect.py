@@ -97,6 +97,18 @@ async def test_a_client_that_leaves_ends_its_upstream_call(
     assert {row["consecutive_failures"] for row in detailed["endpoints"]} == {0}
 
 
+async def test_a_client_that_leaves_a_stream_is_charged_for_its_prompt_and_what_came(
+    running: RunningGateway, upstream: FakeUpstream
+) -> None:
+    for turn, stream, events in (PHASES["stall"], PHASES["buffered_waiting"]):
+        upstream.enqueue(turn)
+        request = post(chat("x" * 400, stream=stream))
+        await leave(running, request, upstream=upstream, events=events and events + 1, reset=False)
+    stalled, waiting = await access_lines(running, 2)
+    assert (stalled["prompt_tokens"], stalled["completion_tokens"]) == (100, 5)  # "part 0 part 1 part 2 "
+    assert "prompt_tokens" not in waiting
+
+
 async def test_a_client_that_leaves_while_it_does_not_read_ends_its_upstream_call(
     running: RunningGateway, upstream: FakeUpstream
 ) -> None:

@@ -11,6 +11,8 @@ from octoroute_py.core.errors import GatewayError
 from octoroute_py.core.words import Tier
 from octoroute_py.gateway.attempt import Sent
 from octoroute_py.gateway.context import RequestContext
+from octoroute_py.gateway.reserve import attempt_reserve_uusd
+from octoroute_py.ledger.pricing import cost_uusd, has_prices
 from octoroute_py.transport.base import ConnectFailed, Disconnected
 from tests.fakes.endpoints import trip
 from tests.fakes.scripted_transport import Quiet, Reply, Turn
@@ -58,6 +60,9 @@ def fleets(draw: st.DrawFn) -> tuple[dict[str, list[Turn]], dict[str, dict[str, 
             "context_window": draw(st.sampled_from([None, 1000, 2000])),
             "timeout_seconds": draw(st.sampled_from([None, 9.0])),
             "max_in_flight": 1,
+            "input_cost_per_mtok": draw(st.sampled_from([None, 0.15, 3.0])),
+            "output_cost_per_mtok": draw(st.sampled_from([None, 0.6, 15.0])),
+            "bills_on_accept": draw(st.booleans()),
         }
         for id_ in ids
     }
@@ -124,6 +129,24 @@ def check_order(stage: Stage, ctx: RequestContext, states: dict[str, str], tiers
         so_far[attempt.tier] += 1
 
 
+def check_money(stage: Stage, ctx: RequestContext, end: str) -> None:
+    """Every attempt costs what its tokens do at its own prices, the request all of them, and answers have tokens."""
+    for attempt in ctx.attempts:
+        config = stage[attempt.endpoint_id].config
+        paid_uusd = 0 if attempt.usage is None else cost_uusd(config, attempt.usage)
+        assert attempt.cost_uusd == paid_uusd
+        if attempt.estimated:
+            assert paid_uusd <= attempt_reserve_uusd(ctx, (config,))
+    assert ctx.cost_uusd == sum(attempt.cost_uusd for attempt in ctx.attempts)
+    assert ctx.priced == any(has_prices(stage[attempt.endpoint_id].config) for attempt in ctx.attempts)
+    if end == "error":
+        assert (ctx.usage, ctx.baseline_uusd) == (None, 0)
+    else:
+        answered = ctx.attempts[-1]
+        assert (ctx.usage, ctx.estimated) == (answered.usage, answered.estimated)
+        assert answered.usage is not None
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     fleet=fleets(),
@@ -151,5 +174,6 @@ def test_a_request_ends_once_within_its_sends_and_gives_everything_back(
         assert stage.holds == held
         assert stage.clock.now <= ctx.deadline_s + SLACK_S
         check_order(stage, ctx, states, stage.plan(tier).tiers)
+        check_money(stage, ctx, end)
 
     asyncio.run(play())

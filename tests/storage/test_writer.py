@@ -1,18 +1,18 @@
 """One thread writes for all: in groups when there is a crowd, and each caller gets its own answer."""
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, event
 
 from octoroute_py.core import clock
-from octoroute_py.storage.engine import Source, connect
-from octoroute_py.storage.errors import Closed, Conflict, Overflow, StorageError
-from octoroute_py.storage.writer import GROUP_ROWS, Writer
+from octoroute_py.storage.engine import Direct, Source, connect
+from octoroute_py.storage.errors import Closed, Conflict, Overflow
+from octoroute_py.storage.writer import GATHER_S, GROUP_ROWS, Writer
 
 
 class Table:
@@ -48,9 +48,6 @@ class Table:
         self.writer.submit(job)
         assert started.wait(10)
         return go_on
-
-
-APPEND = text("INSERT INTO numbers VALUES (:n)")
 
 
 def insert(connection: Connection, number: int) -> int:
@@ -120,48 +117,111 @@ def test_a_job_that_fails_takes_nobody_elses_rows_and_leaves_none_of_its_own(tab
     assert table.numbers() == [1, 2]
 
 
-def test_rows_that_are_appended_together_are_sent_together_in_order(table: Table) -> None:
-    sent: list[int] = []
-    event.listen(table.source.engine, "before_cursor_execute", partial(note_rows, sent))
+class Numbers:
+    """A line of numbers for the table; remembers the groups that were sent and what it was told."""
+
+    def __init__(self) -> None:
+        self.sent: list[list[int]] = []
+        self.outcomes: dict[int, Exception | None] = {}
+        self.all_told = threading.Event()
+        self.wanted = 0
+
+    def write(self, connection: Direct, rows: Sequence[int]) -> None:
+        self.sent.append(list(rows))
+        marks = ", ".join(["(?)"] * len(rows))
+        connection.run([(f"INSERT INTO numbers VALUES {marks}", list(rows))])  # noqa: S608
+
+    def told(self, rows: Sequence[int], error: Exception | None) -> None:
+        self.outcomes.update(dict.fromkeys(rows, error))
+        self.wanted -= len(rows)
+        if self.wanted <= 0:
+            self.all_told.set()
+
+    def append(self, writer: Writer, *numbers: int) -> None:
+        self.wanted += len(numbers)
+        for number in numbers:
+            writer.append(self, number)
+
+    def wait(self) -> None:
+        assert self.all_told.wait(10)
+
+
+def test_rows_that_wait_are_sent_together_in_their_order_among_the_jobs(table: Table) -> None:
+    line = Numbers()
     go_on = table.busy()
-    futures = [table.writer.append(APPEND, {"n": number}) for number in range(100)]
+    line.append(table.writer, *range(100))
     job = table.writer.submit(partial(insert, number=100))
-    futures += [table.writer.append(APPEND, {"n": number}) for number in range(101, 150)]
+    line.append(table.writer, *range(101, 150))
     go_on.set()
-    for future in futures:
-        future.result(10)
+    line.wait()
     assert job.result(10) == 100
-    assert sent == [100, 1, 49]
-    assert table.commits == 2
+    assert line.sent == [list(range(100)), list(range(101, 150))]
+    assert set(line.outcomes.values()) == {None}
     assert table.numbers() == list(range(150))
+
+
+def test_at_most_256_rows_are_sent_together(table: Table) -> None:
+    line = Numbers()
+    go_on = table.busy()
+    line.append(table.writer, *range(600))
+    go_on.set()
+    line.wait()
+    assert [len(rows) for rows in line.sent] == [256, 256, 88]
+
+
+def test_rows_of_two_lines_are_sent_apart(table: Table) -> None:
+    first, second = Numbers(), Numbers()
+    go_on = table.busy()
+    first.append(table.writer, 1, 2)
+    second.append(table.writer, 3)
+    first.append(table.writer, 4)
+    go_on.set()
+    first.wait()
+    second.wait()
+    assert (first.sent, second.sent) == ([[1, 2], [4]], [[3]])
 
 
 def test_a_row_that_breaks_a_rule_takes_none_of_its_neighbours(table: Table) -> None:
     table.add(7)
+    line = Numbers()
     go_on = table.busy()
-    futures = [table.writer.append(APPEND, {"n": number}) for number in (5, 6, 7, 8, 5)]
+    line.append(table.writer, 5, 6, 7, 8)
     go_on.set()
-    for at in (2, 4):
-        with pytest.raises(Conflict):
-            futures[at].result(10)
-    for at in (0, 1, 3):
-        futures[at].result(10)
+    line.wait()
+    assert isinstance(line.outcomes.pop(7), Conflict)
+    assert set(line.outcomes.values()) == {None}
     assert table.numbers() == [5, 6, 7, 8]
 
 
-def test_a_row_that_no_database_takes_is_its_senders_error(table: Table) -> None:
-    good, bad = table.writer.append(APPEND, {"n": 1}), table.writer.append(APPEND, {"n": object()})
-    with pytest.raises(StorageError):
-        bad.result(10)
-    good.result(10)
-    assert table.numbers() == [1]
+def test_a_row_that_no_database_takes_is_told_and_takes_no_neighbour(table: Table) -> None:
+    line = Numbers()
+    go_on = table.busy()
+    line.append(table.writer, 1, 2**70, 3)
+    go_on.set()
+    line.wait()
+    assert isinstance(line.outcomes[2**70], OverflowError)
+    assert table.numbers() == [1, 3]
 
 
-def note_rows(sent: list[int], *args: Any) -> None:
-    """How many rows a statement of the table carries."""
-    _, _, statement, parameters, _, many = args
-    if "INTO numbers" in statement:
-        sent.append(len(parameters) if many else 1)
+def test_rows_after_a_row_alone_are_not_waited_for(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lone row is written at once; only after a crowd does the writer let the next one gather."""
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    line = Numbers()
+    for number in range(3):
+        line.all_told.clear()
+        line.append(table.writer, number)
+        line.wait()
+    assert waits == []
+    go_on = table.busy()
+    line.all_told.clear()
+    line.append(table.writer, 3, 4)
+    go_on.set()
+    line.wait()
+    line.all_told.clear()
+    line.append(table.writer, 5)
+    line.wait()
+    assert waits == [GATHER_S]
 
 
 def test_a_cancelled_job_is_not_written(table: Table) -> None:

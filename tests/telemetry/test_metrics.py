@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import TIERS, BreakerState, Reason, Strategy, Tier
 from octoroute_py.telemetry.labels import BackgroundFailure, HealthFailure, RecordingFailure
+from octoroute_py.telemetry.ledger_counts import LIMITS, STORAGE_STATES, SUBJECTS, KeepingRow
 from octoroute_py.telemetry.metrics import MAX_ENDPOINTS, BreakerRow, LiveRows, Metrics
 
 TIER = {"fast", "balanced", "deep"}
@@ -60,6 +61,12 @@ EXPECTED: dict[str, tuple[str, dict[str, set[str]]]] = {
     ),
     "octoroute_breaker_trips_total": ("counter", {"scope": {"endpoint", "tier"}, "id": ENDPOINT | TIER}),
     "octoroute_tokens_total": ("counter", {"endpoint": ENDPOINT, "kind": {"prompt", "completion", "cached"}}),
+    "octoroute_cost_usd_total": ("counter", {"endpoint": ENDPOINT}),
+    "octoroute_limited_requests_total": ("counter", {"subject": set(SUBJECTS), "limit": set(LIMITS)}),
+    "octoroute_budget_events_total": ("counter", {"subject": set(SUBJECTS), "level": {"80", "100"}}),
+    "octoroute_journal_skipped_total": ("counter", {}),
+    "octoroute_journal_rows": ("gauge", {"where": {"waiting", "spool", "memory"}}),
+    "octoroute_storage_state": ("gauge", {"state": set(STORAGE_STATES)}),
     "octoroute_decisions_total": ("counter", {"strategy": STRATEGY, "reason": {reason.value for reason in Reason}}),
 }
 
@@ -73,6 +80,7 @@ def live() -> LiveRows:
             *(BreakerRow("tier", tier.value, BreakerState.HALF_OPEN, 3) for tier in TIERS),
         ),
         available=tuple((endpoint_id, endpoint_id == "fast/a") for endpoint_id in sorted(ENDPOINT)),
+        keeping=KeepingRow("degraded", waiting=3, spooled=2, unkept=1),
     )
 
 
@@ -167,6 +175,12 @@ def test_what_happens_is_counted_where_it_belongs(metrics: Metrics) -> None:
     metrics.health_tracking_failure("deep/b", HealthFailure.INVALID_URL)
     metrics.health_task_failure(BackgroundFailure.PANIC)
     metrics.clock_error()
+    metrics.cost("fast/a", 1_250_000)
+    metrics.ledger.limited("key", "requests")
+    metrics.ledger.limited("made-up", "requests")
+    metrics.ledger.budget_reached("workspace", 80)
+    metrics.ledger.budget_reached("workspace", 81)
+    metrics.ledger.journal_skipped()
     nonzero = {key: number for key, number in samples(metrics.render()).items() if number and "_bucket" not in key[0]}
     expected: dict[Key, float] = {
         ("octoroute_in_flight_requests", ()): 1,
@@ -192,6 +206,14 @@ def test_what_happens_is_counted_where_it_belongs(metrics: Metrics) -> None:
         ("octoroute_health_tracking_failures_total", (("endpoint", "deep/b"), ("error_type", "invalid_url"))): 1,
         ("octoroute_background_health_task_failures_total", (("failure_type", "panic"),)): 1,
         ("octoroute_clock_errors_total", ()): 1,
+        ("octoroute_cost_usd_total", (("endpoint", "fast/a"),)): 1.25,
+        ("octoroute_limited_requests_total", (("limit", "requests"), ("subject", "key"))): 1,
+        ("octoroute_budget_events_total", (("level", "80"), ("subject", "workspace"))): 1,
+        ("octoroute_journal_skipped_total", ()): 1,
+        ("octoroute_journal_rows", (("where", "waiting"),)): 3,
+        ("octoroute_journal_rows", (("where", "spool"),)): 2,
+        ("octoroute_journal_rows", (("where", "memory"),)): 1,
+        ("octoroute_storage_state", (("state", "degraded"),)): 1,
         ("octoroute_endpoint_available", (("endpoint", "fast/a"),)): 1,
         **{
             ("octoroute_breaker_state", (("id", name), ("scope", "endpoint"), ("state", "closed"))): 1
@@ -248,7 +270,7 @@ def test_ten_thousand_unknown_names_become_one() -> None:
     after = samples(metrics.render())
     assert after["octoroute_mid_stream_failures_total", (("endpoint", "other"),)] == 10_000
     assert b"model-" not in metrics.render()
-    assert len(after) - before <= 12
+    assert len(after) - before <= 13
 
 
 def test_the_page_stays_below_two_thousand_series_with_any_number_of_endpoints() -> None:

@@ -94,6 +94,25 @@ def test_an_answered_trial_that_ends_does_not_free_the_slot_of_the_next_one() ->
     second.close()
 
 
+def test_an_endpoint_remembers_how_its_attempts_ended_each_once() -> None:
+    one = endpoint(breaker=BreakerConfig(enabled=False))
+    for at in range(12):
+        hold = one.begin(0.0)
+        if at % 4 == 0:
+            hold.success(1.0, 0.5)
+            hold.failure(2.0)
+        elif at % 4 == 1:
+            hold.success(1.0, answer_s=1.0)
+        elif at % 4 == 2:
+            hold.success(1.0)
+        else:
+            hold.failure(1.0)
+        hold.close()
+    left = one.begin(0.0)
+    left.close()
+    assert one.live.recent.success_rate(2.0) == 0.5
+
+
 def test_verdicts_count_once_and_not_after_the_end() -> None:
     one = endpoint()
     hold = one.begin(0.0)

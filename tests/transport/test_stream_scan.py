@@ -321,3 +321,113 @@ def test_hostile_bytes_never_raise(noise: bytes, before: bytes) -> None:
         scan = StreamScan(surface, withhold_usage=True)
         scan.feed(before + noise + b"\n\n")
         scan.feed(noise)
+
+
+# --- the running count -----------------------------------------------------------------------------------------------
+
+
+def counted(*events: bytes, surface: Surface = Surface.CHAT) -> int:
+    scan = StreamScan(surface, choices=2, withhold_usage=False)
+    for event in events:
+        scan.feed(event)
+    assert scan.fault is None
+    return scan.delivered_tokens
+
+
+def delta(**fields: object) -> bytes:
+    return data({"choices": [{"index": 0, "delta": fields, "finish_reason": None}]})
+
+
+CALL = {"index": 0, "function": {"name": "at", "arguments": "{}"}}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"content": "Hi"},
+        {"content": None, "reasoning_content": "Hm"},
+        {"reasoning": "Hm"},
+        {"reasoning": "Hm", "reasoning_content": "Hm"},
+        {"content": "", "refusal": "No"},
+        {"tool_calls": [CALL]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": "x"}}]},
+        {"content": ["Hi"]},
+        {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]}]},
+        {"content": None, "tool_calls": [{"function": {"name": "look", "arguments": {"text": "x"}}}]},
+    ],
+)
+def test_an_event_with_something_said_is_a_token(said: dict[str, object]) -> None:
+    assert counted(delta(**said)) == 1
+    assert counted(delta(**said), delta(**said)) == 2
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        delta(role="assistant", content=""),
+        delta(content=None, tool_calls=None),
+        delta(content=[], tool_calls=[{"function": None}]),
+        data({"choices": []}),
+        data({"choices": [{"index": 0, "delta": None, "finish_reason": "stop"}]}),
+        data({"choices": [{"index": 0}], "created": 1}),
+        b": comment\n\n",
+        USAGE_EVENT,
+    ],
+)
+def test_an_event_with_nothing_said_is_none(event: bytes) -> None:
+    assert counted(event) == 0
+
+
+def test_long_events_count_by_their_characters() -> None:
+    assert counted(delta(content="x" * 400), delta(content="y" * 41)) == 110
+    assert counted(delta(tool_calls=[{"function": {"name": "abcd", "arguments": "x" * 36}}])) == 10
+    assert counted(delta(content=["x" * 400])) == 100
+
+
+def test_every_choice_of_an_event_counts() -> None:
+    both = data({"choices": [{"index": at, "delta": {"content": "Hi"}} for at in range(2)]})
+    assert counted(both, chunk("a", index=1)) == 3
+
+
+def test_completions_count_their_text() -> None:
+    events = [data({"choices": [{"index": 0, "text": text, "finish_reason": None}]}) for text in ("Hi", "", "x" * 80)]
+    assert counted(*events, surface=Surface.COMPLETIONS) == 20
+
+
+def test_responses_count_every_delta_that_is_no_sound() -> None:
+    def event(kind: str, **fields: object) -> bytes:
+        return data({"type": kind, **fields})
+
+    said = [
+        event("response.output_text.delta", delta="Hi"),
+        event("response.reasoning_text.delta", delta="Hm"),
+        event("response.function_call_arguments.delta", delta="{}"),
+        event("response.odd.delta", delta={"text": "Hi"}),
+    ]
+    unsaid = [
+        event("response.created", response={"usage": None}),
+        event("response.output_audio.delta", delta="x" * 400),
+        event("response.output_text.done", text="x" * 400),
+        event("response.output_text.delta", delta=""),
+    ]
+    assert counted(*said, *unsaid, surface=Surface.RESPONSES) == 4
+
+
+@given(st.lists(st.text(max_size=30), max_size=20), st.integers(1, 40))
+def test_the_count_is_the_same_however_the_stream_is_cut(texts: list[str], size: int) -> None:
+    stream = b"".join(map(chunk, texts))
+    scan = chat()
+    for at in range(0, len(stream), size):
+        scan.feed(stream[at : at + size])
+    assert scan.delivered_tokens == max(sum(map(bool, texts)), sum(map(len, texts)) // 4)
+
+
+def test_a_usage_told_on_the_way_covers_what_came_before_it() -> None:
+    scan = chat()
+    scan.feed(chunk("a", usage=USAGE))
+    assert (scan.usage, scan.usage_is_last) == (Usage(7, 3, 2), True)
+    scan.feed(chunk("b"))
+    assert (scan.usage, scan.usage_is_last) == (Usage(7, 3, 2), False)
+    scan.feed(chunk("", finish="stop"))
+    scan.feed(USAGE_EVENT)
+    assert scan.usage_is_last

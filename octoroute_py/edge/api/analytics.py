@@ -7,7 +7,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -19,12 +19,10 @@ from octoroute_py.edge.asgi import Table
 from octoroute_py.edge.guard import Reach
 from octoroute_py.edge.wire_io import request_id_of, send_bytes, send_error, send_json
 from octoroute_py.gateway.pipeline import Gateway
+from octoroute_py.manage.analytics import Analytics
 from octoroute_py.manage.overview import Overview, overview
 from octoroute_py.manage.records import as_csv, as_json
 from octoroute_py.manage.reports import ALL, TimeRange
-
-if TYPE_CHECKING:  # who keeps nothing does not load what keeps it
-    from octoroute_py.manage.analytics import Analytics
 
 MOST_ROWS = 1000
 _CURSOR = re.compile(r"([0-9]{1,15})-([0-9]{1,18})")
@@ -36,7 +34,7 @@ Word = TypeVar("Word", bound=StrEnum)
 class AnalyticsApi:
     """The reports over the ledger; `analytics` None is a gateway that keeps none."""
 
-    def __init__(self, gateway: Gateway, analytics: "Analytics | None") -> None:
+    def __init__(self, gateway: Gateway, analytics: Analytics | None) -> None:
         self._gateway = gateway
         self._analytics = analytics
 
@@ -44,14 +42,14 @@ class AnalyticsApi:
         """All are for viewers, and all but the overview keep to the workspaces of whoever asks."""
         for path, app in {
             "/api/analytics/models": _answering(self._models),
-            "/api/analytics/workspaces/{id}": _answering(self._workspace),
+            "/api/analytics/workspaces/{id:path}": _answering(self._workspace),
             "/api/analytics/savings": _answering(self._savings),
             "/api/metrics/requests": _telling_errors(self._requests),
         }.items():
             table.add("GET", path, app, role=Role.VIEWER, reach=Reach.OWN)
         table.add("GET", "/api/health/overview", _answering(self._overview), role=Role.VIEWER, reach=Reach.ALL)
 
-    def _kept(self) -> "Analytics":
+    def _kept(self) -> Analytics:
         if self._analytics is None:
             raise Refused(
                 "This gateway keeps no ledger. Set [storage] url to a database and start it again.",

@@ -18,6 +18,7 @@ T = TypeVar("T")
 MAX_BODY_BYTES = 256 * 1024
 """Nothing the management API takes is larger."""
 _PLACE = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
+_FIELD = re.compile(r"^Object (?:contains unknown|missing required) field `([^`]{1,64})`$")
 _MOST_QUERY_FIELDS = 50
 
 
@@ -34,7 +35,9 @@ def decode(body: bytes, shape: type[T]) -> T:
         text = str(error)
         place = _PLACE.search(text)
         told = text[: place.start()] if place else text
-        raise BadRequest(f"The body is not as it should be: {told}.", param=place[1] if place else None) from None
+        field = _FIELD.search(told)
+        blamed = ".".join(found[1] for found in (place, field) if found and found[1])
+        raise BadRequest(f"The body is not as it should be: {told}.", param=blamed or None) from None
     except (msgspec.MsgspecError, RecursionError, ValueError):
         raise BadRequest("The body is not valid JSON.") from None
 

@@ -33,7 +33,9 @@ def _make_directory() -> None:
         sa.Column("created_ms", sa.BigInteger, nullable=False),
         sa.Column("created_by", sa.String, nullable=False),
         sa.Column("revoked_ms", sa.BigInteger, nullable=True),
+        sa.Column("revision", sa.BigInteger, nullable=False),
     )
+    op.create_index("keys_by_revision", "keys", ["revision"])
     op.create_table(
         "key_secrets",
         sa.Column("sha256", sa.LargeBinary, primary_key=True),

@@ -1,4 +1,4 @@
-"""The composition root: from a Config to a running gateway. The one file that knows every room."""
+"""From a Config to a running gateway."""
 
 import asyncio
 import contextlib
@@ -11,19 +11,39 @@ import msgspec
 import structlog
 
 from octoroute_py.admission.auth import Access, is_loopback
+from octoroute_py.admission.keyring import IssuedKeys
 from octoroute_py.admission.throttle import WrongKeys
-from octoroute_py.config.schema import Config, EndpointConfig, KeyConfig, Secret, TransportName
+from octoroute_py.app.ledger import CLOSE_WITHIN_S, Ledger
+from octoroute_py.app.settings import known_secrets, listening_hosts, needs_restart, open_database, refuse_unbuilt
+from octoroute_py.app.watch import watch_endpoints
+from octoroute_py.config.schema import Config, EndpointConfig, KeyConfig, TransportName
 from octoroute_py.core import clock
+from octoroute_py.core.allowance import NO_BUDGETS
 from octoroute_py.core.errors import ConfigError
 from octoroute_py.core.words import TIERS
 from octoroute_py.edge.admin import Reload
-from octoroute_py.edge.asgi import ASGIApp, build_app, routes
+from octoroute_py.edge.api.analytics import AnalyticsApi
+from octoroute_py.edge.api.audit import AuditRoutes
+from octoroute_py.edge.api.feedback import FeedbackRoutes
+from octoroute_py.edge.api.keys import KeyRoutes
+from octoroute_py.edge.api.route import RouteCalls
+from octoroute_py.edge.api.workspaces import WorkspaceRoutes
+from octoroute_py.edge.asgi import ASGIApp, Resource, RouteTable, build_app, routes
 from octoroute_py.edge.ops import Operations
 from octoroute_py.gateway.ask import JudgeCalls
+from octoroute_py.gateway.idempotency import Idempotency
 from octoroute_py.gateway.judge_log import JudgeLog
 from octoroute_py.gateway.pipeline import Gateway
 from octoroute_py.gateway.snapshot import make_snapshot
 from octoroute_py.ledger.recorder import Recorder
+from octoroute_py.manage.analytics import Analytics, Model
+from octoroute_py.manage.audit import Audit
+from octoroute_py.manage.directories import Directories
+from octoroute_py.manage.feedback import Feedback
+from octoroute_py.manage.key_order import known_in
+from octoroute_py.manage.keys import Keys
+from octoroute_py.manage.store import Store
+from octoroute_py.manage.workspaces import Workspaces
 from octoroute_py.neural.process import RouterProcess
 from octoroute_py.routing.artifact import load_prepared
 from octoroute_py.routing.default import Cascade
@@ -36,7 +56,6 @@ from octoroute_py.telemetry.sink import Sink
 from octoroute_py.tiers.endpoint import Endpoint
 from octoroute_py.tiers.health import HealthProber
 from octoroute_py.tiers.table import TierTable
-from octoroute_py.tiers.watch import EndpointWatch
 from octoroute_py.transport.base import Transport, UpstreamRequest
 from octoroute_py.transport.connect import TransportMaker
 
@@ -47,11 +66,6 @@ _log = structlog.stdlib.get_logger("octoroute")
 
 PROBE_CONNECT_S = 3.0
 PROBE_MAX_BYTES = 4 * 1024 * 1024
-WATCH_S = 1.0
-"""How often the log learns which endpoints went out or came back."""
-WATCH_AGAIN_S = 60.0
-"""The wait after a look that failed: a defect shall not fill the log."""
-
 LoadConfig = Callable[[], Config]
 """Reads the configuration again, as at the start; raises ConfigError."""
 
@@ -86,29 +100,100 @@ class Application:
         self._closing: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
         self._prepared = asyncio.Event()
-        table = TierTable.build(config, self._make_transport, rng=self._rng, now=clock.monotonic())
         self._metrics = metrics = Metrics((endpoint.id for endpoint in config.endpoints), live=self._live_rows)
         access_log = AccessLog(
             sink, fmt=config.observability.log_format, level=config.observability.log_level, now=clock.wall
         )
         scrubber.learn(known_secrets(config))
-        self.gateway = Gateway(
-            make_snapshot(config, table, self._make_router(config, neural), generation=1),
-            self._access(config),
-            metrics=metrics,
-            recorder=Recorder(metrics, access_log),
-            monotonic=clock.monotonic,
-            wall=clock.wall,
-            rng=self._rng,
-        )
+        self._database = open_database(config)
+        self._directories = Directories(self._database, on_change=self._directory_changed)
+        self._ledger = Ledger(config.storage, self._database, metrics=metrics)
+        self._started = False
+        self.gateway = self._make_gateway(config, neural, access_log)
+        self.gateway.policies = self._directories.current.workspaces
         self._prober = self._make_prober()
-        self._dancer = RouterProcess(database_file(config), logs=config.observability)
+        file = None if self._database is None else Path(self._database.location)
+        self._dancer = RouterProcess(file, logs=config.observability)
+        self._memory = Idempotency(clock.monotonic)
+        self.table = self._make_table()
         self.app: ASGIApp = build_app(
-            routes(self.gateway, Operations(self.gateway, self._prober), Reload(self.reload), self._dancer.ask),
+            self.table,
             cors_origins=config.cors.origins,
             management_port=None if config.admin is None else config.admin.port,
             lifespan=self._lifespan,
         )
+
+    def _make_gateway(self, config: Config, neural: "NeuralRouter | None", access_log: AccessLog) -> Gateway:
+        table = TierTable.build(config, self._make_transport, rng=self._rng, now=clock.monotonic())
+        return Gateway(
+            make_snapshot(config, table, self._make_router(config, neural), generation=1),
+            self._access(config),
+            metrics=self._metrics,
+            recorder=Recorder(self._metrics, access_log),
+            monotonic=clock.monotonic,
+            wall=clock.wall,
+            rng=self._rng,
+            accounts=self._ledger.accounts,
+        )
+
+    def _make_table(self) -> RouteTable:
+        """Every route, guarded."""
+        return routes(
+            self.gateway,
+            Operations(self.gateway, self._prober, self._ledger.keeping),
+            Reload(self.reload),
+            self._dancer.ask,
+            self._resources(),
+            memory=self._memory,
+        )
+
+    def _resources(self) -> list[Resource]:
+        store = Store(self._database)
+        keys = Keys(
+            store,
+            known=lambda: known_in(self.gateway.config, self._generated),
+            wall=clock.wall,
+            changed=self._directories.refresh,
+        )
+        workspaces = Workspaces(
+            store,
+            endpoints=lambda: self.gateway.config.endpoints,
+            wall=clock.wall,
+            changed=self._directories.refresh,
+        )
+        feedback = Feedback(store, wall=clock.wall, behind=lambda: self._ledger.keeping().state != "ok")
+        return [
+            KeyRoutes(keys, wall=clock.wall),
+            AuditRoutes(Audit(store)),
+            WorkspaceRoutes(workspaces),
+            FeedbackRoutes(feedback),
+            AnalyticsApi(self.gateway, self._analytics()),
+            RouteCalls(self.gateway, self._memory, answered=None if self._database is None else feedback.answered),
+        ]
+
+    def _analytics(self) -> Analytics | None:
+        if self._database is None:
+            return None
+
+        def baseline() -> str | None:
+            deep = self.gateway.snapshot.baseline
+            return None if deep is None else deep.id
+
+        def budgets(workspace: str) -> object:
+            policy = self.gateway.policies.get(workspace)
+            return self._ledger.budgets_of(workspace, NO_BUDGETS if policy is None else policy.budgets)
+
+        return Analytics(
+            self._database,
+            wall=self._ledger.wall,
+            models=lambda: [Model(each.id, each.name, each.tier.value) for each in self.gateway.config.endpoints],
+            baseline=baseline,
+            budgets=budgets,
+        )
+
+    def _directory_changed(self, issued: IssuedKeys) -> None:
+        self.gateway.policies = issued.directory.workspaces
+        self.gateway.access = self._access(self.gateway.config)
 
     def _make_prober(self) -> HealthProber:
         return HealthProber(
@@ -167,16 +252,26 @@ class Application:
         except ConfigError as error:
             _log.error("configuration not reloaded, the old one stays in force", problems=str(error).splitlines())
 
+    async def start(self) -> None:
+        """Bring in what the last run left behind; once. Raises ConfigError when the storage does not allow it."""
+        if not self._started:
+            self._started = True
+            await self._ledger.start()
+
     @contextlib.asynccontextmanager
     async def _lifespan(self) -> AsyncIterator[None]:
+        await self.start()
         prober = asyncio.create_task(self._prober.run(), name="health-prober")
-        watcher = asyncio.create_task(self._watch(), name="endpoint-watch")
+        watcher = asyncio.create_task(watch_endpoints(lambda: self.gateway.snapshot.table), name="endpoint-watch")
+        sweeper = asyncio.create_task(self._memory.run(), name="old-answers")
+        follower = asyncio.create_task(self._directories.run(), name="directory")
+        upkeep = asyncio.create_task(self._ledger.upkeep(lambda: self.gateway.config.storage), name="ledger-upkeep")
         self._later(self._prepare())
         try:
             yield
         finally:
             self.gateway.settle()
-            for task in (prober, watcher):
+            for task in (prober, watcher, sweeper, follower, upkeep):
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
@@ -186,6 +281,10 @@ class Application:
             if judge is not None:
                 closing.append(judge.settled())
             await asyncio.gather(*closing, *self._closing, self._dancer.close())
+            self._directories.close()
+            await self._ledger.close()
+            if self._database is not None:
+                await asyncio.to_thread(self._database.close, within_s=CLOSE_WITHIN_S)
 
     def _access(self, config: Config) -> Access:
         # The listeners stay where they were opened, whatever a reloaded file says: so does what a stranger may do.
@@ -193,6 +292,7 @@ class Application:
             config.auth,
             loopback=self._loopback,
             generated=self._generated,
+            issued=self._directories.issued,
             wrong_keys=self._wrong_keys,
             origins=config.cors.origins,
         )
@@ -222,18 +322,6 @@ class Application:
         self.gateway.metrics.health_task_failure(BackgroundFailure(failure_type))
         _log.error("health probing broke and is started again", failure_type=failure_type, exc_info=True)
 
-    async def _watch(self) -> None:
-        """Say in the log who went out or came back, until cancelled."""
-        watch = EndpointWatch()
-        while True:
-            wait_s = WATCH_S
-            try:
-                log_changes(watch, self.gateway.snapshot.table, clock.monotonic())
-            except Exception:  # noqa: BLE001 - a worker loop outlives its bugs and reports them
-                _log.error("watching the endpoints broke and goes on in a minute", exc_info=True)
-                wait_s = WATCH_AGAIN_S
-            await asyncio.sleep(wait_s)
-
     async def _prepare(self) -> None:
         """Make the scorer ready beside what else starts: until then the gateway is alive but not ready."""
         neural = self.gateway.snapshot.router.neural
@@ -256,6 +344,7 @@ class Application:
             monotonic=clock.monotonic,
             wall=clock.wall,
             rng=self._rng,
+            report=self._ledger.judged,
         )
         judge = make_judge(config, calls, now=clock.monotonic, report=JudgeLog(clock.monotonic), rng=self._rng)
         return make_router(config, clock.wall, neural=neural, judge=judge)
@@ -272,72 +361,5 @@ class Application:
         table = self.gateway.snapshot.table
         breakers = [BreakerRow("endpoint", e.id, e.breaker.state(now), e.breaker.trips) for e in table.endpoints]
         breakers += [BreakerRow("tier", t.value, table.tier_state(t, now), table.tier_trips(t)) for t in TIERS]
-        return LiveRows(breakers, [(e.id, e.unavailable(now) is None) for e in table.endpoints])
-
-
-def log_changes(watch: EndpointWatch, table: TierTable, now: float) -> None:
-    """One line for each endpoint and tier that went out or came back since the watch's last look."""
-    for change in watch.changes(table, now):
-        if change.after is None:
-            _log.info("endpoint back", endpoint=change.endpoint_id)
-        else:
-            known = {} if change.back_in_s is None else {"for_s": round(change.back_in_s, 1)}
-            because = change.after.value
-            _log.warning("endpoint out", endpoint=change.endpoint_id, tier=change.tier.value, because=because, **known)
-    for tier_change in watch.tier_changes(table, now):
-        if tier_change.out:
-            _log.warning("tier out", tier=tier_change.tier.value)
-        else:
-            _log.info("tier back", tier=tier_change.tier.value)
-
-
-def refuse_unbuilt(config: Config) -> None:
-    """ConfigError with one line for each thing the file asks for that this version cannot do."""
-    if config.unbuilt:
-        raise ConfigError("\n".join(config.unbuilt))
-
-
-def database_file(config: Config) -> Path | None:
-    """The file of `[storage]` with the tables of this version, None without `[storage]`.
-
-    Raises ConfigError for a database that must not be used: damaged, newer, another program's, out of reach.
-    """
-    if config.storage.url is None:
-        return None
-    # who keeps nothing does not load what keeps it
-    from octoroute_py.storage.db import Database
-    from octoroute_py.storage.errors import StorageError
-
-    base_dir = Path() if config.path is None else config.path.parent
-    try:
-        database = Database.open(config.storage.url.reveal(), base_dir=base_dir.absolute())
-    except StorageError as error:
-        raise ConfigError(f"storage: {error}") from None
-    database.close()
-    return Path(database.location)
-
-
-def listening_hosts(config: Config) -> tuple[str, ...]:
-    """Where the gateway listens: the server's host and, if it has one, the management listener's."""
-    return (config.server.host,) if config.admin is None else (config.server.host, config.admin.host)
-
-
-def known_secrets(config: Config) -> list[str]:
-    """Every credential the logs must never show."""
-    secrets = [secret for endpoint in config.endpoints for secret in (endpoint.api_key, endpoint.proxy)]
-    found = [secret.reveal() for secret in secrets if isinstance(secret, Secret)]
-    return found + [value for endpoint in config.endpoints for _, value in endpoint.headers]
-
-
-def needs_restart(old: Config, new: Config) -> dict[str, list[str]]:
-    """What changed in the file but is fixed while the process runs."""
-    fixed = {
-        "server": (old.server, new.server),
-        "admin": (old.admin, new.admin),
-        "cors": (old.cors, new.cors),
-        "observability": (old.observability, new.observability),
-        "storage": (old.storage, new.storage),
-        "limits.max_header_bytes": (old.limits.max_header_bytes, new.limits.max_header_bytes),
-    }
-    changed = [name for name, (before, after) in fixed.items() if before != after]
-    return {"needs_restart": changed} if changed else {}
+        available = [(e.id, e.unavailable(now) is None) for e in table.endpoints]
+        return LiveRows(breakers, available, self._ledger.keeping())

@@ -1,0 +1,189 @@
+"""What keeps and what limits, as one part of the application: made with it, started before its first request."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from octoroute_py.admission.budget import LOOK_BACK_DAYS, BudgetBook, BudgetEvent
+from octoroute_py.admission.claims import Subject
+from octoroute_py.admission.limits import Limiter
+from octoroute_py.admission.periods import BelievedClock, Period
+from octoroute_py.config.schema import StorageConfig, Synchronous
+from octoroute_py.core import clock
+from octoroute_py.core.allowance import Budgets
+from octoroute_py.core.errors import ConfigError
+from octoroute_py.gateway.accounts import Accounts
+from octoroute_py.ledger.keeper import Keeper
+from octoroute_py.ledger.outcome import Outcome
+from octoroute_py.ledger.pricing import usd
+from octoroute_py.manage.key_view import iso
+from octoroute_py.manage.upkeep import Upkeep
+from octoroute_py.storage import audit
+from octoroute_py.storage.analytics import DaySpend, latest_start_ms, spend_by_day
+from octoroute_py.storage.audit import AuditRow
+from octoroute_py.storage.db import Database
+from octoroute_py.storage.errors import StorageError
+from octoroute_py.storage.spool import Spool, spool_path
+from octoroute_py.telemetry.ledger_counts import KeepingRow
+from octoroute_py.telemetry.metrics import Metrics
+
+_log = structlog.stdlib.get_logger("octoroute")
+
+CLOSE_WITHIN_S: Final = 5.0
+"""How long the end waits for rows that are still on their way."""
+BUDGET_REACHED: Final = "budget.reached"
+"""The audit's word for a budget that came to 80 or 100 percent."""
+_GATEWAY: Final = "gateway"
+_DAY_MS: Final = 86_400_000
+
+
+class _Reached(msgspec.Struct, frozen=True, rename="camel"):
+    """What the audit says of a budget that was reached; the subject stands beside it."""
+
+    subject: Subject
+    period: Period
+    starts_s: float
+    level: int
+    limit_uusd: int
+    spent_uusd: int
+
+
+class Ledger:
+    """Limits, budgets and the journal. `start` it before the first request, `close` it after the last.
+
+    Raises ConfigError when another gateway keeps its rows in this database.
+    """
+
+    def __init__(self, storage: StorageConfig, database: Database | None, *, metrics: Metrics) -> None:
+        self._database = database
+        self._metrics = metrics
+        self._keeper = Keeper(database, _open_spool(storage, database))
+        seen_s = 0.0 if database is None else _latest_start_s(database)
+        self.wall = BelievedClock(clock.wall, clock.monotonic, seen_s=seen_s).read
+        """The clock that periods and rows go by; it never goes back."""
+        self.book = BudgetBook(on_event=self._budget_reached)
+        self.accounts = Accounts(
+            limiter=Limiter(),
+            book=self.book,
+            keeper=None if database is None else self._keeper,
+            wall=self.wall,
+            counts=metrics.ledger,
+        )
+
+    def keeping(self) -> KeepingRow:
+        """How the journal is doing."""
+        keeper = self._keeper
+        return KeepingRow(keeper.state.value, waiting=keeper.waiting, spooled=keeper.spooled, unkept=keeper.unkept)
+
+    def judged(self, outcome: Outcome) -> None:
+        """A question to a judge has ended: the gateway's own expense."""
+        duration_ms = int(outcome.duration_s * 1000.0)
+        started_ms = int(self.wall() * 1000.0) - duration_ms
+        self.accounts.keep_later(msgspec.structs.replace(outcome, started_ms=started_ms))
+
+    def budgets_of(self, workspace: str, budgets: Budgets) -> dict[str, object]:
+        """How the day, the week and the month of a workspace stand, in USD, as the API tells it."""
+        rows = self.book.status(Subject.WORKSPACE, workspace, budgets, at_s=self.wall())
+        return {
+            row.period.value: {
+                "limit": _usd(row.limit_uusd),
+                "spent": _usd(row.spent_uusd),
+                "reserved": _usd(row.reserved_uusd),
+                "remaining": _usd(row.remaining_uusd),
+                "endsAt": iso(int(row.ends_s * 1000.0)),
+            }
+            for row in rows
+        }
+
+    async def start(self) -> None:
+        """Bring in what the last run left behind, and learn from the journal what everybody has spent.
+
+        Raises ConfigError when the database does not let us.
+        """
+        try:
+            await self._keeper.start()
+            if self._database is not None:
+                since_day = int(self.wall() * 1000.0) // _DAY_MS - LOOK_BACK_DAYS
+                spent, reached = await asyncio.to_thread(_read_spend, self._database, since_day)
+                self.book.load(spent)
+                for row in reached:
+                    _remember(self.book, row)
+        except StorageError as error:
+            raise ConfigError(f"storage: {error}") from None
+
+    async def upkeep(self, storage: Callable[[], StorageConfig]) -> None:
+        """Add rows up and delete old ones, until cancelled."""
+        if self._database is not None:
+            await Upkeep(self._database, storage=storage, wall=self.wall).run()
+
+    async def close(self) -> None:
+        """Write what is still on its way."""
+        await self._keeper.close(within_s=CLOSE_WITHIN_S)
+
+    def _budget_reached(self, event: BudgetEvent) -> None:
+        """A budget came to 80 or 100 percent: said in the log, counted, and kept where operators read of changes."""
+        self._metrics.ledger.budget_reached(event.subject.value, event.level)
+        told = _Reached(
+            subject=event.subject,
+            period=event.period,
+            starts_s=event.starts_s,
+            level=event.level,
+            limit_uusd=event.limit_uusd,
+            spent_uusd=event.spent_uusd,
+        )
+        details: dict[str, object] = msgspec.to_builtins(told)
+        _log.warning("budget reached", id=event.id, **msgspec.structs.asdict(told))
+        if self._database is not None:
+            at_ms = int(self.wall() * 1000.0)
+            try:
+                self._database.submit(
+                    lambda connection: audit.append(
+                        connection,
+                        at_ms=at_ms,
+                        actor=_GATEWAY,
+                        action=BUDGET_REACHED,
+                        subject=event.id,
+                        details=details,
+                    )
+                )
+            except StorageError as error:
+                _log.warning("that a budget was reached could not be kept", because=str(error))
+
+
+def _usd(uusd: int | None) -> float | None:
+    return None if uusd is None else usd(uusd)
+
+
+def _open_spool(storage: StorageConfig, database: Database | None) -> Spool | None:
+    if database is None:
+        return None
+    path = spool_path(database.location)
+    try:
+        return Spool(Path(path), durable=storage.synchronous is Synchronous.FULL)
+    except StorageError as error:
+        raise ConfigError(f"storage: {error}") from None
+
+
+def _latest_start_s(database: Database) -> float:
+    with database.read() as connection:
+        return latest_start_ms(connection) / 1000.0
+
+
+def _read_spend(database: Database, since_day: int) -> tuple[list[DaySpend], list[AuditRow]]:
+    with database.read() as connection:
+        spent = spend_by_day(connection, since_day=since_day)
+        return spent, audit.since(connection, BUDGET_REACHED, at_ms=since_day * _DAY_MS)
+
+
+def _remember(book: BudgetBook, row: AuditRow) -> None:
+    try:
+        told = msgspec.json.decode(row.details, type=_Reached)
+    except msgspec.MsgspecError:
+        return  # whoever wrote it, it keeps nothing from being told
+    book.remember(
+        BudgetEvent(told.subject, row.subject, told.period, told.starts_s, told.level, told.limit_uusd, told.spent_uusd)
+    )

@@ -1,0 +1,58 @@
+"""What the composition root works out from a configuration alone."""
+
+from pathlib import Path
+
+from octoroute_py.config.schema import Config, Secret
+from octoroute_py.core.errors import ConfigError
+from octoroute_py.storage.db import Database
+from octoroute_py.storage.errors import StorageError
+
+
+def refuse_unbuilt(config: Config) -> None:
+    """ConfigError with one line for each thing the file asks for that this version cannot do."""
+    if config.unbuilt:
+        raise ConfigError("\n".join(config.unbuilt))
+
+
+def open_database(config: Config) -> Database | None:
+    """The database of `[storage]` with the tables of this version, None when nothing is kept.
+
+    Raises ConfigError for a database that must not be used: damaged, newer, another program's, out of reach.
+    """
+    if config.storage.url is None:
+        return None
+    base_dir = Path() if config.path is None else config.path.parent
+    try:
+        return Database.open(
+            config.storage.url.reveal(),
+            base_dir=base_dir.absolute(),
+            synchronous=config.storage.synchronous,
+        )
+    except StorageError as error:
+        raise ConfigError(f"storage: {error}") from None
+
+
+def listening_hosts(config: Config) -> tuple[str, ...]:
+    """Where the gateway listens: the server's host and, if it has one, the management listener's."""
+    return (config.server.host,) if config.admin is None else (config.server.host, config.admin.host)
+
+
+def known_secrets(config: Config) -> list[str]:
+    """Every credential the logs must never show."""
+    secrets = [secret for endpoint in config.endpoints for secret in (endpoint.api_key, endpoint.proxy)]
+    found = [secret.reveal() for secret in secrets if isinstance(secret, Secret)]
+    return found + [value for endpoint in config.endpoints for _, value in endpoint.headers]
+
+
+def needs_restart(old: Config, new: Config) -> dict[str, list[str]]:
+    """What changed in the file but is fixed while the process runs."""
+    fixed = {
+        "server": (old.server, new.server),
+        "admin": (old.admin, new.admin),
+        "cors": (old.cors, new.cors),
+        "observability": (old.observability, new.observability),
+        "storage": (old.storage, new.storage),
+        "limits.max_header_bytes": (old.limits.max_header_bytes, new.limits.max_header_bytes),
+    }
+    changed = [name for name, (before, after) in fixed.items() if before != after]
+    return {"needs_restart": changed} if changed else {}

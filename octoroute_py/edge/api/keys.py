@@ -1,0 +1,82 @@
+"""/api/keys: issue, list, rotate and revoke keys. A key in clear is in the answer that made it, and never again."""
+
+from typing import Annotated
+
+import msgspec
+from starlette.types import Receive, Scope
+
+from octoroute_py.core.clock import Wall
+from octoroute_py.core.words import Role
+from octoroute_py.edge.api.answer import Answer
+from octoroute_py.edge.api.wire import decode, principal_of, query, read_json, whole_number
+from octoroute_py.edge.asgi import Table
+from octoroute_py.edge.wire_io import read_body
+from octoroute_py.manage.audit import actor_of
+from octoroute_py.manage.key_order import KeyOrder
+from octoroute_py.manage.key_view import KeyView, key_view
+from octoroute_py.manage.keys import LONGEST_OVERLAP_S, OVERLAP_S, Keys, Made
+
+PAGE = 100
+LARGEST_PAGE = 1000
+_FARTHEST = 10**9
+_MOST_ROTATION_BYTES = 1024
+
+
+class Rotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """How long the key before works beside the new one."""
+
+    overlap_seconds: Annotated[float, msgspec.Meta(ge=0, le=LONGEST_OVERLAP_S)] = OVERLAP_S
+
+
+class KeyRoutes:
+    """The routes of keys, all of them for admins."""
+
+    def __init__(self, keys: Keys, *, wall: Wall) -> None:
+        self._keys = keys
+        self._wall = wall
+
+    def add_to(self, table: Table) -> None:
+        """Add the routes."""
+        table.add("POST", "/api/keys", Answer(self._create, status=201), role=Role.ADMIN)
+        table.add("GET", "/api/keys", Answer(self._page), role=Role.ADMIN)
+        table.add("GET", "/api/keys/{id}", Answer(self._get), role=Role.ADMIN)
+        table.add("DELETE", "/api/keys/{id}", Answer(self._revoke), role=Role.ADMIN)
+        table.add("POST", "/api/keys/{id}/revoke", Answer(self._revoke), role=Role.ADMIN)
+        table.add("POST", "/api/keys/{id}/rotate", Answer(self._rotate), role=Role.ADMIN)
+
+    async def _create(self, scope: Scope, receive: Receive) -> KeyView:
+        order = await read_json(scope, receive, KeyOrder)
+        return self._shown_once(await self._keys.create(order, actor=_actor(scope)))
+
+    async def _page(self, scope: Scope, receive: Receive) -> dict[str, object]:
+        asked = query(scope, "limit", "offset")
+        page = await self._keys.page(
+            limit=whole_number(asked, "limit", PAGE, low=1, high=LARGEST_PAGE),
+            offset=whole_number(asked, "offset", 0, low=0, high=_FARTHEST),
+        )
+        wall_s = self._wall()
+        return {"keys": [key_view(row, wall_s=wall_s) for row in page.rows], "count": page.total}
+
+    async def _get(self, scope: Scope, receive: Receive) -> KeyView:
+        return key_view(await self._keys.get(_id(scope)), wall_s=self._wall())
+
+    async def _revoke(self, scope: Scope, receive: Receive) -> KeyView:
+        return key_view(await self._keys.revoke(_id(scope), actor=_actor(scope)), wall_s=self._wall())
+
+    async def _rotate(self, scope: Scope, receive: Receive) -> KeyView:
+        body = await read_body(scope, receive, _MOST_ROTATION_BYTES)
+        rotation = decode(body, Rotation) if body else Rotation()
+        made = await self._keys.rotate(_id(scope), overlap_s=rotation.overlap_seconds, actor=_actor(scope))
+        return self._shown_once(made)
+
+    def _shown_once(self, made: Made) -> KeyView:
+        return key_view(made.row, wall_s=self._wall(), clear=made.clear)
+
+
+def _id(scope: Scope) -> str:
+    key_id: str = scope["path_params"]["id"]
+    return key_id
+
+
+def _actor(scope: Scope) -> str:
+    return actor_of(principal_of(scope))

@@ -1,0 +1,302 @@
+"""POST /api/route: the Model Router Service's request, as a chat or an embedding through the same pipeline.
+
+The answer has the same shape whatever became of it, and the HTTP status tells the truth. What is wrong with the
+request itself is told as everywhere under /api.
+"""
+
+import enum
+import math
+import random
+from datetime import UTC, datetime
+
+import msgspec
+
+from octoroute_py.core.errors import BadRequest, GatewayError, UpstreamFailed
+from octoroute_py.core.ids import new_request_id, safe_request_id
+from octoroute_py.core.usage import Usage
+from octoroute_py.core.words import Importance, Role, Surface
+from octoroute_py.edge.api.wire import decode
+from octoroute_py.edge.asgi import Table
+from octoroute_py.edge.guard import Reach
+from octoroute_py.edge.idempotent import Answered, ById, Idempotent
+from octoroute_py.edge.model_call import ModelCall
+from octoroute_py.edge.wire_io import ENTRY_BITS, api_error_body
+from octoroute_py.gateway.attempt import Sent
+from octoroute_py.gateway.context import RawHeaders, RequestContext
+from octoroute_py.gateway.idempotency import Idempotency
+from octoroute_py.gateway.pipeline import Gateway
+from octoroute_py.routing.intent import AUTO
+from octoroute_py.routing.policy import HEADERS
+
+_MOST_CHARACTERS = 128
+_ABSENT = msgspec.Raw(b"")
+_NOTHING = (b"", b"null", b"[]")
+
+_FIXED = ("messages", "prompt", "input", "stream", "stream_options", "octoroute")
+"""What `parameters` may not hold: it is given elsewhere, or there is one answer only."""
+_SPELLED = {
+    "maxTokens": "max_tokens",
+    "topP": "top_p",
+    "frequencyPenalty": "frequency_penalty",
+    "presencePenalty": "presence_penalty",
+}
+"""Sampling parameters as the Model Router Service writes them."""
+
+_CAME_FROM = {
+    "messages": "prompt",
+    "input": "prompt",
+    "octoroute.workspace": "workspaceId",
+    "octoroute.agent_type": "agentType",
+}
+
+
+class RequestType(enum.StrEnum):
+    """What a request wants done."""
+
+    COMPLETION = "completion"
+    CHAT = "chat"
+    EMBEDDING = "embedding"
+    ANALYSIS = "analysis"
+
+
+class Priority(enum.StrEnum):
+    """How much a request matters to whoever sends it."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+_IMPORTANCE = {
+    Priority.LOW: Importance.LOW,
+    Priority.NORMAL: Importance.NORMAL,
+    Priority.HIGH: Importance.HIGH,
+    Priority.CRITICAL: Importance.HIGH,
+}
+
+
+class _Metadata(msgspec.Struct, frozen=True, rename="camel"):
+    request_type: RequestType = RequestType.COMPLETION
+    priority: Priority | None = None
+
+
+class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """The body of a request. `parameters` are as spelled; `metadata` may hold more, which is not looked at."""
+
+    id: str
+    agent_type: str
+    workspace_id: str
+    user_id: str
+    prompt: str
+    parameters: dict[str, msgspec.Raw]
+    metadata: _Metadata
+
+
+class _Message(msgspec.Struct, gc=False):
+    tool_calls: msgspec.Raw = _ABSENT
+
+
+class _Choice(msgspec.Struct, gc=False):
+    message: _Message
+
+
+class _Called(msgspec.Struct, gc=False):
+    choices: tuple[_Choice, ...] = ()
+
+
+class _Vector(msgspec.Struct, gc=False):
+    embedding: msgspec.Raw
+
+
+class _Vectors(msgspec.Struct, gc=False):
+    data: tuple[_Vector, ...]
+
+
+_decode_called = msgspec.json.Decoder(_Called).decode
+_decode_vectors = msgspec.json.Decoder(_Vectors).decode
+_BROKEN = (msgspec.MsgspecError, RecursionError, ValueError)
+
+
+class RouteCalls:
+    """The route; `answered` is None where no rows are kept."""
+
+    def __init__(self, gateway: Gateway, memory: Idempotency, *, answered: Answered | None) -> None:
+        self._gateway = gateway
+        self._memory = memory
+        self._answered = answered
+
+    def add_to(self, table: Table) -> None:
+        """POST /api/route, for whoever may ask models; a request is known by its id."""
+        call = Idempotent(
+            ModelCall(self._gateway, Surface.CHAT, ModelRouter()),
+            self._gateway,
+            memory=self._memory,
+            source=ById(),
+            answered=self._answered,
+        )
+        table.add("POST", "/api/route", call, role=Role.INFERENCE, reach=Reach.OWN)
+
+
+class ModelRouter:
+    """The dialect of the Model Router Service."""
+
+    def request(self, ctx: RequestContext, body: bytes) -> bytes:
+        """The chat completion or embedding that a request stands for; its id is the request's from now on.
+
+        Raises BadRequest that names the field to blame.
+        """
+        asked = read_asked(body)
+        _check_headers(ctx.raw_headers, asked)
+        openai = openai_body(asked)
+        ctx.request_id = asked.id
+        ctx.entry = random.getrandbits(ENTRY_BITS)
+        ctx.user_id = asked.user_id
+        ctx.request_type = asked.metadata.request_type.value
+        if asked.metadata.request_type is RequestType.EMBEDDING:
+            ctx.surface = Surface.EMBEDDINGS
+        return openai
+
+    def answer(self, ctx: RequestContext, sent: Sent) -> bytes:
+        """What the model said, who it was and what it cost. Raises UpstreamFailed when it said nothing."""
+        told = _base(ctx, status="success")
+        if ctx.surface is Surface.EMBEDDINGS:
+            told["response"] = _embedding(sent)
+            return msgspec.json.encode(told)
+        text = sent.whole.text() if sent.whole is not None else None
+        calls = _tool_calls(sent)
+        if text is None and calls is None:
+            raise UpstreamFailed("The model's answer holds no text.", code="upstream_error")
+        told["response"] = text or ""
+        if calls is not None:
+            told["toolCalls"] = calls
+        return msgspec.json.encode(told)
+
+    def error(self, ctx: RequestContext, error: GatewayError) -> bytes:
+        """The same shape for a request that was understood and failed, else the errors of /api."""
+        if ctx.request_type is None:
+            return api_error_body(error)
+        told = _base(ctx, status=_failure(error))
+        told |= {"error": error.client_message, "code": error.code}
+        if error.param is not None:
+            told["details"] = {"field": _field(error.param)}
+        return msgspec.json.encode(told)
+
+
+def read_asked(body: bytes) -> Asked:
+    """The request in a body, every value checked. Raises BadRequest that names the field to blame."""
+    asked = decode(body, Asked)
+    if safe_request_id(asked.id.encode("utf-8", "replace")) is None:
+        raise BadRequest("'id' must be 1 to 128 letters, digits or any of . _ : + / = -", param="id")
+    for field, value in (
+        ("agentType", asked.agent_type),
+        ("workspaceId", asked.workspace_id),
+        ("userId", asked.user_id),
+    ):
+        if value != value.strip() or not value or len(value) > _MOST_CHARACTERS or not value.isprintable():
+            raise BadRequest(f"'{field}' must be 1 to {_MOST_CHARACTERS} visible characters.", param=field)
+    if not asked.prompt.strip():
+        raise BadRequest("'prompt' must be a text that is not blank.", param="prompt")
+    return asked
+
+
+def openai_body(asked: Asked) -> bytes:
+    """The OpenAI body that a request stands for. Raises BadRequest that names the parameter to blame."""
+    fields: dict[str, object] = {"model": AUTO}
+    for name, raw in asked.parameters.items():
+        spelled = _SPELLED.get(name, name)
+        if spelled in _FIXED:
+            raise BadRequest(f"'{spelled}' cannot be a parameter here.", param=f"parameters.{name}")
+        if spelled != name and spelled in asked.parameters:
+            raise BadRequest(f"'{name}' and '{spelled}' are the same parameter.", param=f"parameters.{name}")
+        fields[spelled] = raw
+    model = _model(fields["model"])
+    if asked.metadata.request_type is RequestType.EMBEDDING:
+        if model.strip().lower() == AUTO:
+            raise BadRequest("An embedding needs a model or a tier by name.", param="parameters.model")
+        fields["input"] = asked.prompt
+    else:
+        fields["messages"] = [{"role": "user", "content": asked.prompt}]
+    hints: dict[str, str] = {"agent_type": asked.agent_type, "workspace": asked.workspace_id}
+    if asked.metadata.priority is not None:
+        hints["importance"] = _IMPORTANCE[asked.metadata.priority]
+    fields["octoroute"] = hints
+    return msgspec.json.encode(fields)
+
+
+def _model(given: object) -> str:
+    try:
+        return msgspec.json.decode(given, type=str) if isinstance(given, msgspec.Raw) else AUTO
+    except _BROKEN:
+        raise BadRequest("'model' must be a string.", param="parameters.model") from None
+
+
+def _check_headers(headers: RawHeaders, asked: Asked) -> None:
+    """A header that says something else than the body would win, and the request would be booked elsewhere."""
+    for name, field, value in (
+        ("workspace", "workspaceId", asked.workspace_id),
+        ("agent_type", "agentType", asked.agent_type),
+    ):
+        header = HEADERS[name].lower().encode()
+        if any(found == header and given.decode("latin-1").strip() != value for found, given in headers):
+            raise BadRequest(f"{HEADERS[name]} and '{field}' say different things.", param=field)
+
+
+def _base(ctx: RequestContext, *, status: str) -> dict[str, object]:
+    """What every answer holds; `response` is empty until somebody fills it."""
+    usage = ctx.usage or Usage()
+    now = math.floor(ctx.wall() * 1000) / 1000
+    told: dict[str, object] = {
+        "id": new_request_id(),
+        "requestId": ctx.request_id,
+        "modelId": ctx.endpoint_id or "",
+        "response": "",
+        "usage": {
+            "promptTokens": usage.prompt,
+            "completionTokens": usage.completion,
+            "totalTokens": usage.prompt + usage.completion,
+            "cost": round(ctx.cost_uusd / 1_000_000, 6),
+        },
+        "latency": round((ctx.monotonic() - ctx.started_s) * 1000, 3),
+        "status": status,
+        "timestamp": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+    }
+    if ctx.warnings:
+        told["warnings"] = ctx.warnings
+    return told
+
+
+def _field(param: str) -> str:
+    """The field of this body that a field of the OpenAI body came from; a header is its own name."""
+    if param.startswith("X-"):
+        return param
+    return _CAME_FROM.get(param.partition("[")[0], f"parameters.{param}")
+
+
+def _failure(error: GatewayError) -> str:
+    """The Model Router Service's word for a failure."""
+    if error.status == 429:
+        return "rate_limited"
+    return "timeout" if error.status == 504 else "error"
+
+
+def _tool_calls(sent: Sent) -> msgspec.Raw | None:
+    """The tool calls of the first choice, as the upstream spelled them; None when there are none."""
+    if sent.whole is None or b'"tool_calls"' not in sent.whole.body:
+        return None
+    try:
+        choices = _decode_called(sent.whole.body).choices
+    except _BROKEN:
+        return None
+    calls = choices[0].message.tool_calls if choices else _ABSENT
+    return None if bytes(calls) in _NOTHING else calls
+
+
+def _embedding(sent: Sent) -> msgspec.Raw:
+    try:
+        vectors = _decode_vectors(sent.whole.body if sent.whole is not None else b"").data
+    except _BROKEN:
+        vectors = ()
+    if not vectors:
+        raise UpstreamFailed("The model's answer holds no embedding.", code="upstream_error")
+    return vectors[0].embedding

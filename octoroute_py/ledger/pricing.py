@@ -1,0 +1,86 @@
+"""What tokens cost, in exact integers: prices are pico-USD a token, sums are rounded to micro-USD once.
+
+USD per million tokens is micro-USD per token. Six more places are kept, which is more than any provider's price has.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from octoroute_py.config.schema import Config, EndpointConfig
+from octoroute_py.core.usage import Usage
+from octoroute_py.core.words import Tier
+
+_PICO_IN_MICRO: Final = 1_000_000
+_HALF_MICRO: Final = _PICO_IN_MICRO // 2
+_MICRO_IN_USD: Final = 1_000_000
+_DEEP: Final = Tier.DEEP  # reading a member of an enum costs more than the rest of a price
+
+
+def has_prices(endpoint: EndpointConfig) -> bool:
+    """Whether it is known what the endpoint's tokens cost; a price of 0 is one too."""
+    return endpoint.input_cost_per_mtok is not None or endpoint.output_cost_per_mtok is not None
+
+
+def cost_uusd(endpoint: EndpointConfig, usage: Usage) -> int:
+    """The price of one attempt, rounded half up; 0 for an endpoint without prices.
+
+    Cached tokens cost the cached price where there is one, else as much as the others.
+    """
+    dear, out = endpoint.input_cost_per_mtok, endpoint.output_cost_per_mtok
+    if dear is None and out is None:
+        return 0
+    pico = usage.prompt * _pico(dear) + usage.completion * _pico(out)
+    cheap = endpoint.cached_input_cost_per_mtok
+    if usage.cached and cheap is not None and dear is not None:
+        pico += min(usage.cached, usage.prompt) * (_pico(cheap) - _pico(dear))
+    return (pico + _HALF_MICRO) // _PICO_IN_MICRO
+
+
+def reserve_uusd(endpoint: EndpointConfig, prompt_tokens: int, output_tokens: int) -> int:
+    """The most that an attempt of so many tokens can cost, rounded up, whatever part of its prompt is cached."""
+    dear = max(endpoint.input_cost_per_mtok or 0.0, _cached_price(endpoint))
+    pico = prompt_tokens * _pico(dear) + output_tokens * _pico(endpoint.output_cost_per_mtok)
+    return -(-pico // _PICO_IN_MICRO)
+
+
+def worst_uusd(endpoints: Iterable[EndpointConfig], prompt_tokens: int, output_tokens: int) -> int:
+    """The most that an attempt of so many tokens can cost at any of the endpoints; 0 when there is none."""
+    return max((reserve_uusd(endpoint, prompt_tokens, output_tokens) for endpoint in endpoints), default=0)
+
+
+def baseline_price(config: Config) -> EndpointConfig | None:
+    """The endpoint whose prices "all deep" means: of those in deep with prices the highest priority, first in the file.
+
+    None when no deep endpoint has prices.
+    """
+    priced = [endpoint for endpoint in config.endpoints if endpoint.tier is Tier.DEEP and has_prices(endpoint)]
+    return max(priced, key=lambda endpoint: endpoint.priority, default=None)
+
+
+def baseline_uusd(usage: Usage, *, tier: Tier, paid_uusd: int, deep: EndpointConfig | None) -> int:
+    """What an answer of so many tokens would have cost in deep: at the prices of `deep`, 0 without such an endpoint.
+
+    One that did come from deep costs there what was paid for it.
+    """
+    if tier is _DEEP:
+        return paid_uusd
+    return 0 if deep is None else cost_uusd(deep, usage)
+
+
+def usd(uusd: int) -> float:
+    """Micro-USD as the USD of the API: the float nearest to six places."""
+    return uusd / _MICRO_IN_USD
+
+
+def usd_text(uusd: int) -> bytes:
+    """Micro-USD as USD with six decimals, for a header; no float on the way. `uusd` is not negative."""
+    return b"%d.%06d" % divmod(uusd, _MICRO_IN_USD)
+
+
+def _cached_price(endpoint: EndpointConfig) -> float:
+    """The cached price where it is used at all: an endpoint without an input price charges for no prompt."""
+    return 0.0 if endpoint.input_cost_per_mtok is None else endpoint.cached_input_cost_per_mtok or 0.0
+
+
+def _pico(usd_per_mtok: float | None) -> int:
+    return round(usd_per_mtok * 1e6) if usd_per_mtok else 0
