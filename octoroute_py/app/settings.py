@@ -14,11 +14,10 @@ def refuse_unbuilt(config: Config) -> None:
         raise ConfigError("\n".join(config.unbuilt))
 
 
-def open_database(config: Config, *, checked: bool = False) -> Database | None:
+def open_database(config: Config) -> Database | None:
     """The database of `[storage]` with the tables of this version, None when nothing is kept.
 
-    `checked` is for commands beside a gateway, which has looked for damaged pages when it started. Raises ConfigError
-    for a database that must not be used: damaged, newer, another program's, out of reach.
+    Raises ConfigError for a database that must not be used: damaged, newer, another program's, out of reach.
     """
     if config.storage.url is None:
         return None
@@ -28,7 +27,6 @@ def open_database(config: Config, *, checked: bool = False) -> Database | None:
             config.storage.url.reveal(),
             base_dir=base_dir.absolute(),
             synchronous=config.storage.synchronous,
-            checked=checked,
         )
     except StorageError as error:
         raise ConfigError(f"storage: {error}") from None

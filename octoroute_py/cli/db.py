@@ -28,6 +28,7 @@ def command() -> None:
 def upgrade(config_path: Path | None) -> None:
     """Bring the tables up to date, as `serve` does when it starts; a new database is made."""
     with _database(read_config(config_path), make=True) as source:
+        check.refuse_damage(source)
         if not migrate.pending(source):
             click.echo(f"{source.location}: up to date (revision {migrate.NEWEST})")
             return

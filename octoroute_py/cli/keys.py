@@ -154,7 +154,7 @@ def _order(given: dict[str, Any]) -> KeyOrder:
 
 def _with_keys(config_path: Path | None, work: Callable[[Keys], Awaitable[T]]) -> T:
     config = read_config(config_path)
-    database = open_database(config, checked=True)
+    database = open_database(config)
     if database is None:
         raise ConfigError('storage.url: keys are issued from a database; set one, as "sqlite:///octoroute.db"')
 

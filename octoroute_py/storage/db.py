@@ -37,17 +37,16 @@ class Database:
         max_jobs: int = QUEUE_JOBS,
         busy_wait_s: float = BUSY_WAIT_S,
         synchronous: Synchronous = Synchronous.NORMAL,
-        checked: bool = False,
     ) -> "Database":
         """Open the database of a URL with the tables of this version; a missing SQLite file is made.
 
-        `synchronous` says when a commit waits for the disk, `checked` that damaged pages need not be looked for.
+        `synchronous` says when a commit waits for the disk.
 
         Raises StorageRefused (Corrupt, NewerSchema, Foreign, CannotOpen) for a database that must not be used, Locked
         when another process does not let go of it within `busy_wait_s`.
         """
         source = connect(url, base_dir=base_dir, busy_wait_s=busy_wait_s, synchronous=synchronous)
-        return cls._up_to_date(source, monotonic=monotonic, max_jobs=max_jobs, checked=checked)
+        return cls._up_to_date(source, monotonic=monotonic, max_jobs=max_jobs)
 
     @classmethod
     def open_file(
@@ -58,9 +57,9 @@ class Database:
         return cls._up_to_date(source, monotonic=monotonic, max_jobs=QUEUE_JOBS)
 
     @classmethod
-    def _up_to_date(cls, source: Source, *, monotonic: Monotonic, max_jobs: int, checked: bool = False) -> "Database":
+    def _up_to_date(cls, source: Source, *, monotonic: Monotonic, max_jobs: int) -> "Database":
         try:
-            upgrade(source, checked=checked)
+            upgrade(source)
         except BaseException:
             source.engine.dispose()
             raise

@@ -24,14 +24,12 @@ NEWEST = "0002"
 """The revision this version brings a database to; a test holds it against the scripts."""
 
 
-def upgrade(source: Source, *, checked: bool = False) -> tuple[str, ...]:
+def upgrade(source: Source) -> tuple[str, ...]:
     """Apply what is missing; the revisions that were applied, oldest first.
 
-    `checked` skips looking for damaged pages, for a database that a gateway has open. Raises Corrupt, NewerSchema or
-    Foreign, and then has changed nothing.
+    Raises Corrupt, NewerSchema or Foreign, and then has changed nothing.
     """
-    if not checked:
-        refuse_damage(source)
+    refuse_damage(source)
     with source.read() as connection:
         if revision_of(connection) == NEWEST:
             return ()
