@@ -69,12 +69,13 @@ async def test_a_damaged_database_is_refused_and_left_as_it_is(tmp_path: Path) -
     assert pages > 30
     overwrite(path, pages // 2, GARBAGE)
     before = digests(tmp_path)
-    refused = run(tmp_path, "serve", "--port", "0")
-    assert (refused.returncode, refused.stdout) == (78, "")
-    assert "Traceback" not in refused.stderr
-    assert str(path) in refused.stderr
-    assert ".recover" in refused.stderr
-    assert digests(tmp_path)[DATABASE] == before[DATABASE]
+    for command in (("serve", "--port", "0"), ("keys", "create", "late"), ("keys", "list"), ("db", "upgrade")):
+        refused = run(tmp_path, *command)
+        assert (refused.returncode, refused.stdout) == (78, ""), command
+        assert "Traceback" not in refused.stderr
+        assert str(path) in refused.stderr
+        assert ".recover" in refused.stderr
+        assert digests(tmp_path)[DATABASE] == before[DATABASE]
     assert run(tmp_path, "db", "check").returncode in (1, 78)
     assert digests(tmp_path)[DATABASE] == before[DATABASE]
 
