@@ -3,12 +3,12 @@
 import msgspec
 from starlette.types import Receive, Scope
 
+from octoroute_py.core.clock import iso
 from octoroute_py.core.words import Role
 from octoroute_py.edge.api.answer import Answer
 from octoroute_py.edge.api.wire import query, whole_number
 from octoroute_py.edge.asgi import Table
 from octoroute_py.manage.audit import Audit
-from octoroute_py.manage.key_view import iso
 from octoroute_py.storage.audit import AuditRow
 
 PAGE = 100
