@@ -15,7 +15,7 @@ from octoroute_py.admission.throttle import network_of
 from octoroute_py.config.schema import EndpointConfig
 from octoroute_py.core.allowance import NO_BUDGETS, NO_RATES
 from octoroute_py.core.clock import Wall
-from octoroute_py.core.errors import Refused
+from octoroute_py.core.errors import BadRequest, Refused
 from octoroute_py.core.words import Tier
 from octoroute_py.gateway.context import RequestContext
 from octoroute_py.gateway.plan import Plan
@@ -82,7 +82,7 @@ class Accounts:
     async def reserve(self, ctx: RequestContext, plan: Plan) -> None:
         """Set aside what the request may cost, and write down that it is about to be sent.
 
-        Raises OverBudget (429), and Refused (503) when a budget applies and nothing can be written down.
+        Raises OverBudget (429), BadRequest, and Refused (503) when a budget applies and nothing can be written down.
         """
         keeper = self._keeper
         if not has_budget(ctx.claims):
@@ -90,6 +90,7 @@ class Accounts:
                 keeper.intend(_intent(ctx, plan.decision.tier, 0))
             return
         ctx.capped = True
+        _refuse_uncounted(ctx)
         est_uusd = attempt_reserve_uusd(ctx, _first_choice(ctx, plan))
         ctx.hold = self._set_aside(ctx, est_uusd)
         if keeper is None:
@@ -183,6 +184,14 @@ def _claims(ctx: RequestContext) -> tuple[Claim, ...]:
     if limits.per_ip != NO_RATES:
         claims.append(Claim(Subject.IP, network_of(ctx.source), limits.per_ip))
     return tuple(claims)
+
+
+def _refuse_uncounted(ctx: RequestContext) -> None:
+    """Refuse what is worked on after its answer: nobody would ever tell the budget what it came to."""
+    for name in ("background", "deferred"):
+        raw = ctx.envelope.fields.get(name)
+        if raw is not None and bytes(raw) not in (b"false", b"null"):
+            raise BadRequest(f"{name!r} cannot be asked for where a budget applies.", param=name)
 
 
 def _first_choice(ctx: RequestContext, plan: Plan) -> list[EndpointConfig]:
