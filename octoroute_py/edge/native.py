@@ -20,7 +20,7 @@ class _Given(msgspec.Struct, gc=False):
 
 
 _decode = msgspec.json.Decoder(_Given).decode
-_decode_text = msgspec.json.Decoder(str | None).decode
+_decode_text = msgspec.json.Decoder(str).decode
 
 
 class Native:
