@@ -20,7 +20,10 @@ from octoroute_py.storage.spool import Spool, count_rows, spool_path
 
 @click.group("db")
 def command() -> None:
-    """Upgrade, check or back up the database of [storage]; checks and backups do not disturb a gateway that uses it."""
+    """Upgrade, check or back up the database of [storage].
+
+    Checks and backups do not disturb a gateway that uses it. Each command takes -c FILE, backup also -o OUT.
+    """
 
 
 @command.command("upgrade")
