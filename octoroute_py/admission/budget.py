@@ -25,6 +25,7 @@ MAX_UNBUDGETED = 20_000
 """How many ids of one subject there may be before those that nothing limits are no longer counted."""
 _LOOK_AT = 2
 _DAY_S = 86400.0
+_CHEAPER = "a lower max_tokens makes it less"
 
 DaySpend: TypeAlias = tuple[int, str, str, str, int]
 """A sum of the journal: day since 1970 of `started_ms`, workspace, key_id, agent_type, cost in micro-USD."""
@@ -316,13 +317,14 @@ def _refusal(entries: Sequence[_Entry], est: int, at_s: float) -> OverBudget:
                 never.append((entry.claim, period))
             elif limit is not None and tally.spent + tally.reserved + est > limit:
                 later.append((period_end_s(period, at_s), entry.claim, period))
+    may_cost = f"This request may cost {est / 1e6:.6f} USD"
     if never:
         claim, too_small = never[0]
         what = "request" if too_small is None else too_small.value
-        message = f"This request may cost more than the whole budget of {OWNERS[claim.subject]} for a {what}."
+        message = f"{may_cost}, more than the whole budget of {OWNERS[claim.subject]} for a {what}; {_CHEAPER}."
         return OverBudget(message, subject=claim.subject, period=too_small, retry_after_s=None)
     ends_s, claim, period = max(later, key=lambda row: row[0])
     when = datetime.fromtimestamp(ends_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    left = f"What is left of the budget of {OWNERS[claim.subject]} for this {period.value}"
-    message = f"{left} does not cover this request. The next {period.value} begins at {when}."
+    left = f"more than is left of the budget of {OWNERS[claim.subject]} for this {period.value}"
+    message = f"{may_cost}, {left}; {_CHEAPER}. The next {period.value} begins at {when}."
     return OverBudget(message, subject=claim.subject, period=period, retry_after_s=ends_s - at_s)

@@ -11,7 +11,7 @@ import structlog
 from octoroute_py.admission.budget import LOOK_BACK_DAYS, BudgetBook, BudgetEvent
 from octoroute_py.admission.claims import Subject
 from octoroute_py.admission.limits import Limiter
-from octoroute_py.admission.periods import BelievedClock, Period
+from octoroute_py.admission.periods import BelievedClock
 from octoroute_py.config.schema import StorageConfig, Synchronous
 from octoroute_py.core import clock
 from octoroute_py.core.allowance import Budgets
@@ -21,6 +21,7 @@ from octoroute_py.core.money import usd
 from octoroute_py.gateway.accounts import Accounts
 from octoroute_py.ledger.keeper import Keeper
 from octoroute_py.ledger.outcome import Outcome
+from octoroute_py.manage.audit import BUDGET_REACHED, Reached
 from octoroute_py.manage.upkeep import Upkeep
 from octoroute_py.storage import audit
 from octoroute_py.storage.analytics import DaySpend, latest_start_ms, spend_by_day
@@ -35,21 +36,8 @@ _log = structlog.stdlib.get_logger("octoroute")
 
 CLOSE_WITHIN_S: Final = 5.0
 """How long the end waits for rows that are still on their way."""
-BUDGET_REACHED: Final = "budget.reached"
-"""The audit's word for a budget that came to 80 or 100 percent."""
 _GATEWAY: Final = "gateway"
 _DAY_MS: Final = 86_400_000
-
-
-class _Reached(msgspec.Struct, frozen=True, rename="camel"):
-    """What the audit says of a budget that was reached; the subject stands beside it."""
-
-    subject: Subject
-    period: Period
-    starts_s: float
-    level: int
-    limit_uusd: int
-    spent_uusd: int
 
 
 class Ledger:
@@ -133,7 +121,7 @@ class Ledger:
     def _budget_reached(self, event: BudgetEvent) -> None:
         """A budget came to 80 or 100 percent: said in the log, counted, and kept where operators read of changes."""
         self._metrics.ledger.budget_reached(event.subject.value, event.level)
-        told = _Reached(
+        told = Reached(
             subject=event.subject,
             period=event.period,
             starts_s=event.starts_s,
@@ -183,7 +171,7 @@ def _read_spend(database: Database, since_day: int) -> tuple[list[DaySpend], lis
 
 def _remember(book: BudgetBook, row: AuditRow) -> None:
     try:
-        told = msgspec.json.decode(row.details, type=_Reached)
+        told = msgspec.json.decode(row.details, type=Reached)
     except msgspec.MsgspecError:
         return  # whoever wrote it, it keeps nothing from being told
     book.remember(

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
+from decimal import Decimal
 
 import msgspec
 
@@ -162,7 +163,11 @@ def record_of(row: Record) -> RequestRecord:
 
 
 def _cell(value: object) -> object:
-    """Text that a spreadsheet would take for a formula gets a quotation mark in front; numbers stay as they are."""
+    """Text that a spreadsheet would take for a formula gets a quotation mark in front; numbers get no exponent."""
     if isinstance(value, str) and value.startswith(_FORMULA):
         return f"'{value}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return format(Decimal(repr(value)), "f")
     return value

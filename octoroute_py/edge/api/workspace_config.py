@@ -132,8 +132,8 @@ def _refuse_others(body: Mapping[str, Any], shape: type[Struct], where: str) -> 
     for name in body:
         if name not in known:
             shown = "".join(char if char.isprintable() else "?" for char in name[:64])
-            hint = _nearest(shown, known) or f"known are {', '.join(known)}"
-            raise BadRequest(f"'{where}{shown}' is not known; {hint}.", param=f"{where}{shown}")
+            hint = _nearest(shown, known) or f"known are {', '.join(known)}."
+            raise BadRequest(f"'{where}{shown}' is not known; {hint}", param=f"{where}{shown}")
 
 
 def _nearest(word: str, known: list[str]) -> str | None:
