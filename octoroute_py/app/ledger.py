@@ -38,6 +38,7 @@ CLOSE_WITHIN_S: Final = 5.0
 """How long the end waits for rows that are still on their way."""
 _GATEWAY: Final = "gateway"
 _DAY_MS: Final = 86_400_000
+_COLUMNS: Final = {Subject.KEY: "key_id", Subject.WORKSPACE: "workspace", Subject.AGENT_TYPE: "agent_type"}
 
 
 class Ledger:
@@ -54,7 +55,8 @@ class Ledger:
         self._keeper = Keeper(database, self._spool)
         self.wall = BelievedClock(clock.wall, clock.monotonic, seen_s=seen_s).read
         """The clock that periods and rows go by; it never goes back."""
-        self.book = BudgetBook(on_event=self._budget_reached)
+        self.book = BudgetBook(on_event=self._budget_reached, on_gap=None if database is None else self._gap)
+        self._making_up: set[asyncio.Task[None]] = set()
         self.accounts = Accounts(
             limiter=Limiter(),
             book=self.book,
@@ -96,13 +98,33 @@ class Ledger:
         try:
             await self._keeper.start()
             if self._database is not None:
-                since_day = int(self.wall() * 1000.0) // _DAY_MS - LOOK_BACK_DAYS
-                spent, reached = await asyncio.to_thread(_read_spend, self._database, since_day)
+                spent, reached = await asyncio.to_thread(_read_spend, self._database, self._since_day())
                 self.book.load(spent)
                 for row in reached:
                     _remember(self.book, row)
         except StorageError as error:
             raise ConfigError(f"storage: {error}") from None
+
+    def _gap(self, subject: Subject, name: str) -> None:
+        """Somebody has a budget now whose spending may not have been counted: the journal knows it soon."""
+        task = asyncio.create_task(self._make_up(subject, name), name="budget-made-up")
+        self._making_up.add(task)
+        task.add_done_callback(self._making_up.discard)
+
+    async def _make_up(self, subject: Subject, name: str) -> None:
+        database = self._database
+        if database is None:
+            return
+        try:
+            spent = await asyncio.to_thread(_read_spend_of, database, self._since_day(), subject, name)
+        except StorageError as error:
+            _log.error("what was spent before there was a budget is not known", id=name, because=str(error))
+            return
+        self.book.make_up(subject, name, [(row.day, row.cost_uusd) for row in spent])
+
+    def _since_day(self) -> int:
+        """How far back a budget looks."""
+        return int(self.wall() * 1000.0) // _DAY_MS - LOOK_BACK_DAYS
 
     async def upkeep(self, storage: Callable[[], StorageConfig]) -> None:
         """Add rows up and delete old ones, until cancelled."""
@@ -116,6 +138,7 @@ class Ledger:
 
     async def close(self) -> None:
         """Write what is still on its way; after a start that failed, let go of what was opened."""
+        await asyncio.gather(*self._making_up, return_exceptions=True)
         await self._keeper.close(within_s=CLOSE_WITHIN_S)
 
     def _budget_reached(self, event: BudgetEvent) -> None:
@@ -167,6 +190,11 @@ def _read_spend(database: Database, since_day: int) -> tuple[list[DaySpend], lis
     with database.read() as connection:
         spent = spend_by_day(connection, since_day=since_day)
         return spent, audit.since(connection, BUDGET_REACHED, at_ms=since_day * _DAY_MS)
+
+
+def _read_spend_of(database: Database, since_day: int, subject: Subject, name: str) -> list[DaySpend]:
+    with database.read() as connection:
+        return spend_by_day(connection, since_day=since_day, of=(_COLUMNS[subject], name))
 
 
 def _remember(book: BudgetBook, row: AuditRow) -> None:
