@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +30,7 @@ from octoroute_py.storage.audit import AuditRow
 from octoroute_py.storage.db import Database
 from octoroute_py.storage.errors import StorageError
 from octoroute_py.storage.spool import Spool, spool_path
+from octoroute_py.storage.transaction import Transaction
 from octoroute_py.telemetry.ledger_counts import KeepingRow
 from octoroute_py.telemetry.metrics import Metrics
 
@@ -156,19 +158,27 @@ class Ledger:
         _log.warning("budget reached", id=event.id, **msgspec.structs.asdict(told))
         if self._database is not None:
             at_ms = int(self.wall() * 1000.0)
-            try:
-                self._database.submit(
-                    lambda connection: audit.append(
-                        connection,
-                        at_ms=at_ms,
-                        actor=_GATEWAY,
-                        action=BUDGET_REACHED,
-                        subject=event.id,
-                        details=details,
-                    )
+
+            def note(connection: Transaction) -> None:
+                audit.append(
+                    connection, at_ms=at_ms, actor=_GATEWAY, action=BUDGET_REACHED, subject=event.id, details=details
                 )
+
+            try:
+                self._database.submit(note).add_done_callback(_tell_if_lost)
             except StorageError as error:
-                _log.warning("that a budget was reached could not be kept", because=str(error))
+                _tell_lost(error)
+
+
+def _tell_if_lost(noted: Future[None]) -> None:
+    error = noted.exception()
+    if error is not None:
+        _tell_lost(error)
+
+
+def _tell_lost(error: BaseException) -> None:
+    """The next start will tell it again."""
+    _log.warning("that a budget was reached could not be kept", because=str(error))
 
 
 def _open_spool(storage: StorageConfig, database: Database | None) -> Spool | None:
