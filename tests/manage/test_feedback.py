@@ -14,7 +14,7 @@ from octoroute_py.core.words import Role
 from octoroute_py.manage.feedback import Feedback
 from octoroute_py.manage.store import Store
 from octoroute_py.storage.db import Database
-from tests.fakes.journal import write
+from tests.fakes.rows import write
 
 ANN = Principal("ann", Role.OPERATOR, "k-ann")
 BOUND = Principal("bob", Role.OPERATOR, "k-bob", Grant(workspaces=("b",)))
