@@ -20,7 +20,7 @@ from octoroute_py.config.schema import Config, EndpointConfig, KeyConfig, Transp
 from octoroute_py.core import clock
 from octoroute_py.core.allowance import NO_BUDGETS
 from octoroute_py.core.errors import ConfigError
-from octoroute_py.core.words import TIERS
+from octoroute_py.core.words import TIERS, Keeping
 from octoroute_py.edge.admin import Reload
 from octoroute_py.edge.api.analytics import AnalyticsApi
 from octoroute_py.edge.api.audit import AuditRoutes
@@ -175,7 +175,7 @@ class Application:
             wall=clock.wall,
             changed=self._directories.refresh,
         )
-        feedback = Feedback(store, wall=clock.wall, behind=lambda: self._ledger.keeping().state != "ok")
+        feedback = Feedback(store, wall=clock.wall, behind=lambda: self._ledger.keeping().state is not Keeping.OK)
         return [
             KeyRoutes(keys, wall=clock.wall),
             AuditRoutes(Audit(store)),

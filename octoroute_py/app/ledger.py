@@ -66,7 +66,7 @@ class Ledger:
     def keeping(self) -> KeepingRow:
         """How the journal is doing."""
         keeper = self._keeper
-        return KeepingRow(keeper.state.value, waiting=keeper.waiting, spooled=keeper.spooled, unkept=keeper.unkept)
+        return KeepingRow(keeper.state, waiting=keeper.waiting, spooled=keeper.spooled, unkept=keeper.unkept)
 
     def judged(self, outcome: Outcome) -> None:
         """A question to a judge has ended: the gateway's own expense."""

@@ -8,12 +8,12 @@ take them.
 
 import asyncio
 import contextlib
-import enum
 from collections import deque
 from collections.abc import Sequence
 
 import structlog
 
+from octoroute_py.core.words import Keeping
 from octoroute_py.ledger.aside import MEMORY_ROWS, Aside, Unkept
 from octoroute_py.ledger.posting import JournalLine, Rows, Waiting, is_final, post
 from octoroute_py.storage.entries import Intent, JournalEntry
@@ -21,7 +21,7 @@ from octoroute_py.storage.errors import StorageError, StorageFailed, StorageRefu
 from octoroute_py.storage.journal import Key, Poster, Posting, Row, has_intents, settle_dead
 from octoroute_py.storage.spool import Spool
 
-__all__ = ["Keeper", "Keeping", "Unkept"]
+__all__ = ["Keeper", "Unkept"]
 
 _log = structlog.stdlib.get_logger("octoroute")
 
@@ -30,15 +30,6 @@ PATIENCE_S = 0.05
 LINGER_S = 0.02
 """An intent nobody waits for is held back so long: a request that ends sooner needs none in the database."""
 RETRY_S = 0.25
-
-
-class Keeping(enum.StrEnum):
-    """How rows are kept: in the database; in the spool for now; in the spool until somebody mends the database; not."""
-
-    OK = "ok"
-    DEGRADED = "degraded"
-    REFUSED = "refused"
-    OFF = "off"
 
 
 class Keeper:

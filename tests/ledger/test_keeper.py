@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
-from octoroute_py.ledger.keeper import Keeper, Keeping, Unkept
+from octoroute_py.core.words import Keeping
+from octoroute_py.ledger.keeper import Keeper, Unkept
 from octoroute_py.storage.db import Database
 from octoroute_py.storage.entries import Intent, JournalEntry
 from octoroute_py.storage.errors import Closed, Corrupt, Full, Locked, Overflow

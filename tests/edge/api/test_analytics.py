@@ -79,6 +79,7 @@ async def json_of(client: httpx.AsyncClient, path: str, *, status: int = 200) ->
     answer = await client.get(path)
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/json"
+    assert status != 200 or answer.headers["cache-control"] == "no-store"
     told = answer.json()
     assert isinstance(told, dict)
     return told
