@@ -38,7 +38,7 @@ def figures(cells: Iterable["Cell"], buckets: Buckets) -> Figures:
     left = sum(cell.requests for cell in cells if cell.status == CLIENT_GONE)
     failed = sum(cell.failures for cell in cells)
     timed = [cell for cell in cells if cell.endpoint and cell.status != CLIENT_GONE]
-    timed_requests = sum(cell.requests for cell in timed)
+    timed_requests, duration_us = sum(cell.requests for cell in timed), sum(cell.duration_us for cell in timed)
     ratio = (total - left - failed) / (total - left) if total > left else None
     prompt, completion = sum(cell.prompt_tokens for cell in cells), sum(cell.completion_tokens for cell in cells)
     return Figures(
@@ -47,7 +47,7 @@ def figures(cells: Iterable["Cell"], buckets: Buckets) -> Figures:
         cancelled_requests=left,
         success_rate=None if ratio is None else round(100 * ratio, 4),
         success_ratio=None if ratio is None else round(ratio, 6),
-        average_latency=_ms(sum(cell.duration_us for cell in timed) / timed_requests) if timed_requests else None,
+        average_latency=round(duration_us / timed_requests / 1000, 3) if timed_requests else None,
         p50=percentile_ms(buckets, 50),
         p95=percentile_ms(buckets, 95),
         p99=percentile_ms(buckets, 99),
@@ -66,7 +66,8 @@ def percentile_ms(buckets: Buckets, percent: int) -> float | None:
     for bucket in sorted(buckets):
         seen += buckets[bucket]
         if seen >= rank:
-            return _ms(BUCKET_GROWTH ** (bucket - 0.5) if bucket else 1.0)
+            middle_us = BUCKET_GROWTH ** (bucket - 0.5) if bucket else 1.0
+            return round(middle_us / 1000, 6)  # rounded to the microsecond, short ones would be off by more than 1 %
     return None
 
 
@@ -99,7 +100,3 @@ def most(cells: Iterable["Cell"], name: Callable[["Cell"], str]) -> dict[str, in
 def agent_of(cell: "Cell") -> str:
     """The agent type as reports show it."""
     return cell.agent_type or UNSPECIFIED
-
-
-def _ms(us: float) -> float:
-    return round(us / 1000, 3)

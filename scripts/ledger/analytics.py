@@ -21,15 +21,18 @@ from typing import NamedTuple
 import msgspec
 from sqlalchemy import insert
 
+from octoroute_py.core import clock
 from octoroute_py.core.ending import Ended
 from octoroute_py.manage.analytics import Analytics, Model
 from octoroute_py.manage.records import as_csv, as_json
 from octoroute_py.manage.reports import TimeRange
 from octoroute_py.storage.analytics import spend_by
 from octoroute_py.storage.db import Database
+from octoroute_py.storage.engine import connect_file
 from octoroute_py.storage.entries import JournalEntry, latency_bucket
 from octoroute_py.storage.rollups import RollUp
 from octoroute_py.storage.schema import journal
+from octoroute_py.storage.writer import QUEUE_JOBS
 
 NOW_S = 1_790_000_000  # 14:13 UTC: the last hour is 47 minutes of one hour and 13 of the next
 TIMES = 10
@@ -186,20 +189,24 @@ def forget(path: Path) -> None:
     """Ask the system to drop the file from its cache."""
     for file in (path, path.with_name(path.name + "-wal")):
         if file.exists():
-            with file.open("rb") as opened:
-                os.fsync(opened.fileno())
-                os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
+                os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def opened(path: Path) -> Database:
+    """The database without the checks of a start, which would read all of it."""
+    return Database(connect_file(path), monotonic=clock.monotonic, max_jobs=QUEUE_JOBS)
 
 
 async def measure(path: Path, case: Case) -> dict[str, dict[str, float]]:
     """Milliseconds of every call: the first on a cold database, then the median and the worst of ten."""
     figures: dict[str, dict[str, float]] = {}
-    database = Database.open_file(path)
+    database = opened(path)
     names = [name for name, _ in calls(database, case)]
     database.close()
     for wanted in names:
-        forget(path)
-        database = Database.open_file(path)
+        database = opened(path)
         call = dict(calls(database, case))[wanted]
         forget(path)
         taken = [await timed(call) for _ in range(TIMES + 1)]

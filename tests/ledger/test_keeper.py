@@ -309,7 +309,6 @@ async def test_a_start_that_cannot_bring_in_what_was_left_is_refused_and_loses_n
         await keeper.start()
     assert spool.rows == 1
     await keeper.close()
-    spool.close()
     stage.database.error = None
     await stage.start()
     assert stage.database.ids() == ["a"]

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from octoroute_py.core.ending import Ended
@@ -43,6 +43,7 @@ def buckets_of(durations_us: list[int]) -> dict[int, int]:
     durations=st.lists(st.integers(1, 10**10), min_size=1, max_size=60),
     percent=st.sampled_from([1, 50, 95, 99, 100]),
 )
+@example(durations=[169], percent=50)
 def test_a_percentile_is_the_nearest_rank_within_one_per_cent(durations: list[int], percent: int) -> None:
     true_us = sorted(durations)[math.ceil(percent * len(durations) / 100) - 1]
     told = percentile_ms(buckets_of(durations), percent)
