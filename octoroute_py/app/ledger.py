@@ -15,13 +15,13 @@ from octoroute_py.admission.periods import BelievedClock
 from octoroute_py.config.schema import StorageConfig, Synchronous
 from octoroute_py.core import clock
 from octoroute_py.core.allowance import Budgets
+from octoroute_py.core.clock import iso
 from octoroute_py.core.errors import ConfigError
+from octoroute_py.core.money import usd
 from octoroute_py.gateway.accounts import Accounts
 from octoroute_py.ledger.keeper import Keeper
 from octoroute_py.ledger.outcome import Outcome
-from octoroute_py.ledger.pricing import usd
 from octoroute_py.manage.audit import BUDGET_REACHED, Reached
-from octoroute_py.manage.key_view import iso
 from octoroute_py.manage.upkeep import Upkeep
 from octoroute_py.storage import audit
 from octoroute_py.storage.analytics import DaySpend, latest_start_ms, spend_by_day
@@ -43,14 +43,15 @@ _DAY_MS: Final = 86_400_000
 class Ledger:
     """Limits, budgets and the journal. `start` it before the first request, `close` it after the last.
 
-    Raises ConfigError when another gateway keeps its rows in this database.
+    Raises ConfigError when another gateway keeps its rows in this database, StorageError when it cannot be read.
     """
 
     def __init__(self, storage: StorageConfig, database: Database | None, *, metrics: Metrics) -> None:
         self._database = database
         self._metrics = metrics
-        self._keeper = Keeper(database, _open_spool(storage, database))
         seen_s = 0.0 if database is None else _latest_start_s(database)
+        self._spool = _open_spool(storage, database)
+        self._keeper = Keeper(database, self._spool)
         self.wall = BelievedClock(clock.wall, clock.monotonic, seen_s=seen_s).read
         """The clock that periods and rows go by; it never goes back."""
         self.book = BudgetBook(on_event=self._budget_reached)
@@ -78,10 +79,10 @@ class Ledger:
         rows = self.book.status(Subject.WORKSPACE, workspace, budgets, at_s=self.wall())
         return {
             row.period.value: {
-                "limit": _usd(row.limit_uusd),
-                "spent": _usd(row.spent_uusd),
-                "reserved": _usd(row.reserved_uusd),
-                "remaining": _usd(row.remaining_uusd),
+                "limit": usd(row.limit_uusd),
+                "spent": usd(row.spent_uusd),
+                "reserved": usd(row.reserved_uusd),
+                "remaining": usd(row.remaining_uusd),
                 "endsAt": iso(int(row.ends_s * 1000.0)),
             }
             for row in rows
@@ -108,8 +109,13 @@ class Ledger:
         if self._database is not None:
             await Upkeep(self._database, storage=storage, wall=self.wall).run()
 
+    def let_go(self) -> None:
+        """Close what was opened, before `start`: nothing is on its way yet."""
+        if self._spool is not None:
+            self._spool.close()
+
     async def close(self) -> None:
-        """Write what is still on its way."""
+        """Write what is still on its way; after a start that failed, let go of what was opened."""
         await self._keeper.close(within_s=CLOSE_WITHIN_S)
 
     def _budget_reached(self, event: BudgetEvent) -> None:
@@ -140,10 +146,6 @@ class Ledger:
                 )
             except StorageError as error:
                 _log.warning("that a budget was reached could not be kept", because=str(error))
-
-
-def _usd(uusd: int | None) -> float | None:
-    return None if uusd is None else usd(uusd)
 
 
 def _open_spool(storage: StorageConfig, database: Database | None) -> Spool | None:

@@ -22,7 +22,7 @@ from octoroute_py.storage.spool import Spool, count_rows, spool_path
 def command() -> None:
     """Upgrade, check or back up the database of [storage].
 
-    Checks and backups do not disturb a gateway that uses it. Each command takes -c FILE, and backup -o FILE.
+    Checks and backups do not disturb a gateway that uses it. Each command takes -c FILE, backup also -o OUT.
     """
 
 

@@ -1,7 +1,8 @@
 """POST /v1/routing/explain: where a chat request would go, and why; no tier is called and nothing is counted.
 
 The body is that of a chat completion, hints and headers as for one. `?judge=ask` lets a judge be asked where the
-decision is its own; without it the answer says that it would be asked next.
+decision is its own; without it the answer says that it would be asked next. A judge costs as much for this as for a
+request, so that with it the limits of requests hold, and it counts as one.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from octoroute_py.core.errors import BadRequest, GatewayError
 from octoroute_py.core.words import Surface
-from octoroute_py.edge.guard import PRINCIPAL
+from octoroute_py.edge.guard import PRINCIPAL, source_of
 from octoroute_py.edge.model_call import Exchange
 from octoroute_py.edge.wire_io import ClientGone, read_body, request_id_of, send_error, send_json
 from octoroute_py.gateway.choosing import explain
@@ -37,6 +38,7 @@ class Explain:
             raw_headers=scope["headers"],
             monotonic=gateway.monotonic,
             wall=gateway.wall,
+            source=source_of(scope),
         )
         exchange = Exchange(gateway, ctx, scope, receive, send)
         try:
@@ -45,6 +47,8 @@ class Explain:
             exchange.watch()
             ctx.read(parse_body(body, Surface.CHAT))
             ctx.enter(gateway.policies)
+            if ask_judge:
+                gateway.admit(ctx)
             await send_json(scope, send, await explain(ctx, ask_judge=ask_judge))
         except ClientGone:
             return
@@ -54,6 +58,7 @@ class Explain:
             if not await exchange.told_to_end():
                 raise
         finally:
+            gateway.leave(ctx)
             exchange.close()
 
 

@@ -10,7 +10,17 @@ from octoroute_py.gateway.context import RequestContext
 MAX_MESSAGE_CHARS = 100_000
 """Longest message, as in octoroute 1.0.0."""
 
-_decode = msgspec.json.Decoder(dict[str, object]).decode
+
+class _Given(msgspec.Struct, gc=False):
+    """The fields that are read; of others, however many, nothing is built."""
+
+    message: msgspec.Raw = msgspec.Raw(b"null")
+    importance: msgspec.Raw = msgspec.Raw(b"null")
+    task_type: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_decode = msgspec.json.Decoder(_Given).decode
+_decode_text = msgspec.json.Decoder(str).decode
 
 
 class Native:
@@ -48,15 +58,30 @@ def openai_body(body: bytes) -> bytes:
         raise BadRequest("The request body must be a JSON object.") from error
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise BadRequest("The request body is not valid JSON.") from error
-    message = given.get("message")
-    if not isinstance(message, str) or not message.strip():
+    message = _text(given.message)
+    if message is None or not message.strip():
         raise BadRequest("'message' must be a text that is not blank.", param="message")
     if len(message) > MAX_MESSAGE_CHARS:
         raise BadRequest(f"'message' is longer than {MAX_MESSAGE_CHARS} characters.", param="message")
-    hints = {name: given[name] for name in ("importance", "task_type") if given.get(name) is not None}
-    for name, words in (("importance", Importance), ("task_type", TaskType)):
-        if name in hints and hints[name] not in tuple(words):
+    hints: dict[str, str] = {}
+    for name, raw, words in (
+        ("importance", given.importance, Importance),
+        ("task_type", given.task_type, TaskType),
+    ):
+        if bytes(raw) == b"null":
+            continue
+        word = _text(raw)
+        if word is None or word not in tuple(words):
             raise BadRequest(f"'{name}' must be one of {', '.join(words)}.", param=name)
+        hints[name] = word
     return msgspec.json.encode(
         {"model": "auto", "messages": [{"role": "user", "content": message}], "octoroute": hints}
     )
+
+
+def _text(raw: msgspec.Raw) -> str | None:
+    """The value if it is a text."""
+    try:
+        return _decode_text(raw)
+    except (msgspec.MsgspecError, RecursionError, ValueError):
+        return None

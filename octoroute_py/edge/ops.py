@@ -22,7 +22,6 @@ from octoroute_py.telemetry.metrics import CONTENT_TYPE
 from octoroute_py.tiers.health import HealthProber
 
 API_VERSION = "v1"
-STALE_AFTER_INTERVALS = 3.0
 
 
 class Operations:

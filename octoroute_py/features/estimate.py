@@ -19,6 +19,15 @@ TOKENS_A_MEDIUM: Final = 1_000
 
 _SCHEMAS: Final = ("tools", "functions", "response_format")
 _MEDIA_TYPES: Final = frozenset({*MEDIA, "file", "input_file"})
+_LOOKED_AT: Final = {
+    Surface.CHAT: frozenset({"messages"}),
+    Surface.COMPLETIONS: frozenset({"prompt"}),
+    Surface.EMBEDDINGS: frozenset({"input"}),
+    Surface.RESPONSES: frozenset({"input", "instructions"}),
+}
+_NO_PROMPT: Final = frozenset({*_SCHEMAS, "text", "model", "octoroute", "logit_bias", "metadata"})
+_SHORT: Final = 256
+"""A longer value of a field that we do not know is taken for prompt: a template, documents, a prediction."""
 _CALLS: Final = frozenset({"function_call", "custom_tool_call"})
 _MOST_TEXTS: Final = 100_000
 """A longer list of texts is taken to be as long as its bytes."""
@@ -43,7 +52,8 @@ def prompt_estimate(surface: Surface, fields: Mapping[str, msgspec.Raw]) -> int:
     """The tokens of a request's prompt, from the raw top-level values of its body; never raises.
 
     A quarter token for each ASCII code point of the text and each byte of tools, schemas and earlier tool calls; a
-    whole one for every other code point; TOKENS_A_MEDIUM for whatever is no text.
+    whole one for every other code point; TOKENS_A_MEDIUM for whatever is no text. A quarter for each byte of a long
+    value that we do not know, too.
     """
     if surface is Surface.CHAT or surface is Surface.RESPONSES:
         quarters = _conversation(surface, fields)
@@ -53,6 +63,8 @@ def prompt_estimate(surface: Surface, fields: Mapping[str, msgspec.Raw]) -> int:
         raw = fields.get(name)
         if raw is not None and len(raw) > len(b"null"):
             quarters += len(raw)
+    known = _NO_PROMPT | _LOOKED_AT[surface]
+    quarters += sum([len(raw) for name, raw in fields.items() if len(raw) > _SHORT and name not in known])
     return quarters // CODE_POINTS_PER_TOKEN
 
 

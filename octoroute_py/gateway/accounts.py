@@ -1,20 +1,21 @@
 """A request's account: what it may use before it is sent, what it came to, and the rows that keep both.
 
 admit     the rates of everybody it counts for let it in, or none does        429
+foresee   where a judge may be asked: some model is cheap enough for it       429
 reserve   the most it may cost is set aside, and written down before sending  429, 503
 end       what it came to takes the place of what was reserved
 keep      its row is in the journal, before the answer's last byte
 close     its slots are given back; a row that nobody waited for is queued
 """
 
-from octoroute_py.admission.budget import BudgetBook, OverBudget, has_budget
+from octoroute_py.admission.budget import BudgetBook, Hold, OverBudget, has_budget
 from octoroute_py.admission.claims import Claim, Subject
 from octoroute_py.admission.limits import Limited, Limiter
 from octoroute_py.admission.throttle import network_of
 from octoroute_py.config.schema import EndpointConfig
 from octoroute_py.core.allowance import NO_BUDGETS, NO_RATES
 from octoroute_py.core.clock import Wall
-from octoroute_py.core.errors import Refused
+from octoroute_py.core.errors import BadRequest, Refused
 from octoroute_py.core.words import Tier
 from octoroute_py.gateway.context import RequestContext
 from octoroute_py.gateway.plan import Plan
@@ -69,10 +70,19 @@ class Accounts:
             self._counts.limited(refused.subject.value, refused.measure.value)
             raise
 
+    def foresee(self, ctx: RequestContext) -> None:
+        """Ask no judge about a request whose budget pays for no model that it may use. Raises OverBudget (429)."""
+        if ctx.snapshot.router.judge is None or not has_budget(ctx.claims):
+            return
+        scope = ctx.scope
+        able = [each for each in ctx.snapshot.config.endpoints if scope is None or scope.allows(each)]
+        least = min([attempt_reserve_uusd(ctx, (each,)) for each in able], default=0)
+        self._set_aside(ctx, least).release()
+
     async def reserve(self, ctx: RequestContext, plan: Plan) -> None:
         """Set aside what the request may cost, and write down that it is about to be sent.
 
-        Raises OverBudget (429), and Refused (503) when a budget applies and nothing can be written down.
+        Raises OverBudget (429), BadRequest, and Refused (503) when a budget applies and nothing can be written down.
         """
         keeper = self._keeper
         if not has_budget(ctx.claims):
@@ -80,12 +90,9 @@ class Accounts:
                 keeper.intend(_intent(ctx, plan.decision.tier, 0))
             return
         ctx.capped = True
+        _refuse_uncounted(ctx)
         est_uusd = attempt_reserve_uusd(ctx, _first_choice(ctx, plan))
-        try:
-            ctx.hold = self._book.reserve(ctx.claims, est_uusd=est_uusd, at_s=ctx.started_ms / 1000.0)
-        except OverBudget as refused:
-            self._counts.limited(refused.subject.value, "budget")
-            raise
+        ctx.hold = self._set_aside(ctx, est_uusd)
         if keeper is None:
             return
         try:
@@ -97,11 +104,18 @@ class Accounts:
                 retry_after_s=STORAGE_RETRY_S,
             ) from None
 
+    def _set_aside(self, ctx: RequestContext, uusd: int) -> Hold:
+        try:
+            return self._book.reserve(ctx.claims, est_uusd=uusd, at_s=ctx.started_ms / 1000.0)
+        except OverBudget as refused:
+            self._counts.limited(refused.subject.value, "budget")
+            raise
+
     def end(self, ctx: RequestContext, outcome: Outcome) -> None:
         """What the request came to: the figures it was held to learn it."""
         if ctx.permit is not None:
             now = ctx.monotonic()
-            if ctx.sends == 0:
+            if ctx.sends == 0 and not ctx.judged:
                 ctx.permit.refund(now)
             else:
                 used = [attempt.usage for attempt in outcome.attempts if attempt.usage is not None]
@@ -170,6 +184,14 @@ def _claims(ctx: RequestContext) -> tuple[Claim, ...]:
     if limits.per_ip != NO_RATES:
         claims.append(Claim(Subject.IP, network_of(ctx.source), limits.per_ip))
     return tuple(claims)
+
+
+def _refuse_uncounted(ctx: RequestContext) -> None:
+    """Refuse what is worked on after its answer: nobody would ever tell the budget what it came to."""
+    for name in ("background", "deferred"):
+        raw = ctx.envelope.fields.get(name)
+        if raw is not None and bytes(raw) not in (b"false", b"null"):
+            raise BadRequest(f"{name!r} cannot be asked for where a budget applies.", param=name)
 
 
 def _first_choice(ctx: RequestContext, plan: Plan) -> list[EndpointConfig]:

@@ -219,9 +219,15 @@ class Attempting:
         return charge_failure(
             fault,
             status=self._status,
-            bills_on_accept=self._endpoint.config.bills_on_accept,
+            bills_on_accept=self._endpoint.config.bills_on_accept or self._given_up_by_client(fault),
             prompt=ctx.prompt_tokens,
         )
+
+    def _given_up_by_client(self, fault: Fault | None) -> bool:
+        """Whether nobody waited any longer: that is paid, or whoever leaves in time would spend for free."""
+        if fault is None:
+            return True
+        return fault.kind is FaultKind.TIMEOUT and not self._own_limit and self._ctx.hints.timeout_s is not None
 
     def _settle(self, charge: Charge) -> int:
         """Add the price of this attempt to the request's, and return it; the answer's tokens are the request's too."""

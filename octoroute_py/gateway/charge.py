@@ -1,7 +1,8 @@
 """What one attempt used and may be charged for, whichever way it ended (reliability §1.5, column "Bill").
 
     never sent; refused, by a status or an error event   nothing
-    sent, and no answer came (silence, the client left)  the prompt, if the provider bills what it accepts
+    sent, and no answer came                             the prompt, if the provider bills what it accepts
+    sent, and the client did not wait for an answer      the prompt
     answered 200, but no valid event or no whole body    the prompt
     a stream past its commit point, then broken or left  the prompt and what was delivered
     a whole answer                                       what the upstream counted

@@ -1,18 +1,21 @@
 """From a request to its plan, for live requests and for explanations alike: what both ask is asked here."""
 
 import math
+from typing import Final
 
 import msgspec
 
 from octoroute_py.core.decision import Decision
 from octoroute_py.core.errors import BadRequest
-from octoroute_py.core.words import Surface
+from octoroute_py.core.words import Reason, Surface
 from octoroute_py.features.facts import Facts, read_facts
 from octoroute_py.gateway.context import RequestContext
 from octoroute_py.gateway.plan import Needs, Plan, plan_exact, plan_tiers
 from octoroute_py.routing.explain import Explanation, Trail, seen, walk
 from octoroute_py.routing.intent import Auto, Exact, Intent, explicit_decision, read_intent
 from octoroute_py.routing.router import Inquiry
+
+_OF_A_JUDGE: Final = frozenset({Reason.LLM_JUDGED, Reason.JUDGE_FAILED})
 
 
 async def choose(ctx: RequestContext) -> Plan:
@@ -21,7 +24,9 @@ async def choose(ctx: RequestContext) -> Plan:
     intent = _intent(ctx)
     if isinstance(intent, Auto):
         facts = _facts(ctx, words=snapshot.router.reads_words)
+        ctx.judged = snapshot.router.judge is not None  # whoever leaves or fails now may have had it asked
         decision = await snapshot.router.route(_inquiry(ctx, facts))
+        ctx.judged = decision.reason in _OF_A_JUDGE
         return plan_tiers(decision, _needs(ctx, facts), snapshot.table, snapshot.config.routing.tier_fallback)
     return _plan(ctx, intent, None, _facts(ctx, words=False) if snapshot.gated else None)
 

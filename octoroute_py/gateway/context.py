@@ -67,8 +67,8 @@ class RequestContext:
 
     `source` is the peer's address, `entry` tells requests apart that came with one id, `started_ms` is Unix time as the
     journal believes it. `claims` is whom the request counts for, `permit` and `hold` what they gave it; `capped`
-    says that a budget applies, so that its answer must not grow without limit. `outcome` is there once it has ended,
-    `kept` once its row was handed to the journal.
+    says that a budget applies, so that its answer must not grow without limit. `judged` says that a judge was asked
+    for it, or may have been. `outcome` is there once it has ended, `kept` once its row was handed to the journal.
     """
 
     __slots__ = (
@@ -92,6 +92,7 @@ class RequestContext:
         "gone",
         "hints",
         "hold",
+        "judged",
         "kept",
         "monotonic",
         "outcome",
@@ -169,7 +170,7 @@ class RequestContext:
         self.refusal: Refused | None = None
         self.task: asyncio.Task[object] | None = None
         self.stream = self.broken_stream = self.estimated = self.priced = False
-        self.capped = self.kept = self.gone = self.cut = False
+        self.capped = self.judged = self.kept = self.gone = self.cut = False
         self.sends = self.cost_uusd = self.baseline_uusd = self.started_ms = 0
 
     def read(self, envelope: Envelope) -> None:

@@ -117,6 +117,7 @@ class Gateway:
         ctx.read(parse_body(body, ctx.surface))
         ctx.enter(self.policies)
         self._accounts.admit(ctx)
+        self._accounts.foresee(ctx)
         plan = await self._plan(ctx)
         ctx.decision = plan.decision
         ctx.decided_tier = plan.decision.tier
@@ -125,6 +126,19 @@ class Gateway:
         )
         await self._accounts.reserve(ctx, plan)
         return await self._dispatcher.run(ctx, plan)
+
+    def admit(self, ctx: RequestContext) -> None:
+        """Let somebody in who only wants a judge's word, which costs as much as for a request; `leave` it afterwards.
+
+        Raises Limited and OverBudget (429). It counts as a request, which it is to the judge.
+        """
+        self._accounts.open(ctx)
+        self._accounts.admit(ctx)
+        self._accounts.foresee(ctx)
+
+    def leave(self, ctx: RequestContext) -> None:
+        """Whoever was admitted is done."""
+        self._accounts.close(ctx)
 
     async def keep(self, ctx: RequestContext) -> None:
         """The answer is whole but for its last byte: return when the journal has its row."""

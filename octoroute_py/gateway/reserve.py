@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
+import msgspec
+
 from octoroute_py.config.schema import EndpointConfig
 from octoroute_py.core.words import Surface, Tier
 from octoroute_py.gateway.context import RequestContext
@@ -46,8 +48,8 @@ def _candidates(envelope: Envelope) -> int:
     if raw is None:
         return envelope.choices
     try:
-        best_of = float(bytes(raw)[:32].strip(b' "'))  # some servers take it as a string
-    except ValueError:
+        best_of = float(msgspec.json.decode(raw, type=float | str) or 0.0)  # some servers take it as a string
+    except (msgspec.MsgspecError, ValueError):
         return envelope.choices
     best = min(math.ceil(best_of), _MOST_CANDIDATES) if math.isfinite(best_of) else 1
     return envelope.choices // envelope.n * max(envelope.n, best)

@@ -4,17 +4,16 @@ A range begins at the start of the minute (1h, 24h) or of the hour (7d, 30d) tha
 request belongs to the time it began. Judge calls are the gateway's own: told apart, and in no other figure.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import msgspec
 
-from octoroute_py.core.clock import Wall
+from octoroute_py.core.clock import Wall, iso
 from octoroute_py.core.ending import Ended
-from octoroute_py.core.errors import Refused
+from octoroute_py.core.money import usd
 from octoroute_py.core.words import TIERS
-from octoroute_py.manage.figures import agent_of, by_status, figures, iso, most, together, usd
+from octoroute_py.manage.figures import agent_of, by_status, figures, most, together
 from octoroute_py.manage.reports import (
     ALL,
     Figures,
@@ -26,16 +25,13 @@ from octoroute_py.manage.reports import (
     TimeRange,
     WorkspaceReport,
 )
+from octoroute_py.manage.store import Store
 from octoroute_py.storage import analytics as sums
 from octoroute_py.storage.analytics import Cell, Scope
-from octoroute_py.storage.db import Database
-from octoroute_py.storage.errors import StorageError
 from octoroute_py.storage.history import Place, Record, page
 from octoroute_py.storage.rollups import JUDGE
+from octoroute_py.storage.transaction import Transaction
 
-T = TypeVar("T")
-
-TRY_AGAIN_S = 5.0
 NOTE = (
     "The baseline is what the tokens of every whole answer would have cost at the baseline endpoint. "
     "Failed requests and attempts count with their cost and have no baseline."
@@ -65,23 +61,23 @@ class _Found(NamedTuple):
 
 
 class Analytics:
-    """Answers from one database; every answer is of one moment.
+    """Answers from one store; every answer is of one moment.
 
     `wall` is the clock of the journal's rows, `models` the endpoints as configured now, `baseline` the id of the
     endpoint whose price savings are measured by, `budgets` what the budgets of a workspace say, as JSON. `workspaces`
-    of a call are the only ones it may look at, None for all. Raises Refused (503 `storage_unavailable`).
+    of a call are the only ones it may look at, None for all. Raises Refused (503).
     """
 
     def __init__(
         self,
-        database: Database,
+        store: Store,
         *,
         wall: Wall,
         models: Callable[[], Sequence[Model]],
         baseline: Callable[[], str | None],
         budgets: Callable[[str], object] | None = None,
     ) -> None:
-        self._database = database
+        self._store = store
         self._wall = wall
         self._models = models
         self._baseline = baseline
@@ -144,8 +140,10 @@ class Analytics:
             note=NOTE,
         )
 
-    async def last_hour(self) -> Figures:
-        """All requests of the last hour."""
+    async def last_hour(self) -> Figures | None:
+        """All requests of the last hour, None where nothing is kept."""
+        if not self._store.keeps:
+            return None
         found = await self._find(TimeRange.HOUR, by_hour=False)
         return figures(found.requests, together(found.latencies.values()))
 
@@ -158,14 +156,10 @@ class Analytics:
         how: Ended | None = None,
     ) -> list[Record]:
         """A page of the requests themselves, newest first; `before` is a record's start in ms and its number."""
-
         place = None if before is None else Place(*before)
-
-        def read() -> list[Record]:
-            with self._database.read() as connection:
-                return page(connection, limit=limit, before=place, workspaces=workspaces, how=how)
-
-        return await _in_thread(read)
+        return await self._store.read(
+            lambda connection: page(connection, limit=limit, before=place, workspaces=workspaces, how=how)
+        )
 
     async def _find(
         self,
@@ -178,27 +172,17 @@ class Analytics:
     ) -> _Found:
         scope = Scope(time_range.since_s(self._wall()), workspaces, endpoints)
 
-        def read() -> _Found:
-            with self._database.read() as connection:
-                cells = sums.cells(connection, scope)
-                return _Found(
-                    since_s=scope.since_s,
-                    requests=[cell for cell in cells if cell.surface != JUDGE],
-                    judged=[cell for cell in cells if cell.surface == JUDGE],
-                    by_hour=sums.requests_by_hour(connection, scope) if by_hour else [],
-                    latencies=sums.latencies(connection, scope) if latencies else {},
-                )
+        def look(connection: Transaction) -> _Found:
+            cells = sums.cells(connection, scope)
+            return _Found(
+                since_s=scope.since_s,
+                requests=[cell for cell in cells if cell.surface != JUDGE],
+                judged=[cell for cell in cells if cell.surface == JUDGE],
+                by_hour=sums.requests_by_hour(connection, scope) if by_hour else [],
+                latencies=sums.latencies(connection, scope) if latencies else {},
+            )
 
-        return await _in_thread(read)
-
-
-async def _in_thread(read: Callable[[], T]) -> T:
-    try:
-        return await asyncio.to_thread(read)
-    except StorageError:
-        raise Refused(
-            "The ledger cannot be read now.", code="storage_unavailable", status=503, retry_after_s=TRY_AGAIN_S
-        ) from None
+        return await self._store.read(look)
 
 
 def _fields(values: Figures) -> dict[str, Any]:

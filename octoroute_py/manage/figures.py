@@ -1,16 +1,13 @@
 """From sums to the figures of a report: pure arithmetic."""
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from octoroute_py.core.ending import CLIENT_GONE, Ended, ended
+from octoroute_py.core.money import usd
 from octoroute_py.manage.reports import Figures
+from octoroute_py.storage.analytics import Cell
 from octoroute_py.storage.entries import BUCKET_GROWTH
-
-if TYPE_CHECKING:
-    from octoroute_py.storage.analytics import Cell
 
 Buckets = Mapping[int, int]
 """How many requests fell into each latency bucket."""
@@ -21,17 +18,7 @@ UNSPECIFIED = "unspecified"
 """Agent type, in reports, of requests that name none."""
 
 
-def usd(uusd: int) -> float:
-    """Micro-USD as USD."""
-    return round(uusd / 1_000_000, 6)
-
-
-def iso(ms: int) -> str:
-    """Unix milliseconds as ISO 8601 in UTC, such as `2026-01-31T08:15:00.042Z`."""
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(ms // 1000))}.{ms % 1000:03}Z"
-
-
-def figures(cells: Iterable["Cell"], buckets: Buckets) -> Figures:
+def figures(cells: Iterable[Cell], buckets: Buckets) -> Figures:
     """The figures of the requests in these cells, whose latencies are in these buckets."""
     cells = list(cells)
     total = sum(cell.requests for cell in cells)
@@ -79,7 +66,7 @@ def together(buckets: Iterable[Buckets]) -> Buckets:
     return found
 
 
-def by_status(cells: Iterable["Cell"]) -> dict[str, int]:
+def by_status(cells: Iterable[Cell]) -> dict[str, int]:
     """Requests by how they ended, in the words of `Ended`; those that did not occur are 0."""
     found: Counter[str] = Counter(dict.fromkeys(Ended, 0))
     for cell in cells:
@@ -89,7 +76,7 @@ def by_status(cells: Iterable["Cell"]) -> dict[str, int]:
     return dict(found)
 
 
-def most(cells: Iterable["Cell"], name: Callable[["Cell"], str]) -> dict[str, int]:
+def most(cells: Iterable[Cell], name: Callable[[Cell], str]) -> dict[str, int]:
     """Requests by a name, the most frequent ones first, at most MOST_NAMES."""
     found: Counter[str] = Counter()
     for cell in cells:
@@ -97,6 +84,6 @@ def most(cells: Iterable["Cell"], name: Callable[["Cell"], str]) -> dict[str, in
     return dict(found.most_common(MOST_NAMES))
 
 
-def agent_of(cell: "Cell") -> str:
+def agent_of(cell: Cell) -> str:
     """The agent type as reports show it."""
     return cell.agent_type or UNSPECIFIED

@@ -50,15 +50,6 @@ class Cell(NamedTuple):
     baseline_uusd: int
 
 
-class Spend(NamedTuple):
-    """What the requests of one workspace, key and agent type cost in all."""
-
-    workspace: str
-    key_id: str
-    agent_type: str
-    cost_uusd: int
-
-
 class DaySpend(NamedTuple):
     """What the requests of one workspace, key and agent type cost on one UTC day (days since 1970)."""
 
@@ -78,6 +69,7 @@ class Span(NamedTuple):
 
 
 _BY = Cell._fields[:5]
+_SPENDER = DaySpend._fields[1:4]
 _FIRST_SUM = len(_BY)
 _MOST_STARTS = 1000
 """A month has 744 hours; a statement may not have any number of values."""
@@ -143,35 +135,15 @@ def latencies(connection: Connection, scope: Scope) -> dict[str, dict[int, int]]
     return buckets
 
 
-def spend_by(connection: Connection, *, since_ms: int) -> list[Spend]:
-    """What was spent since then, by workspace, key and agent type; quickest from a UTC midnight on.
-
-    Rows without a workspace are judge calls.
-    """
-    found: dict[tuple[Any, ...], list[int]] = {}
-    midnight_ms = -(-since_ms // (DAY_S * 1000)) * DAY_S * 1000
-    by = [spend_rollups.c[name] for name in Spend._fields[:3]]
-    days = select(*by, func.sum(spend_rollups.c.cost_uusd)).where(spend_rollups.c.day_s >= midnight_ms // 1000)
-    _gather(found, connection.execute(days.group_by(*by)), 3)
-    spenders = [journal.c[name] + literal_column("''") for name in Spend._fields[:3]]
-    rows = select(*spenders, func.sum(journal.c.cost_uusd)).group_by(*spenders)
-    head = and_(journal.c.started_ms >= since_ms, journal.c.started_ms < midnight_ms)
-    after = rolled_to(connection)
-    if since_ms < midnight_ms:
-        _gather(found, connection.execute(rows.where(and_(head, journal.c.id + number(0) <= after))), 3)
-    _gather(found, connection.execute(rows.where(_not_rolled(after, since_ms))), 3)
-    return [Spend(*key, *total) for key, total in found.items()]
-
-
 def spend_by_day(connection: Connection, *, since_day: int) -> list[DaySpend]:
     """What was spent on each day since then (days since 1970, UTC), judge calls left out."""
     found: dict[tuple[Any, ...], list[int]] = {}
-    by = [spend_rollups.c.day_s // number(DAY_S), *(spend_rollups.c[name] for name in Spend._fields[:3])]
+    by = [spend_rollups.c.day_s // number(DAY_S), *(spend_rollups.c[name] for name in _SPENDER)]
     days = select(*by, func.sum(spend_rollups.c.cost_uusd)).where(
         spend_rollups.c.day_s >= since_day * DAY_S, spend_rollups.c.workspace != ""
     )
     _gather(found, connection.execute(days.group_by(*by)), 4)
-    by = [journal.c.started_ms // number(DAY_S * 1000), *(journal.c[name] for name in Spend._fields[:3])]
+    by = [journal.c.started_ms // number(DAY_S * 1000), *(journal.c[name] for name in _SPENDER)]
     rows = select(*by, func.sum(journal.c.cost_uusd)).where(
         _not_rolled(rolled_to(connection), since_day * DAY_S * 1000), journal.c.workspace != ""
     )

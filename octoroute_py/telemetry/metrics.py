@@ -14,6 +14,7 @@ import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from octoroute_py.core.money import usd
 from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import TIERS, BreakerState, Reason, Strategy, Tier
 from octoroute_py.telemetry.labels import (
@@ -345,7 +346,7 @@ class Metrics:
             "octoroute_cost_usd_total",
             "What the attempts cost, in USD",
             ("endpoint",),
-            (((name,), row.cost_uusd / 1_000_000) for name, row in rows),
+            (((name,), usd(row.cost_uusd)) for name, row in rows),
         )
         yield _counter(
             "octoroute_mid_stream_failures_total",

@@ -184,7 +184,7 @@ def _is_plainly_spelled(body: bytes, fields: dict[str, msgspec.Raw]) -> bool:
     for name, raw in fields.items():
         length = len(raw)
         size += len(name) + length
-        if len(name) > MAX_NAME_CHARS or "\0" in name:
+        if len(name) > MAX_NAME_CHARS or "\0" in name or _is_disguised(name):
             return False
         if length > 4 and name not in _READ_ELSEWHERE and memoryview(raw)[0] in _NUMBER_START:
             return False
@@ -224,7 +224,7 @@ def _too_deep(name: str | None = None) -> BadRequest:
 
 
 def _check_members(body: bytes, fields: dict[str, msgspec.Raw]) -> None:
-    """Refuse repeated names, NUL in names and numbers no double can hold."""
+    """Refuse names that are repeated, disguised or hold NUL, and numbers no double can hold."""
     size = 1 + 4 * len(fields)  # braces, and two quotes, a colon and a comma a field, without the last comma
     for name, raw in fields.items():
         length = len(raw)
@@ -233,11 +233,18 @@ def _check_members(body: bytes, fields: dict[str, msgspec.Raw]) -> None:
             _check_number(name, raw)
         if "\0" in name:
             raise BadRequest("A field name holds a NUL character.")
+        if _is_disguised(name):
+            raise BadRequest(f"{name!r} must be spelled {name.casefold()!r}.", param=name)
     # A body of exactly the least size its fields can take has no room for a second spelling of any of them.
     if size == len(body) or _is_evenly_spaced(body, fields, size):
         return
     if (name_twice := _first_repeated(body, fields)) is not None:
         raise BadRequest(f"The field {name_twice[:64]!r} is given more than once.", param=name_twice[:64])
+
+
+def _is_disguised(name: str) -> bool:
+    """Whether the name differs from one that is read in its letters' case only: many servers take both for the same."""
+    return name not in _MEANING and name.casefold() in _MEANING
 
 
 def _is_evenly_spaced(body: bytes, fields: dict[str, msgspec.Raw], least: int) -> bool:
@@ -441,3 +448,6 @@ def _hints(fields: dict[str, msgspec.Raw]) -> dict[str, object]:
 _READ_ELSEWHERE = frozenset(
     {"model", "messages", "prompt", "input", "stream", "n", "stream_options", "octoroute", "tools", *TOKEN_LIMIT_FIELDS}
 )
+
+_MEANING = _READ_ELSEWHERE | {"best_of", "background", "deferred", "n_predict"}
+"""Names that decide where a request goes or what it costs."""

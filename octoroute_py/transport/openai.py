@@ -34,6 +34,8 @@ _HONOURED = {
     Surface.EMBEDDINGS: (),
     Surface.RESPONSES: ("max_output_tokens",),
 }
+_OVERRIDE = "n_predict"
+"""What llama.cpp takes before any other token limit, below zero for none at all."""
 _decode_options = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -60,7 +62,7 @@ def patch(envelope: Envelope, *, endpoint: EndpointConfig, surface: Surface, at_
 
     Names keep their order, untouched values their spelling. A field given as null counts as given: nothing is added
     in its place. `at_most` is the token limit of a request that must have one, where neither the client nor the
-    endpoint sets one.
+    endpoint sets one; it then stands under the name that the endpoint knows, whoever set it.
     """
     fields: dict[str, object] = {**envelope.fields, "model": endpoint.model}
     fields.pop("octoroute", None)
@@ -68,8 +70,11 @@ def patch(envelope: Envelope, *, endpoint: EndpointConfig, surface: Surface, at_
         return Patched(_encode(fields))
     warning = _lower_token_limits(fields, envelope, endpoint.max_tokens) if endpoint.max_tokens is not None else None
     _add_defaults(fields, endpoint, surface)
-    if at_most is not None and honoured_limit(envelope, surface) is None:
-        warning = _cap(fields, endpoint, surface, at_most) or warning
+    if at_most is not None:
+        warning = _cap(fields, envelope, endpoint, surface, at_most) or warning
+    if _OVERRIDE in fields and (at_most is not None or endpoint.max_tokens is not None):
+        del fields[_OVERRIDE]
+        warning = f"{_OVERRIDE} left out, because it would override the token limit"
     withhold = (
         envelope.stream
         and endpoint.include_usage
@@ -88,11 +93,21 @@ def honoured_limit(envelope: Envelope, surface: Surface) -> int | None:
     return max((value for name, value in envelope.token_limits if name in _HONOURED[surface]), default=None)
 
 
-def _cap(fields: dict[str, object], endpoint: EndpointConfig, surface: Surface, at_most: int) -> str | None:
-    """Set the token limit, also in the place of one given as null; what to tell the client, if it is not usual."""
-    for name in _HONOURED[surface]:
-        fields.pop(name, None)
-    name = _limit_field(endpoint, surface)
+def _cap(
+    fields: dict[str, object], envelope: Envelope, endpoint: EndpointConfig, surface: Surface, at_most: int
+) -> str | None:
+    """Set the token limit, also in the place of one given as null; what to tell the client, if it is not usual.
+
+    The client's own stays, but under the name that the endpoint knows: servers ignore the others.
+    """
+    name, asked = _limit_field(endpoint, surface), honoured_limit(envelope, surface)
+    if asked is not None and any(name == given for given, _ in envelope.token_limits):
+        return None
+    for other in _HONOURED[surface]:
+        fields.pop(other, None)
+    if asked is not None:
+        fields[name] = asked if endpoint.max_tokens is None else min(asked, endpoint.max_tokens)
+        return f"the token limit was sent as {name}, because a budget applies"
     fields[name] = at_most if endpoint.max_tokens is None else endpoint.max_tokens
     return f"{name} set to {at_most}, because a budget applies" if endpoint.max_tokens is None else None
 

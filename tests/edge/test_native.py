@@ -1,3 +1,5 @@
+import tracemalloc
+
 import msgspec
 import pytest
 
@@ -66,3 +68,13 @@ async def test_an_answer_without_text_is_an_upstreams_failure() -> None:
             mock.post(path="/v1/chat/completions").respond(json={"choices": [{"message": {"content": None}}]})
             answer = await one.client.post("/chat", json={"message": "Hi"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (502, "upstream_error")
+
+
+def test_of_fields_that_are_ignored_nothing_is_built() -> None:
+    body = b'{"message": "Hi", "more": [' + b"[0]," * 200_000 + b"[0]]}"
+    tracemalloc.start()
+    try:
+        openai_body(body)
+        assert tracemalloc.get_traced_memory()[1] < len(body) / 10
+    finally:
+        tracemalloc.stop()

@@ -144,3 +144,12 @@ def test_ten_megabytes_are_looked_at_in_little_time(surface: Surface, raw: bytes
     began = time.process_time()
     assert prompt_estimate(surface, given_fields) > BIG // 8
     assert time.process_time() - began < 0.1
+
+
+@pytest.mark.parametrize("name", ["chat_template", "documents", "prediction", "instructions", "whatever"])
+def test_a_long_value_of_an_unknown_field_is_taken_for_prompt(name: str) -> None:
+    fields = {"messages": msgspec.Raw(b'[{"role":"user","content":"abcd"}]')}
+    long, short = msgspec.Raw(b'"' + b"x" * 3998 + b'"'), msgspec.Raw(b'{"a":"b"}')
+    assert prompt_estimate(Surface.CHAT, {**fields, name: long}) == 1001
+    assert prompt_estimate(Surface.CHAT, {**fields, name: short}) == 1
+    assert prompt_estimate(Surface.CHAT, {**fields, "metadata": long}) == 1

@@ -185,3 +185,49 @@ async def test_judge_calls_show_as_upstream_calls_and_not_as_requests(fleet: Fle
     assert 'octoroute_requests_total{strategy="llm",tier="deep"} 1.0' in page
     assert 'octoroute_model_invocations_total{tier="balanced"} 0.0' in page
     assert 'octoroute_decisions_total{reason="llm_judged",strategy="llm"} 1.0' in page
+
+
+def priced(more: str, *, deep: float = 1.0) -> str:
+    """Every token costs 1 micro-USD to put out, at deep `deep`; no breaker is in the way."""
+    prices = {"fast": 1.0, "balanced": 1.0, "deep": deep}
+    toml = httpx_config(**{tier: f"output_cost_per_mtok = {price}" for tier, price in prices.items()})
+    return toml.replace('strategy = "rule"', 'strategy = "llm"') + f"[breaker]\nenabled = false\n{more}"
+
+
+POOR = {"x-octoroute-agent-type": "poor"}
+BUDGET = "[limits.agent_types.poor]\ndaily_usd = 0.001\n"
+
+
+async def test_no_judge_is_asked_for_a_request_whose_budget_pays_for_no_model(fleet: Fleet) -> None:
+    async with running(priced(BUDGET)) as one:
+        refused = await one.chat(headers=POOR, **asking("Who pays?"))
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "insufficient_quota")
+        explained = await one.client.post(
+            "/v1/routing/explain?judge=ask", json={"model": "auto", **asking("Who pays for that?")}, headers=POOR
+        )
+        assert explained.status_code == 429
+        assert not fleet.questions
+        assert (await one.chat(headers=POOR, max_tokens=5, **asking("Who pays?"))).status_code == 200
+        assert len(fleet.questions) == 1
+
+
+async def test_a_request_that_a_judge_was_asked_about_counts_though_it_is_never_sent(fleet: Fleet) -> None:
+    async with running(priced(f"{BUDGET}requests_per_minute = 5\n", deep=1000.0)) as one:
+        codes = []
+        for position in range(10):
+            answer = await one.chat(headers=POOR, max_tokens=5, **asking(f"For deep {position}"))
+            codes.append(answer.json()["error"]["code"])
+        assert codes == ["insufficient_quota"] * 5 + ["rate_limit_exceeded"] * 5
+        assert len(fleet.questions) == 5
+
+
+async def test_a_judge_that_explains_counts_as_a_request(fleet: Fleet) -> None:
+    async with running(f"{LLM}[limits]\nrequests_per_minute = 5\nmax_concurrent = 1\n") as one:
+        statuses = []
+        for position in range(7):
+            body = {"model": "auto", **asking(f"Why {position}?")}
+            explained = await one.client.post("/v1/routing/explain?judge=ask", json=body)
+            statuses.append(explained.status_code)
+        assert statuses == [200] * 5 + [429] * 2
+        assert len(fleet.questions) == 5
+        assert (await one.client.post("/v1/routing/explain", json=body)).status_code == 200

@@ -207,10 +207,10 @@ async def test_a_client_that_leaves_a_stream_pays_for_what_came_and_usage_wins(t
     assert (ctx.usage, ctx.estimated) == expected[:2]
 
 
-@pytest.mark.parametrize(("bills_on_accept", "expected"), [(False, NOTHING), (True, PROMPT_ALONE)])
+@pytest.mark.parametrize("bills_on_accept", [False, True])
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_a_client_that_leaves_before_the_answer_pays_for_the_prompt_only_where_it_is_billed(
-    streamed: bool, bills_on_accept: bool, expected: Bill
+async def test_a_client_that_leaves_before_the_answer_pays_for_the_prompt(
+    streamed: bool, bills_on_accept: bool
 ) -> None:
     never = Never()
     on = stage(never, bills_on_accept=bills_on_accept)
@@ -220,8 +220,19 @@ async def test_a_client_that_leaves_before_the_answer_pays_for_the_prompt_only_w
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert bill(ctx) == expected
+    assert bill(ctx) == PROMPT_ALONE
     assert ctx.usage is None
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(("headers", "expected"), [([], NOTHING), ([(b"x-request-timeout", b"1")], PROMPT_ALONE)])
+async def test_a_client_that_would_not_wait_pays_for_the_prompt_too(
+    streamed: bool, headers: list[tuple[bytes, bytes]], expected: Bill
+) -> None:
+    on = stage(TimedOut())
+    ctx = on.context(stream=streamed, limit_s=1.0, headers=headers, messages=[{"role": "user", "content": PROMPT}])
+    await serve(on, ctx)
+    assert bill(ctx) == expected
 
 
 @pytest.mark.parametrize("streamed", [False, True])

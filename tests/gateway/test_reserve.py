@@ -55,6 +55,8 @@ def test_a_limit_that_binds_nobody_is_none() -> None:
         ({"n": 2, "best_of": 5}, 5),
         ({"n": 4, "best_of": 2}, 4),
         ({"best_of": "6"}, 6),
+        ({"best_of": "\u2003 6"}, 6),
+        ({"best_of": " " * 40 + "20"}, 20),
         ({"best_of": 2.5}, 3),
         ({"best_of": None}, 1),
         ({"best_of": "many"}, 1),

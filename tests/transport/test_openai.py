@@ -597,3 +597,59 @@ def test_only_a_string_is_the_text_of_an_answer() -> None:
         facts = read_answer(b'{"choices":[{"message":{"content": ' + content + b"}}]}", None, Surface.CHAT)
         assert isinstance(facts, BufferedFacts)
         assert facts.text() == text
+
+
+# --- what decides about the price ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Model",
+        "MAX_TOKENS",
+        "max_to\u212aens",
+        "N",
+        "Best_Of",
+        "me\u017f\u017fages",
+        "Background",
+        "N_predict",
+        "Octoroute",
+    ],
+)
+def test_a_name_that_other_servers_take_for_one_that_is_read_is_refused(name: str) -> None:
+    assert refused(chat(json.dumps(name, ensure_ascii=False).encode() + b":1")).param == name
+    assert refused(chat(json.dumps(name).encode() + b' : 1, "temperature" : 0.5')).param == name
+
+
+def test_other_names_may_be_spelled_as_anybody_likes() -> None:
+    assert "Temperature" in parse(chat(b'"Temperature":1,"maxTokens":5')).fields
+
+
+def capped(more: bytes, to: EndpointConfig, surface: Surface = Surface.CHAT) -> Patched:
+    return patch(parse_body(chat(more), surface), endpoint=to, surface=surface, at_most=100)
+
+
+@pytest.mark.parametrize("field", TokenLimitField)
+@pytest.mark.parametrize("given_as", TokenLimitField)
+def test_the_limit_of_a_request_with_a_budget_has_the_name_that_the_endpoint_knows(
+    field: TokenLimitField, given_as: TokenLimitField
+) -> None:
+    for most, sent in ((None, 7), (5, 5)):
+        body = json.loads(capped(b'"%b":7' % given_as.value.encode(), endpoint(field=field, max_tokens=most)).body)
+        assert {name: body.get(name) for name in TokenLimitField} == {
+            name: sent if name is field else None for name in TokenLimitField
+        }
+
+
+def test_a_limit_under_both_names_stays_under_both() -> None:
+    body = json.loads(capped(b'"max_tokens":7,"max_completion_tokens":9', endpoint()).body)
+    assert (body["max_tokens"], body["max_completion_tokens"]) == (7, 9)
+
+
+def test_nothing_overrides_the_limit_of_an_endpoint_or_a_budget() -> None:
+    more = b'"max_tokens":7,"n_predict":-1'
+    for limited in (capped(more, endpoint()), patched(chat(more), endpoint(max_tokens=10))):
+        assert "n_predict" not in json.loads(limited.body)
+        assert limited.warning is not None
+        assert limited.warning.startswith("n_predict left out")
+    assert json.loads(patched(chat(more)).body)["n_predict"] == -1

@@ -4,13 +4,14 @@ import msgspec
 from starlette.types import Receive, Scope
 
 from octoroute_py.core.allowance import WorkspacePolicy
+from octoroute_py.core.clock import iso
+from octoroute_py.core.money import usd
 from octoroute_py.core.words import Role
 from octoroute_py.edge.api.answer import Answer
 from octoroute_py.edge.api.wire import query, whole_number
 from octoroute_py.edge.api.workspace_config import shown_policy
 from octoroute_py.edge.asgi import Table
 from octoroute_py.manage.audit import BUDGET_REACHED, Audit, Reached
-from octoroute_py.manage.figures import iso, usd
 from octoroute_py.storage.audit import AuditRow
 
 PAGE = 100

@@ -5,14 +5,14 @@ request itself is told as everywhere under /api.
 """
 
 import enum
-import math
 import random
-from datetime import UTC, datetime
 
 import msgspec
 
+from octoroute_py.core.clock import iso
 from octoroute_py.core.errors import BadRequest, GatewayError, UpstreamFailed
 from octoroute_py.core.ids import new_request_id, safe_request_id
+from octoroute_py.core.money import usd
 from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import Importance, Role, Surface
 from octoroute_py.edge.api.wire import decode
@@ -27,8 +27,11 @@ from octoroute_py.gateway.idempotency import Idempotency
 from octoroute_py.gateway.pipeline import Gateway
 from octoroute_py.routing.intent import AUTO
 from octoroute_py.routing.policy import HEADERS
+from octoroute_py.transport.envelope import MAX_FIELDS
+from octoroute_py.transport.nesting import TooComplex, has_more_members
 
 _MOST_CHARACTERS = 128
+_BYTES_OF_MANY = 4 * MAX_FIELDS
 _ABSENT = msgspec.Raw(b"")
 _NOTHING = (b"", b"null", b"[]")
 
@@ -93,6 +96,10 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
     metadata: _Metadata
 
 
+class _Sized(msgspec.Struct, gc=False):
+    parameters: msgspec.Raw = _ABSENT
+
+
 class _Message(msgspec.Struct, gc=False):
     tool_calls: msgspec.Raw = _ABSENT
 
@@ -113,6 +120,7 @@ class _Vectors(msgspec.Struct, gc=False):
     data: tuple[_Vector, ...]
 
 
+_decode_sized = msgspec.json.Decoder(_Sized).decode
 _decode_called = msgspec.json.Decoder(_Called).decode
 _decode_vectors = msgspec.json.Decoder(_Vectors).decode
 _BROKEN = (msgspec.MsgspecError, RecursionError, ValueError)
@@ -185,6 +193,8 @@ class ModelRouter:
 
 def read_asked(body: bytes) -> Asked:
     """The request in a body, every value checked. Raises BadRequest that names the field to blame."""
+    if len(body) > _BYTES_OF_MANY:
+        _check_parameter_count(body)
     asked = decode(body, Asked)
     if safe_request_id(asked.id.encode("utf-8", "replace")) is None:
         raise BadRequest("'id' must be 1 to 128 letters, digits or any of . _ : + / = -", param="id")
@@ -198,6 +208,18 @@ def read_asked(body: bytes) -> Asked:
     if not asked.prompt.strip():
         raise BadRequest("'prompt' must be a text that is not blank.", param="prompt")
     return asked
+
+
+def _check_parameter_count(body: bytes) -> None:
+    """Refuse so many parameters that reading them would be costly in itself."""
+    try:
+        many = has_more_members(bytes(_decode_sized(body).parameters), limit=MAX_FIELDS)
+    except TooComplex:
+        many = True
+    except _BROKEN:
+        return  # whoever reads it tells what is wrong
+    if many:
+        raise BadRequest(f"'parameters' has more than {MAX_FIELDS} fields or values.", param="parameters")
 
 
 def openai_body(asked: Asked) -> bytes:
@@ -245,7 +267,6 @@ def _check_headers(headers: RawHeaders, asked: Asked) -> None:
 def _base(ctx: RequestContext, *, status: str) -> dict[str, object]:
     """What every answer holds; `response` is empty until somebody fills it."""
     usage = ctx.usage or Usage()
-    now = math.floor(ctx.wall() * 1000) / 1000
     told: dict[str, object] = {
         "id": new_request_id(),
         "requestId": ctx.request_id,
@@ -255,11 +276,11 @@ def _base(ctx: RequestContext, *, status: str) -> dict[str, object]:
             "promptTokens": usage.prompt,
             "completionTokens": usage.completion,
             "totalTokens": usage.prompt + usage.completion,
-            "cost": round(ctx.cost_uusd / 1_000_000, 6),
+            "cost": usd(ctx.cost_uusd),
         },
         "latency": round((ctx.monotonic() - ctx.started_s) * 1000, 3),
         "status": status,
-        "timestamp": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "timestamp": iso(int(ctx.wall() * 1000)),
     }
     if ctx.warnings:
         told["warnings"] = ctx.warnings

@@ -114,3 +114,18 @@ def test_every_field_is_required(missing: str) -> None:
 def test_what_is_no_object_is_a_bad_request(body: bytes) -> None:
     with pytest.raises(BadRequest):
         read_asked(body)
+
+
+@pytest.mark.parametrize("value", [b"1", b"[[0]]", b'{"a":{}}', b'"text"'])
+def test_too_many_parameters_are_refused_before_they_are_read(value: bytes) -> None:
+    parameters = b"{%b}" % b",".join(b'"p%d":%b' % (at, value) for at in range(100_000))
+    body = msgspec.json.encode(ASKED | {"parameters": "@"}).replace(b'"@"', parameters)
+    with pytest.raises(BadRequest) as caught:
+        read_asked(body)
+    assert caught.value.param == "parameters"
+
+
+def test_a_long_prompt_and_large_schemas_are_not_too_many_parameters() -> None:
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"a": {"b": at}}}} for at in range(2_000)]
+    asked = read(prompt='{"a":1},' * 10_000, parameters={"tools": tools, "seed": 1})
+    assert asked["tools"] == tools
