@@ -142,15 +142,21 @@ class BudgetBook:
     """What everybody has spent and reserved. `at_s` is always the request's start: its row's `started_ms` / 1000.
 
     `on_event` hears of budgets that reach 80 and 100 percent, once for each period, limit and level. `uncounted` says
-    how often an id without a budget was not counted because there are too many; `make_up` mends that.
+    how often an id without a budget was not counted because there are too many; from then on `on_gap` hears of every
+    id that gets a budget, for the journal to `make_up` what is missing.
     """
 
-    __slots__ = ("_accounts", "_codes", "_day", "_max_unbudgeted", "_on_event", "uncounted")
+    __slots__ = ("_accounts", "_codes", "_day", "_max_unbudgeted", "_on_event", "_on_gap", "uncounted")
 
     def __init__(
-        self, *, on_event: Callable[[BudgetEvent], None] | None = None, max_unbudgeted: int = MAX_UNBUDGETED
+        self,
+        *,
+        on_event: Callable[[BudgetEvent], None] | None = None,
+        on_gap: Callable[[Subject, str], None] | None = None,
+        max_unbudgeted: int = MAX_UNBUDGETED,
     ) -> None:
         self._on_event = on_event
+        self._on_gap = on_gap
         self._max_unbudgeted = max_unbudgeted
         self._accounts: dict[Subject, OrderedDict[str, Account]] = {
             subject: OrderedDict() for subject in Subject if subject is not Subject.IP
@@ -180,7 +186,7 @@ class BudgetBook:
     def make_up(self, subject: Subject, name: str, days: Iterable[tuple[int, int]]) -> None:
         """Raise what an id has spent to what the journal says at least, in (day since 1970, micro-USD) sums.
 
-        For an id that gets its first budget after some ids were left uncounted.
+        For an id that gets a budget after some ids were left uncounted.
         """
         account = self._accounts[subject].setdefault(name, Account())
         known = Account()
@@ -250,6 +256,8 @@ class BudgetBook:
                     self.uncounted += 1
                     continue
                 accounts[claim.id] = account
+            if budgeted and not account.budgeted and self.uncounted and self._on_gap is not None:
+                self._on_gap(claim.subject, claim.id)
             account.budgeted = budgeted
             entries.append(_Entry(claim, account, account.at(codes)))
         return entries

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +30,7 @@ from octoroute_py.storage.audit import AuditRow
 from octoroute_py.storage.db import Database
 from octoroute_py.storage.errors import StorageError
 from octoroute_py.storage.spool import Spool, spool_path
+from octoroute_py.storage.transaction import Transaction
 from octoroute_py.telemetry.ledger_counts import KeepingRow
 from octoroute_py.telemetry.metrics import Metrics
 
@@ -40,6 +42,7 @@ _GATEWAY: Final = "gateway"
 _DAY_MS: Final = 86_400_000
 _BUDGET: Final = {Period.DAY: "daily", Period.WEEK: "weekly", Period.MONTH: "monthly"}
 """What the API calls the budget of a period."""
+_COLUMNS: Final = {Subject.KEY: "key_id", Subject.WORKSPACE: "workspace", Subject.AGENT_TYPE: "agent_type"}
 
 
 class Ledger:
@@ -56,7 +59,8 @@ class Ledger:
         self._keeper = Keeper(database, self._spool)
         self.wall = BelievedClock(clock.wall, clock.monotonic, seen_s=seen_s).read
         """The clock that periods and rows go by; it never goes back."""
-        self.book = BudgetBook(on_event=self._budget_reached)
+        self.book = BudgetBook(on_event=self._budget_reached, on_gap=None if database is None else self._gap)
+        self._making_up: set[asyncio.Task[None]] = set()
         self.accounts = Accounts(
             limiter=Limiter(),
             book=self.book,
@@ -100,13 +104,33 @@ class Ledger:
         try:
             await self._keeper.start()
             if self._database is not None:
-                since_day = int(self.wall() * 1000.0) // _DAY_MS - LOOK_BACK_DAYS
-                spent, reached = await asyncio.to_thread(_read_spend, self._database, since_day)
+                spent, reached = await asyncio.to_thread(_read_spend, self._database, self._since_day())
                 self.book.load(spent)
                 for row in reached:
                     _remember(self.book, row)
         except StorageError as error:
             raise ConfigError(f"storage: {error}") from None
+
+    def _gap(self, subject: Subject, name: str) -> None:
+        """Somebody has a budget now whose spending may not have been counted: the journal knows it soon."""
+        task = asyncio.create_task(self._make_up(subject, name), name="budget-made-up")
+        self._making_up.add(task)
+        task.add_done_callback(self._making_up.discard)
+
+    async def _make_up(self, subject: Subject, name: str) -> None:
+        database = self._database
+        if database is None:
+            return
+        try:
+            spent = await asyncio.to_thread(_read_spend_of, database, self._since_day(), subject, name)
+        except StorageError as error:
+            _log.error("what was spent before there was a budget is not known", id=name, because=str(error))
+            return
+        self.book.make_up(subject, name, [(row.day, row.cost_uusd) for row in spent])
+
+    def _since_day(self) -> int:
+        """How far back a budget looks."""
+        return int(self.wall() * 1000.0) // _DAY_MS - LOOK_BACK_DAYS
 
     async def upkeep(self, storage: Callable[[], StorageConfig]) -> None:
         """Add rows up and delete old ones, until cancelled."""
@@ -120,6 +144,7 @@ class Ledger:
 
     async def close(self) -> None:
         """Write what is still on its way; after a start that failed, let go of what was opened."""
+        await asyncio.gather(*self._making_up, return_exceptions=True)
         await self._keeper.close(within_s=CLOSE_WITHIN_S)
 
     def _budget_reached(self, event: BudgetEvent) -> None:
@@ -137,19 +162,27 @@ class Ledger:
         _log.warning("budget reached", id=event.id, **msgspec.structs.asdict(told))
         if self._database is not None:
             at_ms = int(self.wall() * 1000.0)
-            try:
-                self._database.submit(
-                    lambda connection: audit.append(
-                        connection,
-                        at_ms=at_ms,
-                        actor=_GATEWAY,
-                        action=BUDGET_REACHED,
-                        subject=event.id,
-                        details=details,
-                    )
+
+            def note(connection: Transaction) -> None:
+                audit.append(
+                    connection, at_ms=at_ms, actor=_GATEWAY, action=BUDGET_REACHED, subject=event.id, details=details
                 )
+
+            try:
+                self._database.submit(note).add_done_callback(_tell_if_lost)
             except StorageError as error:
-                _log.warning("that a budget was reached could not be kept", because=str(error))
+                _tell_lost(error)
+
+
+def _tell_if_lost(noted: Future[None]) -> None:
+    error = noted.exception()
+    if error is not None:
+        _tell_lost(error)
+
+
+def _tell_lost(error: BaseException) -> None:
+    """The next start will tell it again."""
+    _log.warning("that a budget was reached could not be kept", because=str(error))
 
 
 def _open_spool(storage: StorageConfig, database: Database | None) -> Spool | None:
@@ -171,6 +204,11 @@ def _read_spend(database: Database, since_day: int) -> tuple[list[DaySpend], lis
     with database.read() as connection:
         spent = spend_by_day(connection, since_day=since_day)
         return spent, audit.since(connection, BUDGET_REACHED, at_ms=since_day * _DAY_MS)
+
+
+def _read_spend_of(database: Database, since_day: int, subject: Subject, name: str) -> list[DaySpend]:
+    with database.read() as connection:
+        return spend_by_day(connection, since_day=since_day, of=(_COLUMNS[subject], name))
 
 
 def _remember(book: BudgetBook, row: AuditRow) -> None:

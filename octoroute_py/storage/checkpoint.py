@@ -32,8 +32,12 @@ class Checkpoints:
             return
         self._pages = 0
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="storage-checkpoints", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="storage-checkpoints", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the system gives us no thread: the writer goes on, and asks again later
+                return
+            self._thread = thread
         self._wanted.set()
 
     def close(self) -> None:

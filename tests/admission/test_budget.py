@@ -279,6 +279,21 @@ def test_an_id_that_was_not_counted_is_made_up_from_the_journal() -> None:
     assert spent(book, Subject.WORKSPACE, "team") == [30, 70, 70]
 
 
+def test_whoever_gets_a_budget_after_ids_were_left_uncounted_is_told_of_once() -> None:
+    gaps: list[tuple[Subject, str]] = []
+    book = BudgetBook(on_gap=lambda subject, name: gaps.append((subject, name)), max_unbudgeted=2)
+    budgets = Budgets(daily_uusd=100)
+    book.spend((Claim(Subject.WORKSPACE, "first", budgets=budgets),), cost_uusd=1, at_s=AT)
+    assert gaps == []  # nobody was left out so far
+    for name in ("second", "third"):
+        book.spend((Claim(Subject.WORKSPACE, name),), cost_uusd=1, at_s=AT)
+    assert book.uncounted == 1
+    for _ in range(2):
+        book.reserve((Claim(Subject.WORKSPACE, "third", budgets=budgets),), est_uusd=1, at_s=AT)
+        book.spend((Claim(Subject.WORKSPACE, "first", budgets=budgets),), cost_uusd=1, at_s=AT)
+    assert gaps == [(Subject.WORKSPACE, "third")]
+
+
 def test_ids_without_a_budget_make_room_when_they_were_long_unused_and_the_others_never() -> None:
     book = BudgetBook(max_unbudgeted=10)
     limited = key(Budgets(monthly_uusd=100), "limited")

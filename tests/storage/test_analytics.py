@@ -81,8 +81,10 @@ def test_spend_is_what_the_rows_of_each_day_cost_judge_calls_left_out(database: 
             expected[day, row.workspace, row.key_id, row.agent_type] += row.cost_uusd
     with database.read() as connection:
         found = spend_by_day(connection, since_day=since_day)
+        of_coders = spend_by_day(connection, since_day=since_day, of=("agent_type", "coder"))
     assert {tuple(spend[:4]): spend.cost_uusd for spend in found} == expected
     assert len(found) == len(expected)
+    assert sorted(of_coders) == sorted(spend for spend in found if spend.agent_type == "coder")
 
 
 @given(minute=st.integers(0, 3 * 1440), later=st.integers(0, 3 * 1440 * 60))

@@ -55,6 +55,24 @@ def test_a_checkpoint_that_fails_is_no_ones_error(tmp_path: Path, monkeypatch: p
     source.engine.dispose()
 
 
+def test_a_system_without_threads_to_give_does_not_stop_the_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = connect("sqlite:///x.db", base_dir=tmp_path)
+    checkpoints = Checkpoints(source)
+
+    def none_left(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", none_left)
+        checkpoints.written(CHECKPOINT_PAGES)
+    checkpoints.written(CHECKPOINT_PAGES)
+    assert "storage-checkpoints" in [thread.name for thread in threading.enumerate()]
+    checkpoints.close()
+    source.engine.dispose()
+
+
 def test_a_database_moves_its_log_by_itself(tmp_path: Path) -> None:
     database = Database.open("sqlite:///x.db", base_dir=tmp_path)
     before = pages(tmp_path)

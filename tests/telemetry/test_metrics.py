@@ -84,7 +84,7 @@ def live() -> LiveRows:
             *(BreakerRow("tier", tier.value, BreakerState.HALF_OPEN, 3) for tier in TIERS),
         ),
         available=tuple((endpoint_id, endpoint_id == "fast/a") for endpoint_id in sorted(ENDPOINT)),
-        keeping=KeepingRow(Keeping.DEGRADED, waiting=3, spooled=2, unkept=1),
+        keeping=KeepingRow(Keeping.DEGRADED, waiting=3, spooled=2, unkept=1, lost=4),
     )
 
 
