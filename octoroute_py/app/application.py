@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import msgspec
 import structlog
 
 from octoroute_py.admission.auth import Access, is_loopback
+from octoroute_py.admission.claims import Subject
 from octoroute_py.admission.keyring import IssuedKeys
 from octoroute_py.admission.throttle import WrongKeys
 from octoroute_py.app.ledger import CLOSE_WITHIN_S, Ledger
@@ -177,7 +179,7 @@ class Application:
         )
         feedback = Feedback(store, wall=clock.wall, behind=lambda: self._ledger.keeping().state is not Keeping.OK)
         return [
-            KeyRoutes(keys, wall=clock.wall),
+            KeyRoutes(keys, wall=clock.wall, standing=partial(self._ledger.standing, Subject.KEY)),
             AuditRoutes(Audit(store)),
             WorkspaceRoutes(workspaces),
             FeedbackRoutes(feedback),
@@ -192,7 +194,7 @@ class Application:
 
         def budgets(workspace: str) -> object:
             policy = self.gateway.policies.get(workspace)
-            return self._ledger.budgets_of(workspace, NO_BUDGETS if policy is None else policy.budgets)
+            return self._ledger.standing(Subject.WORKSPACE, workspace, NO_BUDGETS if policy is None else policy.budgets)
 
         return Analytics(
             store,

@@ -12,7 +12,7 @@ import structlog
 from octoroute_py.admission.budget import LOOK_BACK_DAYS, BudgetBook, BudgetEvent
 from octoroute_py.admission.claims import Subject
 from octoroute_py.admission.limits import Limiter
-from octoroute_py.admission.periods import BelievedClock
+from octoroute_py.admission.periods import BelievedClock, Period
 from octoroute_py.config.schema import StorageConfig, Synchronous
 from octoroute_py.core import clock
 from octoroute_py.core.allowance import Budgets
@@ -40,6 +40,8 @@ CLOSE_WITHIN_S: Final = 5.0
 """How long the end waits for rows that are still on their way."""
 _GATEWAY: Final = "gateway"
 _DAY_MS: Final = 86_400_000
+_BUDGET: Final = {Period.DAY: "daily", Period.WEEK: "weekly", Period.MONTH: "monthly"}
+"""What the API calls the budget of a period."""
 _COLUMNS: Final = {Subject.KEY: "key_id", Subject.WORKSPACE: "workspace", Subject.AGENT_TYPE: "agent_type"}
 
 
@@ -70,7 +72,9 @@ class Ledger:
     def keeping(self) -> KeepingRow:
         """How the journal is doing."""
         keeper = self._keeper
-        return KeepingRow(keeper.state, waiting=keeper.waiting, spooled=keeper.spooled, unkept=keeper.unkept)
+        return KeepingRow(
+            keeper.state, waiting=keeper.waiting, spooled=keeper.spooled, unkept=keeper.unkept, lost=keeper.lost
+        )
 
     def judged(self, outcome: Outcome) -> None:
         """A question to a judge has ended: the gateway's own expense."""
@@ -78,11 +82,11 @@ class Ledger:
         started_ms = int(self.wall() * 1000.0) - duration_ms
         self.accounts.keep_later(msgspec.structs.replace(outcome, started_ms=started_ms))
 
-    def budgets_of(self, workspace: str, budgets: Budgets) -> dict[str, object]:
-        """How the day, the week and the month of a workspace stand, in USD, as the API tells it."""
-        rows = self.book.status(Subject.WORKSPACE, workspace, budgets, at_s=self.wall())
+    def standing(self, subject: Subject, id_: str, budgets: Budgets) -> dict[str, object]:
+        """How the day, the week and the month of a key or a workspace stand, in USD, as the API tells it."""
+        rows = self.book.status(subject, id_, budgets, at_s=self.wall())
         return {
-            row.period.value: {
+            _BUDGET[row.period]: {
                 "limit": usd(row.limit_uusd),
                 "spent": usd(row.spent_uusd),
                 "reserved": usd(row.reserved_uusd),

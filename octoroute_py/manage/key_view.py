@@ -68,7 +68,10 @@ class SecretView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class KeyView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A key as it is shown; `key` is the key in clear, there once: in the answer that made it."""
+    """A key as it is shown; `key` is the key in clear, there once: in the answer that made it.
+
+    `standing`, what it has spent in each period, is told of a single key.
+    """
 
     id: str
     name: str
@@ -85,6 +88,7 @@ class KeyView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     created_by: str
     revoked_at: str | None
     secrets: tuple[SecretView, ...]
+    standing: dict[str, object] | UnsetType = UNSET
     key: str | UnsetType = UNSET
 
 

@@ -23,6 +23,7 @@ class KeepingRow(msgspec.Struct, frozen=True):
     waiting: int = 0
     spooled: int = 0
     unkept: int = 0
+    lost: int = 0
 
 
 class LedgerCounts:
@@ -75,6 +76,9 @@ class LedgerCounts:
         for where, count in (("waiting", keeping.waiting), ("spool", keeping.spooled), ("memory", keeping.unkept)):
             rows.add_metric((where,), count)
         yield rows
+        yield counter(
+            "octoroute_journal_lost_total", "Journal rows that nothing had room for", (), [((), keeping.lost)]
+        )
         state = GaugeMetricFamily(
             "octoroute_storage_state", "1 for the state that the storage is in", labels=("state",)
         )

@@ -160,10 +160,11 @@ async def test_a_provider_that_counts_more_than_was_reserved_is_paid_and_nobody_
         assert (await ask(run.port, Order(id="next").request(key))).code == "insufficient_quota"
 
 
-async def test_a_client_that_leaves_gives_back_what_was_set_aside(tmp_path: Path) -> None:
+async def test_a_client_that_leaves_gives_back_what_was_set_aside_but_for_its_prompt(tmp_path: Path) -> None:
     await clear_of_midnight()
     async with race(tmp_path) as run:
-        key = await run.office.issue("leaver", budgets={"daily": usd(RESERVED_UUSD)})
+        prompt_uusd = PRICES["fast"].cost_uusd(prompt=40, completion=0)
+        key = await run.office.issue("leaver", budgets={"daily": usd(RESERVED_UUSD + prompt_uusd)})
         run.kitchen.gate = asyncio.Event()
         asked = asyncio.create_task(ask(run.port, Order(id="leaves").request(key)))
 
@@ -173,7 +174,7 @@ async def test_a_client_that_leaves_gives_back_what_was_set_aside(tmp_path: Path
         await until(held)
         assert (await ask(run.port, Order(id="too-many").request(key))).code == "insufficient_quota"
         asked.cancel()
-        assert await run.settled(key) == Standing(0, 0)
+        assert await run.settled(key) == Standing(prompt_uusd, 0)
         run.kitchen.gate.set()
         assert (await ask(run.port, Order(id="after").request(key))).status == 200
 

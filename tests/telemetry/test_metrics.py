@@ -69,6 +69,7 @@ EXPECTED: dict[str, tuple[str, dict[str, set[str]]]] = {
     "octoroute_budget_events_total": ("counter", {"subject": set(SUBJECTS), "level": {"80", "100"}}),
     "octoroute_journal_skipped_total": ("counter", {}),
     "octoroute_journal_rows": ("gauge", {"where": {"waiting", "spool", "memory"}}),
+    "octoroute_journal_lost_total": ("counter", {}),
     "octoroute_storage_state": ("gauge", {"state": set(Keeping)}),
     "octoroute_decisions_total": ("counter", {"strategy": STRATEGY, "reason": {reason.value for reason in Reason}}),
 }
@@ -83,7 +84,7 @@ def live() -> LiveRows:
             *(BreakerRow("tier", tier.value, BreakerState.HALF_OPEN, 3) for tier in TIERS),
         ),
         available=tuple((endpoint_id, endpoint_id == "fast/a") for endpoint_id in sorted(ENDPOINT)),
-        keeping=KeepingRow(Keeping.DEGRADED, waiting=3, spooled=2, unkept=1),
+        keeping=KeepingRow(Keeping.DEGRADED, waiting=3, spooled=2, unkept=1, lost=4),
     )
 
 
@@ -217,6 +218,7 @@ def test_what_happens_is_counted_where_it_belongs(metrics: Metrics) -> None:
         ("octoroute_journal_rows", (("where", "spool"),)): 2,
         ("octoroute_journal_rows", (("where", "memory"),)): 1,
         ("octoroute_storage_state", (("state", "degraded"),)): 1,
+        ("octoroute_journal_lost_total", ()): 4,
         ("octoroute_endpoint_available", (("endpoint", "fast/a"),)): 1,
         **{
             ("octoroute_breaker_state", (("id", name), ("scope", "endpoint"), ("state", "closed"))): 1
