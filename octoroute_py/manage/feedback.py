@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-from octoroute_py.admission.auth import Principal
+from octoroute_py.admission.principal import Principal
 from octoroute_py.core.clock import Wall
 from octoroute_py.core.errors import GatewayError, NotFound, Refused
 from octoroute_py.core.ids import safe_request_id

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from octoroute_py.admission.auth import Principal
+from octoroute_py.admission.principal import Principal
 from octoroute_py.core.words import Role
 from octoroute_py.edge.api.feedback import FeedbackRoutes
 from octoroute_py.edge.api.route import RouteCalls

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from octoroute_py.admission.auth import Principal
+from octoroute_py.admission.principal import Principal
 from octoroute_py.core.allowance import Grant
 from octoroute_py.core.errors import NotFound, Refused
 from octoroute_py.core.verdict import Verdict
