@@ -14,8 +14,6 @@ from octoroute_py.core.clock import Wall
 from octoroute_py.core.errors import BadRequest, Denied, GatewayError, Refused
 from octoroute_py.core.words import Role
 
-__all__ = ["ANONYMOUS", "Access", "KeyRing", "Principal", "is_loopback", "presented_key"]
-
 
 def presented_key(headers: list[tuple[bytes, bytes]]) -> bytes | None:
     """The key that a request carries in `Authorization: Bearer` or `X-API-Key`, or None.

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 import structlog
 
 from octoroute_py.admission.auth import Access, is_loopback
@@ -16,9 +15,10 @@ from octoroute_py.admission.claims import Subject
 from octoroute_py.admission.keyring import IssuedKeys
 from octoroute_py.admission.throttle import WrongKeys
 from octoroute_py.app.ledger import CLOSE_WITHIN_S, Ledger
+from octoroute_py.app.probes import Probes
 from octoroute_py.app.settings import known_secrets, listening_hosts, needs_restart, open_database, refuse_unbuilt
 from octoroute_py.app.watch import watch_endpoints
-from octoroute_py.config.schema import Config, EndpointConfig, KeyConfig, TransportName
+from octoroute_py.config.schema import Config, EndpointConfig, KeyConfig
 from octoroute_py.core import clock
 from octoroute_py.core.allowance import NO_BUDGETS
 from octoroute_py.core.errors import ConfigError
@@ -56,10 +56,9 @@ from octoroute_py.telemetry.labels import BackgroundFailure
 from octoroute_py.telemetry.metrics import BreakerRow, LiveRows, Metrics
 from octoroute_py.telemetry.scrub import Scrubber
 from octoroute_py.telemetry.sink import Sink
-from octoroute_py.tiers.endpoint import Endpoint
 from octoroute_py.tiers.health import HealthProber
 from octoroute_py.tiers.table import TierTable
-from octoroute_py.transport.base import Transport, UpstreamRequest
+from octoroute_py.transport.base import Transport
 from octoroute_py.transport.connect import TransportMaker
 
 if TYPE_CHECKING:
@@ -67,8 +66,6 @@ if TYPE_CHECKING:
 
 _log = structlog.stdlib.get_logger("octoroute")
 
-PROBE_CONNECT_S = 3.0
-PROBE_MAX_BYTES = 4 * 1024 * 1024
 LoadConfig = Callable[[], Config]
 """Reads the configuration again, as at the start; raises ConfigError."""
 
@@ -99,7 +96,7 @@ class Application:
         self._wrong_keys = WrongKeys()
         self._rng = rng or random.Random()
         self._maker = TransportMaker()
-        self._probes: dict[str, Transport] = {}
+        self._probes = Probes(self._make_transport)
         self._closing: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
         self._prepared = asyncio.Event()
@@ -212,7 +209,7 @@ class Application:
         return HealthProber(
             lambda: self.gateway.snapshot.table,
             config_getter=lambda: self.gateway.config.health,
-            probe=self._probe,
+            probe=self._probes.ask,
             clock=clock.monotonic,
             rng=self._rng,
             on_failure=self._prober_failed,
@@ -241,11 +238,8 @@ class Application:
         snapshot = make_snapshot(config, table, router, generation=old.generation + 1)
         self._scrubber.learn(known_secrets(config))
         self.gateway.swap(snapshot, access)
-        for endpoint in removed:
-            self._later(endpoint.transport.aclose())
-            probe = self._probes.pop(endpoint.id, None)
-            if probe is not None:
-                self._later(probe.aclose())
+        for transport in (*(endpoint.transport for endpoint in removed), *self._probes.forget(removed)):
+            self._later(transport.aclose())
         if old.router.judge is not None:
             self._later(old.router.judge.settled())
         _log.info("configuration reloaded", generation=snapshot.generation, **needs_restart(old.config, config))
@@ -294,12 +288,11 @@ class Application:
             for task in beside:
                 task.cancel()
             await _all_ended(beside)
-            transports = [endpoint.transport for endpoint in self.gateway.snapshot.table.endpoints]
-            closing = [transport.aclose() for transport in (*transports, *self._probes.values())]
+            closing = [endpoint.transport.aclose() for endpoint in self.gateway.snapshot.table.endpoints]
             judge = self.gateway.snapshot.router.judge
             if judge is not None:
                 closing.append(judge.settled())
-            await _all_ended((*closing, *self._closing, self._dancer.close()))
+            await _all_ended((*closing, *self._probes.closing(), *self._closing, self._dancer.close()))
             await self._close_storage()
 
     async def _close_storage(self) -> None:
@@ -324,21 +317,6 @@ class Application:
             return self._maker.make_transport(config)
         except ValueError as error:
             raise ConfigError(f"{config.id}: {error}") from None
-
-    async def _probe(self, endpoint: Endpoint, limit_s: float) -> int:
-        """GET {base_url}/models with the endpoint's credential; the status."""
-        transport = self._probes.get(endpoint.id)
-        if transport is None:
-            by_library = msgspec.structs.replace(endpoint.config, transport=TransportName.HTTPX)
-            transport = self._probes[endpoint.id] = self._make_transport(by_library)
-        deadline = asyncio.get_running_loop().time() + limit_s
-        request = UpstreamRequest("GET", "/models", ((b"accept", b"application/json"),))
-        answer = await transport.send(request, deadline=deadline, connect_s=PROBE_CONNECT_S)
-        try:
-            await answer.read(deadline=deadline, max_bytes=PROBE_MAX_BYTES)
-        finally:
-            answer.close()
-        return answer.status
 
     def _prober_failed(self, failure_type: str) -> None:
         self.gateway.metrics.health_task_failure(BackgroundFailure(failure_type))

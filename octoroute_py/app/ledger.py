@@ -122,7 +122,7 @@ class Ledger:
         if database is None:
             return
         try:
-            spent = await asyncio.to_thread(_read_spend_of, database, self._since_day(), subject, name)
+            spent = await asyncio.to_thread(_read_spend_of, database, self._since_day(), of=(_COLUMNS[subject], name))
         except StorageError as error:
             _log.error("what was spent before there was a budget is not known", id=name, because=str(error))
             return
@@ -206,9 +206,9 @@ def _read_spend(database: Database, since_day: int) -> tuple[list[DaySpend], lis
         return spent, audit.since(connection, BUDGET_REACHED, at_ms=since_day * _DAY_MS)
 
 
-def _read_spend_of(database: Database, since_day: int, subject: Subject, name: str) -> list[DaySpend]:
+def _read_spend_of(database: Database, since_day: int, *, of: tuple[str, str]) -> list[DaySpend]:
     with database.read() as connection:
-        return spend_by_day(connection, since_day=since_day, of=(_COLUMNS[subject], name))
+        return spend_by_day(connection, since_day=since_day, of=of)
 
 
 def _remember(book: BudgetBook, row: AuditRow) -> None:

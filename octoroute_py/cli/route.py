@@ -9,7 +9,7 @@ import click
 import msgspec
 from rich.console import Console
 
-from octoroute_py.admission.auth import Principal
+from octoroute_py.admission.principal import Principal
 from octoroute_py.app import refuse_unbuilt
 from octoroute_py.cli.decision import as_data, show
 from octoroute_py.cli.options import Share

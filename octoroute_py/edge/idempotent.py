@@ -14,7 +14,7 @@ import msgspec
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from octoroute_py.admission.auth import Principal
+from octoroute_py.admission.principal import Principal
 from octoroute_py.core.errors import BadRequest, Denied, GatewayError
 from octoroute_py.core.words import Surface
 from octoroute_py.edge.cycle import BODY_FOLLOWS

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 
 import msgspec
 
-from octoroute_py.admission.auth import Principal
 from octoroute_py.admission.budget import Hold
 from octoroute_py.admission.claims import Claim
 from octoroute_py.admission.limits import Permit
+from octoroute_py.admission.principal import Principal
 from octoroute_py.config.schema import AgentTypeLimits, Config, EndpointConfig
 from octoroute_py.core.allowance import DEFAULT_WORKSPACE, WorkspacePolicy
 from octoroute_py.core.clock import Monotonic, Wall

@@ -8,7 +8,8 @@ import asyncio
 import random
 from collections.abc import Mapping
 
-from octoroute_py.admission.auth import Access, Principal
+from octoroute_py.admission.auth import Access
+from octoroute_py.admission.principal import Principal
 from octoroute_py.config.schema import Config
 from octoroute_py.core.allowance import WorkspacePolicy
 from octoroute_py.core.clock import Monotonic, Wall

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from octoroute_py.admission.auth import Principal
+from octoroute_py.admission.principal import Principal
 from octoroute_py.config.schema import EndpointConfig
 from octoroute_py.core.allowance import DEFAULT_WORKSPACE, Grant, WorkspacePolicy
 from octoroute_py.core.errors import Denied

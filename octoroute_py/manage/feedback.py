@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-from octoroute_py.admission.auth import Principal
+from octoroute_py.admission.principal import Principal
 from octoroute_py.core.clock import Wall
 from octoroute_py.core.errors import GatewayError, NotFound, Refused
 from octoroute_py.core.ids import safe_request_id
@@ -30,8 +30,7 @@ class Feedback:
         What the verdict leaves open stays as it was. Raises NotFound for an id nobody knows here, Refused 503 when it
         cannot be kept now.
         """
-        if not _can_be(request_id):
-            raise self._unknown()
+        _check(request_id)
         finder = _finder(by)
         at_ms = math.floor(self._wall() * 1000)
         if not await self._store.write(
@@ -41,10 +40,9 @@ class Feedback:
 
     async def told(self, request_id: str, *, by: Principal) -> Judged:
         """The last word on a request, with a verdict in it. Raises NotFound when there is none, Refused 503."""
+        _check(request_id)
         finder = _finder(by)
-        found = None
-        if _can_be(request_id):
-            found = await self._store.read(lambda connection: feedback.find(connection, request_id, by=finder))
+        found = await self._store.read(lambda connection: feedback.find(connection, request_id, by=finder))
         if found is None:
             raise self._unknown()
         if found.verdict is None:
@@ -67,13 +65,18 @@ class Feedback:
                 code="storage_behind",
                 retry_after_s=TRY_AGAIN_S,
             )
-        return NotFound("There is no such request.", code="not_found")
+        return _no_such()
 
 
 def _finder(by: Principal) -> Finder:
     return Finder(key_id=by.key_id, workspaces=by.workspaces)
 
 
-def _can_be(request_id: str) -> bool:
-    """Whether the journal could hold this id at all."""
-    return safe_request_id(request_id.encode("utf-8", "replace")) is not None
+def _check(request_id: str) -> None:
+    """Raises NotFound for an id that no row can have, wherever it waits."""
+    if safe_request_id(request_id.encode("utf-8", "replace")) is None:
+        raise _no_such()
+
+
+def _no_such() -> NotFound:
+    return NotFound("There is no such request.", code="not_found")

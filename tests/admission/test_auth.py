@@ -2,7 +2,9 @@ import hashlib
 
 import pytest
 
-from octoroute_py.admission.auth import ANONYMOUS, Access, KeyRing, is_loopback, presented_key
+from octoroute_py.admission.auth import Access, is_loopback, presented_key
+from octoroute_py.admission.keyring import KeyRing
+from octoroute_py.admission.principal import ANONYMOUS
 from octoroute_py.config.schema import AuthConfig, AuthMode, KeyConfig
 from octoroute_py.core.errors import BadRequest, ConfigError, Denied, Refused
 from octoroute_py.core.words import Role

@@ -11,42 +11,21 @@ from octoroute_py.storage.db import Database
 from octoroute_py.storage.entries import JournalEntry, latency_bucket
 from octoroute_py.storage.rollups import RollUp
 from octoroute_py.storage.schema import journal
+from tests.fakes.rows import an_entry
 
 NOW_S = 1_790_000_000
 """Monday 2026-09-21 14:13:20 UTC."""
 DAY_S = 86_400
 
-PLAIN = JournalEntry(
-    request_id="r",
-    entry=0,
+PLAIN = an_entry(
+    "r",
     started_ms=NOW_S * 1000,
     duration_us=1_000_000,
-    first_event_us=None,
     routing_us=None,
     latency_bucket=latency_bucket(1_000_000),
-    surface="chat",
-    status=200,
-    error_code=None,
-    stream=False,
-    workspace="default",
-    key_id="anonymous",
-    agent_type="",
-    user_id=None,
-    request_type=None,
-    tag=None,
-    strategy="rule",
     reason="default_tier",
     rule=None,
-    confidence=None,
-    decided_tier="fast",
-    tier="fast",
-    endpoint="fast/small#1",
-    sends=1,
-    attempts=None,
     prompt_tokens=10,
-    completion_tokens=5,
-    cached_tokens=0,
-    estimated=False,
     cost_uusd=100,
     baseline_uusd=400,
 )

@@ -1,6 +1,7 @@
 """Keys in a gateway's hands without a database: each presented key is somebody."""
 
-from octoroute_py.admission.auth import ANONYMOUS, Principal, presented_key
+from octoroute_py.admission.auth import presented_key
+from octoroute_py.admission.principal import ANONYMOUS, Principal
 from octoroute_py.core.allowance import Grant
 from octoroute_py.core.errors import Denied
 from octoroute_py.core.words import Role

@@ -3,19 +3,19 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, insert, select
 
-from octoroute_py.storage.entries import Intent, JournalEntry
-from octoroute_py.storage.schema import intents
+from octoroute_py.storage.entries import Intent, JournalEntry, latency_bucket
+from octoroute_py.storage.schema import intents, journal
 
 _ENTRY = JournalEntry(
-    request_id="r",
+    request_id="r-1",
     entry=0,
     started_ms=1_000,
-    duration_us=250_000,
+    duration_us=20_000,
     first_event_us=None,
-    routing_us=90,
-    latency_bucket=628,
+    routing_us=50,
+    latency_bucket=latency_bucket(20_000),
     surface="chat",
     status=200,
     error_code=None,
@@ -24,23 +24,23 @@ _ENTRY = JournalEntry(
     key_id="anonymous",
     agent_type="",
     user_id=None,
-    request_type="code",
+    request_type=None,
     tag=None,
     strategy="rule",
     reason="rule_matched",
-    rule="code",
+    rule="casual",
     confidence=None,
-    decided_tier=None,
-    tier="balanced",
-    endpoint="balanced/b#1",
+    decided_tier="fast",
+    tier="fast",
+    endpoint="fast/small#1",
     sends=1,
     attempts=None,
-    prompt_tokens=100,
-    completion_tokens=20,
+    prompt_tokens=7,
+    completion_tokens=5,
     cached_tokens=0,
     estimated=False,
-    cost_uusd=42,
-    baseline_uusd=420,
+    cost_uusd=12,
+    baseline_uusd=120,
 )
 _INTENT = Intent(
     request_id="r",
@@ -50,7 +50,7 @@ _INTENT = Intent(
     workspace="default",
     key_id="anonymous",
     agent_type="",
-    tier="balanced",
+    tier="fast",
     reserved_uusd=100,
 )
 
@@ -63,6 +63,12 @@ def an_entry(request_id: str, **changes: Any) -> JournalEntry:
 def an_intent(request_id: str, **changes: Any) -> Intent:
     """A request that is about to be sent."""
     return msgspec.structs.replace(_INTENT, request_id=request_id, **changes)
+
+
+def write(connection: Connection, *changes: dict[str, Any]) -> None:
+    """Rows of the journal as a gateway would have written them: an ordinary one for each set of changed fields."""
+    rows = [msgspec.structs.asdict(msgspec.structs.replace(_ENTRY, **change)) for change in changes]
+    connection.execute(insert(journal), rows)
 
 
 def open_intents(connection: Connection) -> list[Intent]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from octoroute_py.admission.auth import Principal
+from octoroute_py.admission.principal import Principal
 from octoroute_py.config.schema import EndpointConfig
 from octoroute_py.core.decision import Decision
 from octoroute_py.core.words import Reason, Role, Strategy, Surface, Tier

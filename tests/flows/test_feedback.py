@@ -10,7 +10,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from octoroute_py.admission.auth import Principal
+from octoroute_py.admission.principal import Principal
 from octoroute_py.core.words import Role
 from octoroute_py.edge.api.feedback import FeedbackRoutes
 from octoroute_py.edge.api.route import RouteCalls
@@ -23,8 +23,8 @@ from octoroute_py.storage.db import Database
 from tests.edge.api.test_route import ASKED
 from tests.fakes import bodies
 from tests.fakes.application import httpx_config, running, upstreams
-from tests.fakes.journal import write
 from tests.fakes.keyed import Keyed, holder
+from tests.fakes.rows import write
 
 KEYS = "".join(
     f'[[auth.keys]]\nname = "{role}"\nrole = "{role}"\nsha256 = "{hashlib.sha256(role.encode()).hexdigest()}"\n'

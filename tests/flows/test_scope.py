@@ -2,7 +2,7 @@
 
 import pytest
 
-from octoroute_py.admission.auth import Principal
+from octoroute_py.admission.principal import Principal
 from octoroute_py.core.allowance import WorkspacePolicy
 from octoroute_py.core.words import Role, Tier
 from tests.fakes import bodies

@@ -1,6 +1,6 @@
 import pytest
 
-from octoroute_py.admission.auth import Principal
+from octoroute_py.admission.principal import Principal
 from octoroute_py.core.allowance import Budgets, Grant, Rates, WorkspacePolicy
 from octoroute_py.core.errors import Denied
 from octoroute_py.core.words import Role, Tier

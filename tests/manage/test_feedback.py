@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from octoroute_py.admission.auth import Principal
+from octoroute_py.admission.principal import Principal
 from octoroute_py.core.allowance import Grant
 from octoroute_py.core.errors import NotFound, Refused
 from octoroute_py.core.verdict import Verdict
@@ -14,7 +14,7 @@ from octoroute_py.core.words import Role
 from octoroute_py.manage.feedback import Feedback
 from octoroute_py.manage.store import Store
 from octoroute_py.storage.db import Database
-from tests.fakes.journal import write
+from tests.fakes.rows import write
 
 ANN = Principal("ann", Role.OPERATOR, "k-ann")
 BOUND = Principal("bob", Role.OPERATOR, "k-bob", Grant(workspaces=("b",)))
@@ -54,8 +54,8 @@ async def test_a_request_of_another_workspace_is_as_unknown_as_none(database: Da
 
 
 @pytest.mark.parametrize("request_id", ["", "a\0b", "a b", "\ud800", "x" * 129])
-async def test_an_id_that_no_request_can_have_is_unknown(database: Database, request_id: str) -> None:
-    feedback = book(database)
+async def test_an_id_that_no_request_can_have_is_unknown_whatever_waits(database: Database, request_id: str) -> None:
+    feedback = book(database, behind=True)
     with pytest.raises(NotFound):
         await feedback.give(request_id, Verdict(rating=1), by=ANN)
     with pytest.raises(NotFound):

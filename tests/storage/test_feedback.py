@@ -12,7 +12,7 @@ from octoroute_py.storage import feedback
 from octoroute_py.storage.db import Database
 from octoroute_py.storage.feedback import Finder, Judged, Lesson
 from octoroute_py.storage.schema import journal
-from tests.fakes.journal import write
+from tests.fakes.rows import write
 
 ANYBODY = Finder(key_id="k-1", workspaces=None)
 

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 import msgspec
 from starlette.types import Receive, Scope
 
-from octoroute_py.admission.auth import Principal
+from octoroute_py.admission.principal import Principal
 from octoroute_py.core.errors import BadRequest, NotFound
 from octoroute_py.edge.guard import PRINCIPAL
 from octoroute_py.edge.wire_io import read_body

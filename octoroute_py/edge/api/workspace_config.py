@@ -9,13 +9,14 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from octoroute_py.config.keeping import MOST_USD
 from octoroute_py.config.problems import did_you_mean
 from octoroute_py.core.allowance import Budgets, Rates, WorkspacePolicy
 from octoroute_py.core.errors import BadRequest
 from octoroute_py.core.money import usd, uusd
 from octoroute_py.edge.api.wire import decode
 
-Usd = Annotated[float, Meta(ge=0, le=1e9)]
+Usd = Annotated[float, Meta(ge=0, le=MOST_USD)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=1, le=10**12)]
 Words = Annotated[list[Annotated[str, Meta(max_length=500)]], Meta(max_length=1000)]

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from octoroute_py.admission.auth import Access, Principal
+from octoroute_py.admission.auth import Access
+from octoroute_py.admission.principal import Principal
 from octoroute_py.core.allowance import Grant
 from octoroute_py.core.words import Role
 from octoroute_py.edge.api.analytics import AnalyticsApi
