@@ -96,10 +96,5 @@ def most(cells: Iterable["Cell"], name: Callable[["Cell"], str]) -> dict[str, in
     return dict(found.most_common(MOST_NAMES))
 
 
-def agent_of(cell: "Cell") -> str:
-    """The agent type as reports show it."""
-    return cell.agent_type or UNSPECIFIED
-
-
 def _ms(us: float) -> float:
     return round(us / 1000, 3)
