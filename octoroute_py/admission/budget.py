@@ -25,6 +25,7 @@ MAX_UNBUDGETED = 20_000
 """How many ids of one subject there may be before those that nothing limits are no longer counted."""
 _LOOK_AT = 2
 _DAY_S = 86400.0
+_CHEAPER = "a lower max_tokens makes it less"
 
 DaySpend: TypeAlias = tuple[int, str, str, str, int]
 """A sum of the journal: day since 1970 of `started_ms`, workspace, key_id, agent_type, cost in micro-USD."""
@@ -141,15 +142,21 @@ class BudgetBook:
     """What everybody has spent and reserved. `at_s` is always the request's start: its row's `started_ms` / 1000.
 
     `on_event` hears of budgets that reach 80 and 100 percent, once for each period, limit and level. `uncounted` says
-    how often an id without a budget was not counted because there are too many; `make_up` mends that.
+    how often an id without a budget was not counted because there are too many; from then on `on_gap` hears of every
+    id that gets a budget, for the journal to `make_up` what is missing.
     """
 
-    __slots__ = ("_accounts", "_codes", "_day", "_max_unbudgeted", "_on_event", "uncounted")
+    __slots__ = ("_accounts", "_codes", "_day", "_max_unbudgeted", "_on_event", "_on_gap", "uncounted")
 
     def __init__(
-        self, *, on_event: Callable[[BudgetEvent], None] | None = None, max_unbudgeted: int = MAX_UNBUDGETED
+        self,
+        *,
+        on_event: Callable[[BudgetEvent], None] | None = None,
+        on_gap: Callable[[Subject, str], None] | None = None,
+        max_unbudgeted: int = MAX_UNBUDGETED,
     ) -> None:
         self._on_event = on_event
+        self._on_gap = on_gap
         self._max_unbudgeted = max_unbudgeted
         self._accounts: dict[Subject, OrderedDict[str, Account]] = {
             subject: OrderedDict() for subject in Subject if subject is not Subject.IP
@@ -179,7 +186,7 @@ class BudgetBook:
     def make_up(self, subject: Subject, name: str, days: Iterable[tuple[int, int]]) -> None:
         """Raise what an id has spent to what the journal says at least, in (day since 1970, micro-USD) sums.
 
-        For an id that gets its first budget after some ids were left uncounted.
+        For an id that gets a budget after some ids were left uncounted.
         """
         account = self._accounts[subject].setdefault(name, Account())
         known = Account()
@@ -249,6 +256,8 @@ class BudgetBook:
                     self.uncounted += 1
                     continue
                 accounts[claim.id] = account
+            if budgeted and not account.budgeted and self.uncounted and self._on_gap is not None:
+                self._on_gap(claim.subject, claim.id)
             account.budgeted = budgeted
             entries.append(_Entry(claim, account, account.at(codes)))
         return entries
@@ -316,13 +325,14 @@ def _refusal(entries: Sequence[_Entry], est: int, at_s: float) -> OverBudget:
                 never.append((entry.claim, period))
             elif limit is not None and tally.spent + tally.reserved + est > limit:
                 later.append((period_end_s(period, at_s), entry.claim, period))
+    may_cost = f"This request may cost {est / 1e6:.6f} USD"
     if never:
         claim, too_small = never[0]
         what = "request" if too_small is None else too_small.value
-        message = f"This request may cost more than the whole budget of {OWNERS[claim.subject]} for a {what}."
+        message = f"{may_cost}, more than the whole budget of {OWNERS[claim.subject]} for a {what}; {_CHEAPER}."
         return OverBudget(message, subject=claim.subject, period=too_small, retry_after_s=None)
     ends_s, claim, period = max(later, key=lambda row: row[0])
     when = datetime.fromtimestamp(ends_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    left = f"What is left of the budget of {OWNERS[claim.subject]} for this {period.value}"
-    message = f"{left} does not cover this request. The next {period.value} begins at {when}."
+    left = f"more than is left of the budget of {OWNERS[claim.subject]} for this {period.value}"
+    message = f"{may_cost}, {left}; {_CHEAPER}. The next {period.value} begins at {when}."
     return OverBudget(message, subject=claim.subject, period=period, retry_after_s=ends_s - at_s)

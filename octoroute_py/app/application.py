@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import msgspec
 import structlog
 
 from octoroute_py.admission.auth import Access, is_loopback
+from octoroute_py.admission.claims import Subject
 from octoroute_py.admission.keyring import IssuedKeys
 from octoroute_py.admission.throttle import WrongKeys
 from octoroute_py.app.ledger import CLOSE_WITHIN_S, Ledger
@@ -20,7 +22,7 @@ from octoroute_py.config.schema import Config, EndpointConfig, KeyConfig, Transp
 from octoroute_py.core import clock
 from octoroute_py.core.allowance import NO_BUDGETS
 from octoroute_py.core.errors import ConfigError
-from octoroute_py.core.words import TIERS
+from octoroute_py.core.words import TIERS, Keeping
 from octoroute_py.edge.admin import Reload
 from octoroute_py.edge.api.analytics import AnalyticsApi
 from octoroute_py.edge.api.audit import AuditRoutes
@@ -48,6 +50,7 @@ from octoroute_py.neural.process import RouterProcess
 from octoroute_py.routing.artifact import load_prepared
 from octoroute_py.routing.default import Cascade
 from octoroute_py.routing.strategies import make_judge, make_router
+from octoroute_py.storage.errors import StorageError
 from octoroute_py.telemetry.access import AccessLog
 from octoroute_py.telemetry.labels import BackgroundFailure
 from octoroute_py.telemetry.metrics import BreakerRow, LiveRows, Metrics
@@ -100,28 +103,41 @@ class Application:
         self._closing: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
         self._prepared = asyncio.Event()
-        self._metrics = metrics = Metrics((endpoint.id for endpoint in config.endpoints), live=self._live_rows)
+        self._metrics = Metrics((endpoint.id for endpoint in config.endpoints), live=self._live_rows)
         access_log = AccessLog(
             sink, fmt=config.observability.log_format, level=config.observability.log_level, now=clock.wall
         )
         scrubber.learn(known_secrets(config))
-        self._database = open_database(config)
-        self._directories = Directories(self._database, on_change=self._directory_changed)
-        self._ledger = Ledger(config.storage, self._database, metrics=metrics)
         self._started = False
-        self.gateway = self._make_gateway(config, neural, access_log)
-        self.gateway.policies = self._directories.current.workspaces
-        self._prober = self._make_prober()
-        file = None if self._database is None else Path(self._database.location)
-        self._dancer = RouterProcess(file, logs=config.observability)
-        self._memory = Idempotency(clock.monotonic)
-        self.table = self._make_table()
-        self.app: ASGIApp = build_app(
-            self.table,
-            cors_origins=config.cors.origins,
-            management_port=None if config.admin is None else config.admin.port,
-            lifespan=self._lifespan,
-        )
+        with contextlib.ExitStack() as opened:
+            self._open_storage(config, opened)
+            self.gateway = self._make_gateway(config, neural, access_log)
+            self.gateway.policies = self._directories.current.workspaces
+            self._prober = self._make_prober()
+            file = None if self._database is None else Path(self._database.location)
+            self._dancer = RouterProcess(file, logs=config.observability)
+            self._memory = Idempotency(clock.monotonic)
+            self.table = self._make_table()
+            self.app: ASGIApp = build_app(
+                self.table,
+                cors_origins=config.cors.origins,
+                management_port=None if config.admin is None else config.admin.port,
+                lifespan=self._lifespan,
+            )
+            opened.pop_all()
+
+    def _open_storage(self, config: Config, opened: contextlib.ExitStack) -> None:
+        """What is kept, and what follows from it; `opened` lets go of it when the rest cannot be made."""
+        self._database = open_database(config)
+        if self._database is not None:
+            opened.callback(self._database.close, within_s=CLOSE_WITHIN_S)
+        try:
+            self._directories = Directories(self._database, on_change=self._directory_changed)
+            opened.callback(self._directories.close)
+            self._ledger = Ledger(config.storage, self._database, metrics=self._metrics)
+            opened.callback(self._ledger.let_go)
+        except StorageError as error:
+            raise ConfigError(f"storage: {error}") from None
 
     def _make_gateway(self, config: Config, neural: "NeuralRouter | None", access_log: AccessLog) -> Gateway:
         table = TierTable.build(config, self._make_transport, rng=self._rng, now=clock.monotonic())
@@ -161,30 +177,27 @@ class Application:
             wall=clock.wall,
             changed=self._directories.refresh,
         )
-        feedback = Feedback(store, wall=clock.wall, behind=lambda: self._ledger.keeping().state != "ok")
+        feedback = Feedback(store, wall=clock.wall, behind=lambda: self._ledger.keeping().state is not Keeping.OK)
         return [
-            KeyRoutes(keys, wall=clock.wall),
+            KeyRoutes(keys, wall=clock.wall, standing=partial(self._ledger.standing, Subject.KEY)),
             AuditRoutes(Audit(store)),
             WorkspaceRoutes(workspaces),
             FeedbackRoutes(feedback),
-            AnalyticsApi(self.gateway, self._analytics()),
+            AnalyticsApi(self.gateway, self._analytics(store)),
             RouteCalls(self.gateway, self._memory, answered=None if self._database is None else feedback.answered),
         ]
 
-    def _analytics(self) -> Analytics | None:
-        if self._database is None:
-            return None
-
+    def _analytics(self, store: Store) -> Analytics:
         def baseline() -> str | None:
             deep = self.gateway.snapshot.baseline
             return None if deep is None else deep.id
 
         def budgets(workspace: str) -> object:
             policy = self.gateway.policies.get(workspace)
-            return self._ledger.budgets_of(workspace, NO_BUDGETS if policy is None else policy.budgets)
+            return self._ledger.standing(Subject.WORKSPACE, workspace, NO_BUDGETS if policy is None else policy.budgets)
 
         return Analytics(
-            self._database,
+            store,
             wall=self._ledger.wall,
             models=lambda: [Model(each.id, each.name, each.tier.value) for each in self.gateway.config.endpoints],
             baseline=baseline,
@@ -254,37 +267,46 @@ class Application:
 
     async def start(self) -> None:
         """Bring in what the last run left behind; once. Raises ConfigError when the storage does not allow it."""
-        if not self._started:
-            self._started = True
+        if self._started:
+            return
+        self._started = True
+        try:
             await self._ledger.start()
+        except BaseException:
+            await self._close_storage()
+            raise
 
     @contextlib.asynccontextmanager
     async def _lifespan(self) -> AsyncIterator[None]:
         await self.start()
-        prober = asyncio.create_task(self._prober.run(), name="health-prober")
-        watcher = asyncio.create_task(watch_endpoints(lambda: self.gateway.snapshot.table), name="endpoint-watch")
-        sweeper = asyncio.create_task(self._memory.run(), name="old-answers")
-        follower = asyncio.create_task(self._directories.run(), name="directory")
-        upkeep = asyncio.create_task(self._ledger.upkeep(lambda: self.gateway.config.storage), name="ledger-upkeep")
+        beside = (
+            asyncio.create_task(self._prober.run(), name="health-prober"),
+            asyncio.create_task(watch_endpoints(lambda: self.gateway.snapshot.table), name="endpoint-watch"),
+            asyncio.create_task(self._memory.run(), name="old-answers"),
+            asyncio.create_task(self._directories.run(), name="directory"),
+            asyncio.create_task(self._ledger.upkeep(lambda: self.gateway.config.storage), name="ledger-upkeep"),
+        )
         self._later(self._prepare())
         try:
             yield
         finally:
             self.gateway.settle()
-            for task in (prober, watcher, sweeper, follower, upkeep):
+            for task in beside:
                 task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+            await _all_ended(beside)
             transports = [endpoint.transport for endpoint in self.gateway.snapshot.table.endpoints]
             closing = [transport.aclose() for transport in (*transports, *self._probes.values())]
             judge = self.gateway.snapshot.router.judge
             if judge is not None:
                 closing.append(judge.settled())
-            await asyncio.gather(*closing, *self._closing, self._dancer.close())
-            self._directories.close()
-            await self._ledger.close()
-            if self._database is not None:
-                await asyncio.to_thread(self._database.close, within_s=CLOSE_WITHIN_S)
+            await _all_ended((*closing, *self._closing, self._dancer.close()))
+            await self._close_storage()
+
+    async def _close_storage(self) -> None:
+        self._directories.close()
+        await self._ledger.close()
+        if self._database is not None:
+            await asyncio.to_thread(self._database.close, within_s=CLOSE_WITHIN_S)
 
     def _access(self, config: Config) -> Access:
         # The listeners stay where they were opened, whatever a reloaded file says: so does what a stranger may do.
@@ -363,3 +385,10 @@ class Application:
         breakers += [BreakerRow("tier", t.value, table.tier_state(t, now), table.tier_trips(t)) for t in TIERS]
         available = [(e.id, e.unavailable(now) is None) for e in table.endpoints]
         return LiveRows(breakers, available, self._ledger.keeping())
+
+
+async def _all_ended(work: Iterable[Awaitable[None]]) -> None:
+    """Wait for all of it; what broke is told, and keeps nothing else from its end."""
+    for result in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(result, Exception):
+            _log.error("something that ran beside the requests had broken", exc_info=result)

@@ -8,7 +8,9 @@ import click
 from octoroute_py.cli.db import problem_of
 from octoroute_py.cli.options import config_option, read_config
 from octoroute_py.config.schema import Config
+from octoroute_py.core.allowance import NO_BUDGETS
 from octoroute_py.core.errors import ConfigError
+from octoroute_py.ledger.pricing import has_prices
 from octoroute_py.routing.artifact import load_neural
 
 
@@ -25,8 +27,25 @@ def command(config_path: Path | None, probe: bool) -> None:
     click.echo(summary(config))
     for line in config.unbuilt:
         click.echo(f"note: {line}; `serve` refuses to start with it")
+    for line in unpriced(config):
+        click.echo(f"note: {line}")
     if probe and not asyncio.run(_probe(config)):
         raise click.exceptions.Exit(1)
+
+
+def unpriced(config: Config) -> list[str]:
+    """What a budget would not count, or only in part, because a price is missing."""
+    told = []
+    for endpoint in config.endpoints:
+        prices = {"input": endpoint.input_cost_per_mtok, "output": endpoint.output_cost_per_mtok}
+        missing = [f"{name}_cost_per_mtok" for name, price in prices.items() if price is None]
+        if len(missing) == 1:
+            told.append(f"{endpoint.id} has no {missing[0]}, so that this part of its tokens is free")
+    budgeted = [name for name, limits in config.limits.agent_types if limits.budgets != NO_BUDGETS]
+    free = [endpoint.id for endpoint in config.endpoints if not has_prices(endpoint)]
+    if budgeted and free:
+        told.append(f"budgets do not count what has no price: {', '.join(free)}")
+    return told
 
 
 def summary(config: Config) -> str:

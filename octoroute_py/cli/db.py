@@ -20,7 +20,10 @@ from octoroute_py.storage.spool import Spool, count_rows, spool_path
 
 @click.group("db")
 def command() -> None:
-    """Upgrade, check or back up the database of [storage]; checks and backups do not disturb a gateway that uses it."""
+    """Upgrade, check or back up the database of [storage].
+
+    Checks and backups do not disturb a gateway that uses it. Each command takes -c FILE, backup also -o OUT.
+    """
 
 
 @command.command("upgrade")
@@ -83,8 +86,8 @@ def problem_of(config: Config) -> str | None:
         return None
     try:
         path = file_of(config.storage.url.reveal(), base_dir=_base_dir(config))
-        if path is not None and not path.exists() and path.parent.is_dir():
-            return None  # `serve` makes it
+        if _is_still_to_make(path) or config.storage.url.reveal().startswith("postgresql"):
+            return None  # `serve` makes the one, and has a line of its own about the other
         with _database(config) as source:
             check.refuse_damage(source)
             migrate.pending(source)
@@ -101,6 +104,9 @@ def _database(config: Config, *, make: bool = False) -> Iterator[Source]:
     if config.storage.url is None:
         raise ConfigError('storage.url: nothing is kept; name a database, as "sqlite:///octoroute.db"')
     try:
+        path = file_of(config.storage.url.reveal(), base_dir=_base_dir(config))
+        if not make and _is_still_to_make(path):
+            raise ConfigError(f"storage: there is no {path} yet; `octoroute serve` or `octoroute db upgrade` makes it")
         source = connect(config.storage.url.reveal(), base_dir=_base_dir(config), make=make)
         try:
             yield source
@@ -108,6 +114,10 @@ def _database(config: Config, *, make: bool = False) -> Iterator[Source]:
             source.engine.dispose()
     except StorageError as error:
         raise ConfigError(f"storage: {error}") from None
+
+
+def _is_still_to_make(path: Path | None) -> bool:
+    return path is not None and not path.exists() and path.parent.is_dir()
 
 
 def _base_dir(config: Config) -> Path:

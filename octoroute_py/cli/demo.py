@@ -79,5 +79,9 @@ or the OpenAI SDK:
   ):
       print(event.choices[0].delta.content or "", end="", flush=True)
 
+The models have invented prices. What your requests cost, and what they would have cost at the deep tier:
+
+  curl -s {url}/api/analytics/savings
+
 Ask for a tier with model="fast", "balanced" or "deep"; see {url}/models and {url}/metrics. Ctrl+C ends it.
 """

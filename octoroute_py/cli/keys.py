@@ -30,6 +30,8 @@ F = TypeVar("F", bound=Callable[..., object])
 ACTOR = "cli"
 """Who made a change, in the audit."""
 _PAGE = 500
+_COUNT = click.IntRange(min=1)
+_USD = click.FloatRange(min=0)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -79,13 +81,13 @@ def command() -> None:
 @click.option(
     "--expires", "expires_at", callback=_moment, metavar="TIME", help="2030-01-31T12:00:00Z, or 30d from now."
 )
-@click.option("--requests-per-minute", "requestsPerMinute", type=int, metavar="N")
-@click.option("--tokens-per-minute", "tokensPerMinute", type=int, metavar="N")
-@click.option("--max-concurrent", "maxConcurrent", type=int, metavar="N")
-@click.option("--daily-usd", "daily", type=float, metavar="USD")
-@click.option("--weekly-usd", "weekly", type=float, metavar="USD")
-@click.option("--monthly-usd", "monthly", type=float, metavar="USD")
-@click.option("--per-request-usd", "perRequest", type=float, metavar="USD")
+@click.option("--requests-per-minute", "requestsPerMinute", type=_COUNT, metavar="N")
+@click.option("--tokens-per-minute", "tokensPerMinute", type=_COUNT, metavar="N")
+@click.option("--max-concurrent", "maxConcurrent", type=_COUNT, metavar="N")
+@click.option("--daily-usd", "daily", type=_USD, metavar="USD")
+@click.option("--weekly-usd", "weekly", type=_USD, metavar="USD")
+@click.option("--monthly-usd", "monthly", type=_USD, metavar="USD")
+@click.option("--per-request-usd", "perRequest", type=_USD, metavar="USD")
 @_json_option
 def create(config_path: Path | None, as_json: bool, **given: Any) -> None:
     """Issue a key called NAME and print it, this once."""

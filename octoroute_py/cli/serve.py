@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,10 @@ from octoroute_py.telemetry.sink import Sink
 
 _log = structlog.stdlib.get_logger("octoroute")
 
+SWITCH_S = 0.0005
+"""A thread that wants the interpreter gets it after so long: the journal's writer wants it several times a commit, and
+with Python's 5 ms a busy event loop would keep every answer waiting."""
+
 
 @click.command(help="Run the gateway.")
 @config_option
@@ -45,6 +50,7 @@ def command(config_path: Path | None, host: str | None, port: int | None, worker
 
 def serve_forever(config: Config, load: LoadConfig, *, announce: Callable[[str], None] | None = None) -> None:
     """Serve this configuration; `announce` gets the URL once requests are accepted (default: print one line)."""
+    sys.setswitchinterval(SWITCH_S)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(config, load, announce=announce or _say_listening))
 

@@ -6,6 +6,7 @@ from octoroute_py.config.addresses import has_password
 from octoroute_py.config.fields import Table
 from octoroute_py.config.schema import AgentTypeLimits, LimitsConfig, Secret, StorageConfig, Synchronous
 from octoroute_py.core.allowance import Budgets, Rates
+from octoroute_py.core.money import uusd
 
 DEFAULT_STORAGE = "sqlite:///octoroute.db"
 """Where a gateway with a configuration file keeps what it must not lose; the path begins beside that file."""
@@ -59,8 +60,7 @@ def _budgets(table: Table) -> Budgets:
 
 
 def _uusd(table: Table, key: str) -> int | None:
-    usd = table.number(key, None, low=0, high=MOST_USD)
-    return None if usd is None else round(usd * 1_000_000)
+    return uusd(table.number(key, None, low=0, high=MOST_USD))
 
 
 def read_storage(table: Table, *, in_file: bool) -> StorageConfig:

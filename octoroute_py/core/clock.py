@@ -12,3 +12,8 @@ Wall: TypeAlias = Callable[[], float]
 
 monotonic: Monotonic = time.monotonic
 wall: Wall = time.time
+
+
+def iso(at_ms: int) -> str:
+    """Unix milliseconds as ISO 8601 in UTC, such as `2026-01-31T08:15:00.042Z`."""
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(at_ms // 1000))}.{at_ms % 1000:03}Z"

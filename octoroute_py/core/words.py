@@ -100,6 +100,15 @@ class BreakerState(enum.StrEnum):
     HALF_OPEN = "half_open"
 
 
+class Keeping(enum.StrEnum):
+    """How rows are kept: in the database; in the spool for now; in the spool until somebody mends the database; not."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    REFUSED = "refused"
+    OFF = "off"
+
+
 class Role(enum.StrEnum):
     """What a key may do (contract §7): operator includes viewer and inference, admin includes all."""
 

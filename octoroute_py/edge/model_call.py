@@ -11,6 +11,7 @@ from typing import Protocol
 import structlog
 from starlette.types import Receive, Scope, Send
 
+from octoroute_py.core.ending import CLIENT_GONE
 from octoroute_py.core.errors import GatewayError, Refused
 from octoroute_py.core.words import Surface
 from octoroute_py.edge.guard import PRINCIPAL, source_of
@@ -29,7 +30,6 @@ from octoroute_py.gateway.failures import error_event
 from octoroute_py.gateway.headers import answer_headers, route_headers
 from octoroute_py.gateway.pipeline import DRAIN_RETRY_S, Gateway
 from octoroute_py.gateway.stream import Relay
-from octoroute_py.ledger.outcome import CLIENT_GONE
 
 _log = structlog.stdlib.get_logger("octoroute.edge")
 

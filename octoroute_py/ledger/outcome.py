@@ -1,12 +1,9 @@
-"""How a request ended, as one value that metrics, the log and later the journal all read."""
+"""How a request ended, as one value that metrics, the log and the journal all read."""
 
 import msgspec
 
 from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import Inward, Reason, Strategy, Surface, Tier
-
-CLIENT_GONE = 499
-"""Status of a request whose client left before its answer was whole."""
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):

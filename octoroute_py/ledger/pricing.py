@@ -3,7 +3,6 @@
 USD per million tokens is micro-USD per token. Six more places are kept, which is more than any provider's price has.
 """
 
-from collections.abc import Iterable
 from typing import Final
 
 from octoroute_py.config.schema import Config, EndpointConfig
@@ -12,7 +11,6 @@ from octoroute_py.core.words import Tier
 
 _PICO_IN_MICRO: Final = 1_000_000
 _HALF_MICRO: Final = _PICO_IN_MICRO // 2
-_MICRO_IN_USD: Final = 1_000_000
 _DEEP: Final = Tier.DEEP  # reading a member of an enum costs more than the rest of a price
 
 
@@ -43,11 +41,6 @@ def reserve_uusd(endpoint: EndpointConfig, prompt_tokens: int, output_tokens: in
     return -(-pico // _PICO_IN_MICRO)
 
 
-def worst_uusd(endpoints: Iterable[EndpointConfig], prompt_tokens: int, output_tokens: int) -> int:
-    """The most that an attempt of so many tokens can cost at any of the endpoints; 0 when there is none."""
-    return max((reserve_uusd(endpoint, prompt_tokens, output_tokens) for endpoint in endpoints), default=0)
-
-
 def baseline_price(config: Config) -> EndpointConfig | None:
     """The endpoint whose prices "all deep" means: of those in deep with prices the highest priority, first in the file.
 
@@ -65,16 +58,6 @@ def baseline_uusd(usage: Usage, *, tier: Tier, paid_uusd: int, deep: EndpointCon
     if tier is _DEEP:
         return paid_uusd
     return 0 if deep is None else cost_uusd(deep, usage)
-
-
-def usd(uusd: int) -> float:
-    """Micro-USD as the USD of the API: the float nearest to six places."""
-    return uusd / _MICRO_IN_USD
-
-
-def usd_text(uusd: int) -> bytes:
-    """Micro-USD as USD with six decimals, for a header; no float on the way. `uusd` is not negative."""
-    return b"%d.%06d" % divmod(uusd, _MICRO_IN_USD)
 
 
 def _cached_price(endpoint: EndpointConfig) -> float:

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from octoroute_py.core.clock import Wall
+from octoroute_py.core.clock import Wall, iso
 from octoroute_py.core.ending import Ended
-from octoroute_py.core.errors import Refused
+from octoroute_py.core.money import usd
 from octoroute_py.core.words import TIERS
-from octoroute_py.manage.figures import MOST_NAMES, UNSPECIFIED, by_status, figures, iso, most, together, usd
+from octoroute_py.manage.figures import MOST_NAMES, UNSPECIFIED, by_status, figures, most, together
 from octoroute_py.manage.reports import (
     ALL,
     Figures,
@@ -27,16 +27,15 @@ from octoroute_py.manage.reports import (
     TimeRange,
     WorkspaceReport,
 )
+from octoroute_py.manage.store import Store
 from octoroute_py.storage import analytics as sums
 from octoroute_py.storage.analytics import Agents, Cell, Scope
-from octoroute_py.storage.db import Database
-from octoroute_py.storage.errors import StorageError
 from octoroute_py.storage.history import Place, Record, page
 from octoroute_py.storage.rollups import JUDGE
+from octoroute_py.storage.transaction import Transaction
 
 T = TypeVar("T")
 
-TRY_AGAIN_S = 5.0
 AT_ONCE = 2
 """Reports that are read at the same time; the others wait, and leave the threads to whom a request waits for."""
 NOTE = (
@@ -69,23 +68,23 @@ class _Found(NamedTuple):
 
 
 class Analytics:
-    """Answers from one database; every answer is of one moment.
+    """Answers from one store; every answer is of one moment.
 
     `wall` is the clock of the journal's rows, `models` the endpoints as configured now, `baseline` the id of the
     endpoint whose price savings are measured by, `budgets` what the budgets of a workspace say, as JSON. `workspaces`
-    of a call are the only ones it may look at, None for all. Raises Refused (503 `storage_unavailable`).
+    of a call are the only ones it may look at, None for all. Raises Refused (503).
     """
 
     def __init__(
         self,
-        database: Database,
+        store: Store,
         *,
         wall: Wall,
         models: Callable[[], Sequence[Model]],
         baseline: Callable[[], str | None],
         budgets: Callable[[str], object] | None = None,
     ) -> None:
-        self._database = database
+        self._store = store
         self._wall = wall
         self._models = models
         self._baseline = baseline
@@ -148,8 +147,10 @@ class Analytics:
             note=NOTE,
         )
 
-    async def last_hour(self) -> Figures:
-        """All requests of the last hour."""
+    async def last_hour(self) -> Figures | None:
+        """All requests of the last hour, None where nothing is kept."""
+        if not self._store.keeps:
+            return None
         found = await self._find(TimeRange.HOUR, by_hour=False)
         return figures(found.requests, together(found.latencies.values()))
 
@@ -162,14 +163,10 @@ class Analytics:
         how: Ended | None = None,
     ) -> list[Record]:
         """A page of the requests themselves, newest first; `before` is a record's start in ms and its number."""
-
         place = None if before is None else Place(*before)
-
-        def read() -> list[Record]:
-            with self._database.read() as connection:
-                return page(connection, limit=limit, before=place, workspaces=workspaces, how=how)
-
-        return await self._in_thread(read)
+        return await self._read(
+            lambda connection: page(connection, limit=limit, before=place, workspaces=workspaces, how=how)
+        )
 
     async def _find(
         self,
@@ -183,28 +180,22 @@ class Analytics:
     ) -> _Found:
         scope = Scope(time_range.since_s(self._wall()), workspaces, endpoints)
 
-        def read() -> _Found:
-            with self._database.read() as connection:
-                cells = sums.cells(connection, scope, agents=False)
-                return _Found(
-                    since_s=scope.since_s,
-                    requests=[cell for cell in cells if cell.surface != JUDGE],
-                    judged=[cell for cell in cells if cell.surface == JUDGE],
-                    by_hour=sums.requests_by_hour(connection, scope) if by_hour else [],
-                    latencies=sums.latencies(connection, scope) if latencies else {},
-                    agents=sums.requests_by_agent(connection, scope, most=MOST_NAMES) if agents else Agents({}, 0),
-                )
+        def look(connection: Transaction) -> _Found:
+            cells = sums.cells(connection, scope, agents=False)
+            return _Found(
+                since_s=scope.since_s,
+                requests=[cell for cell in cells if cell.surface != JUDGE],
+                judged=[cell for cell in cells if cell.surface == JUDGE],
+                by_hour=sums.requests_by_hour(connection, scope) if by_hour else [],
+                latencies=sums.latencies(connection, scope) if latencies else {},
+                agents=sums.requests_by_agent(connection, scope, most=MOST_NAMES) if agents else Agents({}, 0),
+            )
 
-        return await self._in_thread(read)
+        return await self._read(look)
 
-    async def _in_thread(self, read: Callable[[], T]) -> T:
+    async def _read(self, look: Callable[[Transaction], T]) -> T:
         async with self._turns:
-            try:
-                return await asyncio.to_thread(read)
-            except StorageError:
-                raise Refused(
-                    "The ledger cannot be read now.", code="storage_unavailable", status=503, retry_after_s=TRY_AGAIN_S
-                ) from None
+            return await self._store.read(look)
 
 
 def _by_agent(agents: Agents) -> dict[str, int]:

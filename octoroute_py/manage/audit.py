@@ -1,9 +1,29 @@
 """Who changed what, as operators read it."""
 
+from typing import Final
+
+import msgspec
+
+from octoroute_py.admission.claims import Subject
+from octoroute_py.admission.periods import Period
 from octoroute_py.admission.principal import Principal
 from octoroute_py.manage.store import Store
 from octoroute_py.storage import audit
 from octoroute_py.storage.audit import AuditRow
+
+BUDGET_REACHED: Final = "budget.reached"
+"""The audit's word for a budget that came to 80 or 100 percent."""
+
+
+class Reached(msgspec.Struct, frozen=True, rename="camel"):
+    """What is kept of a budget that was reached; whose it is stands beside it. `starts_s` is Unix time."""
+
+    subject: Subject
+    period: Period
+    starts_s: float
+    level: int
+    limit_uusd: int
+    spent_uusd: int
 
 
 def actor_of(principal: Principal) -> str:

@@ -1,16 +1,13 @@
 """From sums to the figures of a report: pure arithmetic."""
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from octoroute_py.core.ending import CLIENT_GONE, Ended, ended
+from octoroute_py.core.money import usd
 from octoroute_py.manage.reports import Figures
+from octoroute_py.storage.analytics import Cell
 from octoroute_py.storage.entries import BUCKET_GROWTH
-
-if TYPE_CHECKING:
-    from octoroute_py.storage.analytics import Cell
 
 Buckets = Mapping[int, int]
 """How many requests fell into each latency bucket."""
@@ -21,24 +18,14 @@ UNSPECIFIED = "unspecified"
 """Agent type, in reports, of requests that name none."""
 
 
-def usd(uusd: int) -> float:
-    """Micro-USD as USD."""
-    return round(uusd / 1_000_000, 6)
-
-
-def iso(ms: int) -> str:
-    """Unix milliseconds as ISO 8601 in UTC, such as `2026-01-31T08:15:00.042Z`."""
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(ms // 1000))}.{ms % 1000:03}Z"
-
-
-def figures(cells: Iterable["Cell"], buckets: Buckets) -> Figures:
+def figures(cells: Iterable[Cell], buckets: Buckets) -> Figures:
     """The figures of the requests in these cells, whose latencies are in these buckets."""
     cells = list(cells)
     total = sum(cell.requests for cell in cells)
     left = sum(cell.requests for cell in cells if cell.status == CLIENT_GONE)
     failed = sum(cell.failures for cell in cells)
     timed = [cell for cell in cells if cell.endpoint and cell.status != CLIENT_GONE]
-    timed_requests = sum(cell.requests for cell in timed)
+    timed_requests, duration_us = sum(cell.requests for cell in timed), sum(cell.duration_us for cell in timed)
     ratio = (total - left - failed) / (total - left) if total > left else None
     prompt, completion = sum(cell.prompt_tokens for cell in cells), sum(cell.completion_tokens for cell in cells)
     return Figures(
@@ -47,7 +34,7 @@ def figures(cells: Iterable["Cell"], buckets: Buckets) -> Figures:
         cancelled_requests=left,
         success_rate=None if ratio is None else round(100 * ratio, 4),
         success_ratio=None if ratio is None else round(ratio, 6),
-        average_latency=_ms(sum(cell.duration_us for cell in timed) / timed_requests) if timed_requests else None,
+        average_latency=round(duration_us / timed_requests / 1000, 3) if timed_requests else None,
         p50=percentile_ms(buckets, 50),
         p95=percentile_ms(buckets, 95),
         p99=percentile_ms(buckets, 99),
@@ -66,7 +53,8 @@ def percentile_ms(buckets: Buckets, percent: int) -> float | None:
     for bucket in sorted(buckets):
         seen += buckets[bucket]
         if seen >= rank:
-            return _ms(BUCKET_GROWTH ** (bucket - 0.5) if bucket else 1.0)
+            middle_us = BUCKET_GROWTH ** (bucket - 0.5) if bucket else 1.0
+            return round(middle_us / 1000, 6)  # rounded to the microsecond, short ones would be off by more than 1 %
     return None
 
 
@@ -78,7 +66,7 @@ def together(buckets: Iterable[Buckets]) -> Buckets:
     return found
 
 
-def by_status(cells: Iterable["Cell"]) -> dict[str, int]:
+def by_status(cells: Iterable[Cell]) -> dict[str, int]:
     """Requests by how they ended, in the words of `Ended`; those that did not occur are 0."""
     found: Counter[str] = Counter(dict.fromkeys(Ended, 0))
     for cell in cells:
@@ -88,13 +76,9 @@ def by_status(cells: Iterable["Cell"]) -> dict[str, int]:
     return dict(found)
 
 
-def most(cells: Iterable["Cell"], name: Callable[["Cell"], str]) -> dict[str, int]:
+def most(cells: Iterable[Cell], name: Callable[[Cell], str]) -> dict[str, int]:
     """Requests by a name, the most frequent ones first, at most MOST_NAMES."""
     found: Counter[str] = Counter()
     for cell in cells:
         found[name(cell)] += cell.requests
     return dict(found.most_common(MOST_NAMES))
-
-
-def _ms(us: float) -> float:
-    return round(us / 1000, 3)

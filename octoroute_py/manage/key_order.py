@@ -13,6 +13,7 @@ from octoroute_py.admission.principal import ANONYMOUS
 from octoroute_py.config.schema import Config, KeyConfig
 from octoroute_py.core.allowance import Budgets, Grant, Rates
 from octoroute_py.core.errors import BadRequest
+from octoroute_py.core.money import uusd
 from octoroute_py.core.words import Role, Tier
 from octoroute_py.manage.key_view import BudgetsView, LimitsView
 
@@ -137,11 +138,9 @@ def _budgets(budgets: BudgetsView) -> Budgets:
 
 
 def _uusd(usd: float | None) -> int | None:
-    if usd is None:
-        return None
-    if not math.isfinite(usd):
+    if usd is not None and not math.isfinite(usd):
         raise BadRequest("A budget is a number of USD.", param="budgets")
-    return round(usd * 1_000_000)
+    return uusd(usd)
 
 
 def _quoted(words: list[str]) -> str:

@@ -1,6 +1,5 @@
 """How a key is shown, in the API, on the command line and in the audit: never what it is known by."""
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
@@ -8,6 +7,8 @@ from msgspec import UNSET, UnsetType
 
 from octoroute_py.config.keeping import MOST_USD
 from octoroute_py.core.allowance import Budgets, Grant, Rates
+from octoroute_py.core.clock import iso
+from octoroute_py.core.money import usd
 from octoroute_py.core.words import Role, Tier
 from octoroute_py.storage.keys import KeyRow
 
@@ -67,7 +68,10 @@ class SecretView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class KeyView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A key as it is shown; `key` is the key in clear, there once: in the answer that made it."""
+    """A key as it is shown; `key` is the key in clear, there once: in the answer that made it.
+
+    `standing`, what it has spent in each period, is told of a single key.
+    """
 
     id: str
     name: str
@@ -84,6 +88,7 @@ class KeyView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     created_by: str
     revoked_at: str | None
     secrets: tuple[SecretView, ...]
+    standing: dict[str, object] | UnsetType = UNSET
     key: str | UnsetType = UNSET
 
 
@@ -111,11 +116,6 @@ def key_view(row: KeyRow, *, wall_s: float, clear: str | UnsetType = UNSET) -> K
     )
 
 
-def iso(at_ms: int) -> str:
-    """Unix ms as ISO 8601 in UTC."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _status(row: KeyRow, wall_s: float) -> str:
     if row.revoked_ms is not None:
         return "revoked"
@@ -137,12 +137,8 @@ def _limits(rates: Rates) -> LimitsView:
 
 def _budgets(budgets: Budgets) -> BudgetsView:
     return BudgetsView(
-        daily=_usd(budgets.daily_uusd),
-        weekly=_usd(budgets.weekly_uusd),
-        monthly=_usd(budgets.monthly_uusd),
-        per_request=_usd(budgets.per_request_uusd),
+        daily=usd(budgets.daily_uusd),
+        weekly=usd(budgets.weekly_uusd),
+        monthly=usd(budgets.monthly_uusd),
+        per_request=usd(budgets.per_request_uusd),
     )
-
-
-def _usd(uusd: int | None) -> float | None:
-    return None if uusd is None else uusd / 1_000_000

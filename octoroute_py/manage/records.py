@@ -3,15 +3,14 @@
 import csv
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from decimal import Decimal
 
 import msgspec
 
+from octoroute_py.core.clock import iso
 from octoroute_py.core.ending import ended
-from octoroute_py.manage.figures import iso, usd
-
-if TYPE_CHECKING:
-    from octoroute_py.storage.history import Record
+from octoroute_py.core.money import usd
+from octoroute_py.storage.history import Record
 
 _REQUEST_TYPES = {"completions": "completion", "embeddings": "embedding"}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -105,13 +104,13 @@ class RequestsPage(msgspec.Struct, frozen=True, kw_only=True):
     next: str | None
 
 
-def as_json(records: Sequence["Record"], *, next_: str | None) -> bytes:
+def as_json(records: Sequence[Record], *, next_: str | None) -> bytes:
     """A page as JSON."""
     page = RequestsPage(requests=[record_of(record) for record in records], count=len(records), next=next_)
     return msgspec.json.encode(page)
 
 
-def as_csv(records: Sequence["Record"]) -> bytes:
+def as_csv(records: Sequence[Record]) -> bytes:
     """A page as CSV (RFC 4180, UTF-8) with a line of names; nothing in it is a formula to a spreadsheet."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
@@ -123,7 +122,7 @@ def as_csv(records: Sequence["Record"]) -> bytes:
     return text.getvalue().encode()
 
 
-def record_of(row: "Record") -> RequestRecord:
+def record_of(row: Record) -> RequestRecord:
     """The journal's row as the API tells it."""
     cost = usd(row.cost_uusd)
     return RequestRecord(
@@ -164,7 +163,11 @@ def record_of(row: "Record") -> RequestRecord:
 
 
 def _cell(value: object) -> object:
-    """Text that a spreadsheet would take for a formula gets a quotation mark in front; numbers stay as they are."""
+    """Text that a spreadsheet would take for a formula gets a quotation mark in front; numbers get no exponent."""
     if isinstance(value, str) and value.startswith(_FORMULA):
         return f"'{value}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return format(Decimal(repr(value)), "f")
     return value

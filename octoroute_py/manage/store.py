@@ -36,6 +36,11 @@ class Store:
         self._database = database
         self._report = report
 
+    @property
+    def keeps(self) -> bool:
+        """Whether there is a database at all."""
+        return self._database is not None
+
     async def write(self, job: Job[T]) -> T:
         """Have a job written; what it returns, once it is on disk. Raises Refused 503, or what the job raises."""
         database = self._opened()

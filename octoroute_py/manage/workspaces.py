@@ -7,15 +7,16 @@ import msgspec
 from octoroute_py.admission.principal import Principal
 from octoroute_py.config.problems import did_you_mean
 from octoroute_py.config.schema import EndpointConfig
-from octoroute_py.core.allowance import WorkspacePolicy
+from octoroute_py.core.allowance import NO_BUDGETS, WorkspacePolicy
 from octoroute_py.core.clock import Wall
 from octoroute_py.core.errors import BadRequest, NotFound
 from octoroute_py.core.words import TIERS
+from octoroute_py.ledger.pricing import has_prices
 from octoroute_py.manage.audit import actor_of
 from octoroute_py.manage.store import Store
 from octoroute_py.storage import workspaces
 from octoroute_py.storage.workspaces import WorkspaceRow
-from octoroute_py.tiers.eligibility import permitted
+from octoroute_py.tiers.eligibility import complies, permitted
 
 _MOST_LISTED = 20
 
@@ -92,8 +93,15 @@ class Workspaces:
         gone = _strange(policy, endpoints)
         if gone:
             found.append(f"modelRestrictions names what there is no more: {_listed(gone)}.")
-        if not any(permitted(policy, endpoint) for endpoint in endpoints):
+        allowed = [endpoint for endpoint in endpoints if permitted(policy, endpoint)]
+        if not allowed:
             found.append("No model may serve this workspace: every request of it is refused.")
+        tagless = [tag for tag in policy.compliance if not any(complies((tag,), endpoint) for endpoint in endpoints)]
+        if tagless:
+            found.append(f"No model has, as its 'compliance' in the configuration, {_listed(tagless)}.")
+        unpriced = [endpoint.id for endpoint in allowed if not has_prices(endpoint)]
+        if unpriced and policy.budgets != NO_BUDGETS:
+            found.append(f"budgetLimits do not count what has no price in the configuration: {_listed(unpriced)}.")
         return found
 
     def _meant(self, policy: WorkspacePolicy) -> WorkspacePolicy:

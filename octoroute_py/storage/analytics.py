@@ -57,15 +57,6 @@ class Agents(NamedTuple):
     named: int
 
 
-class Spend(NamedTuple):
-    """What the requests of one workspace, key and agent type cost in all."""
-
-    workspace: str
-    key_id: str
-    agent_type: str
-    cost_uusd: int
-
-
 class DaySpend(NamedTuple):
     """What the requests of one workspace, key and agent type cost on one UTC day (days since 1970)."""
 
@@ -85,7 +76,10 @@ class Span(NamedTuple):
 
 
 _BY = Cell._fields[:5]
+_SPENDER = DaySpend._fields[1:4]
 _FIRST_SUM = len(_BY)
+_MOST_STARTS = 1000
+"""A month has 744 hours; a statement may not have any number of values."""
 
 
 def spans(since_s: int) -> Iterator[Span]:
@@ -109,7 +103,7 @@ def cells(connection: Connection, scope: Scope, *, agents: bool = True) -> list[
     by = _common(table, agents=agents)
     sums = [func.sum(table.c[name]) for name in SUMS]
     for span in spans(scope.since_s):
-        rows = select(*by, *sums).where(_of(table, scope, span)).group_by(*_columns(by))
+        rows = select(*by, *sums).where(_of(connection, table, scope, span)).group_by(*_columns(by))
         _gather(found, connection.execute(rows), _FIRST_SUM)
     by = _common(journal, agents=agents)
     late = select(*by, *SUMS.values()).where(_late(connection, scope)).group_by(*_columns(by))
@@ -122,7 +116,7 @@ def requests_by_agent(connection: Connection, scope: Scope, *, most: int) -> Age
     table = _sums_of(scope)
     parts = [
         select(table.c.agent_type, func.sum(table.c.requests).label("requests"))
-        .where(and_(_of(table, scope, span), table.c.surface != JUDGE))
+        .where(and_(_of(connection, table, scope, span), table.c.surface != JUDGE))
         .group_by(table.c.agent_type)
         for span in spans(scope.since_s)
     ]
@@ -142,7 +136,7 @@ def requests_by_hour(connection: Connection, scope: Scope) -> list[int]:
     table = _sums_of(scope)
     first_hour = -(-scope.since_s // HOUR_S) * HOUR_S
     for span in (Span(MINUTE_S, scope.since_s, first_hour), Span(HOUR_S, first_hour, None)):
-        where = and_(_of(table, scope, span), table.c.surface != JUDGE)
+        where = and_(_of(connection, table, scope, span), table.c.surface != JUDGE)
         rows = select(table.c.start_s, func.sum(table.c.requests)).where(where).group_by(table.c.start_s)
         for start_s, requests in connection.execute(rows):
             hours[start_s % DAY_S // HOUR_S] += int(requests)
@@ -159,7 +153,7 @@ def latencies(connection: Connection, scope: Scope) -> dict[str, dict[int, int]]
     table = latency_totals if scope.workspaces is None else latency_rollups
     by = [table.c.endpoint, table.c.latency_bucket]
     for span in spans(scope.since_s):
-        rows = select(*by, func.sum(table.c.requests)).where(_of(table, scope, span)).group_by(*by)
+        rows = select(*by, func.sum(table.c.requests)).where(_of(connection, table, scope, span)).group_by(*by)
         _gather(found, connection.execute(rows), 2)
     by = [journal.c.endpoint, journal.c.latency_bucket]
     late = select(*by, func.count()).where(and_(_late(connection, scope), TIMED)).group_by(*by)
@@ -170,37 +164,20 @@ def latencies(connection: Connection, scope: Scope) -> dict[str, dict[int, int]]
     return buckets
 
 
-def spend_by(connection: Connection, *, since_ms: int) -> list[Spend]:
-    """What was spent since then, by workspace, key and agent type; quickest from a UTC midnight on.
+def spend_by_day(connection: Connection, *, since_day: int, of: tuple[str, str] | None = None) -> list[DaySpend]:
+    """What was spent on each day since then (days since 1970, UTC), judge calls left out.
 
-    Rows without a workspace are judge calls.
+    `of` is the name of a column and a value: only what was spent by those.
     """
     found: dict[tuple[Any, ...], list[int]] = {}
-    midnight_ms = -(-since_ms // (DAY_S * 1000)) * DAY_S * 1000
-    by = [spend_rollups.c[name] for name in Spend._fields[:3]]
-    days = select(*by, func.sum(spend_rollups.c.cost_uusd)).where(spend_rollups.c.day_s >= midnight_ms // 1000)
-    _gather(found, connection.execute(days.group_by(*by)), 3)
-    spenders = [journal.c[name] + literal_column("''") for name in Spend._fields[:3]]
-    rows = select(*spenders, func.sum(journal.c.cost_uusd)).group_by(*spenders)
-    head = and_(journal.c.started_ms >= since_ms, journal.c.started_ms < midnight_ms)
-    after = rolled_to(connection)
-    if since_ms < midnight_ms:
-        _gather(found, connection.execute(rows.where(and_(head, journal.c.id + number(0) <= after))), 3)
-    _gather(found, connection.execute(rows.where(_not_rolled(after, since_ms))), 3)
-    return [Spend(*key, *total) for key, total in found.items()]
-
-
-def spend_by_day(connection: Connection, *, since_day: int) -> list[DaySpend]:
-    """What was spent on each day since then (days since 1970, UTC), judge calls left out."""
-    found: dict[tuple[Any, ...], list[int]] = {}
-    by = [spend_rollups.c.day_s // number(DAY_S), *(spend_rollups.c[name] for name in Spend._fields[:3])]
+    by = [spend_rollups.c.day_s // number(DAY_S), *(spend_rollups.c[name] for name in _SPENDER)]
     days = select(*by, func.sum(spend_rollups.c.cost_uusd)).where(
-        spend_rollups.c.day_s >= since_day * DAY_S, spend_rollups.c.workspace != ""
+        spend_rollups.c.day_s >= since_day * DAY_S, spend_rollups.c.workspace != "", *_by(spend_rollups, of)
     )
     _gather(found, connection.execute(days.group_by(*by)), 4)
-    by = [journal.c.started_ms // number(DAY_S * 1000), *(journal.c[name] for name in Spend._fields[:3])]
+    by = [journal.c.started_ms // number(DAY_S * 1000), *(journal.c[name] for name in _SPENDER)]
     rows = select(*by, func.sum(journal.c.cost_uusd)).where(
-        _not_rolled(rolled_to(connection), since_day * DAY_S * 1000), journal.c.workspace != ""
+        _not_rolled(rolled_to(connection), since_day * DAY_S * 1000), journal.c.workspace != "", *_by(journal, of)
     )
     _gather(found, connection.execute(rows.group_by(*by)), 4)
     return [DaySpend(*key, *total) for key, total in found.items()]
@@ -224,12 +201,20 @@ def _sums_of(scope: Scope) -> Table:
     return rollup_totals if scope.workspaces is None else rollups
 
 
-def _of(table: Table, scope: Scope, span: Span) -> ColumnElement[bool]:
+def _of(connection: Connection, table: Table, scope: Scope, span: Span) -> ColumnElement[bool]:
     """The table's sums that the span and the scope have in common."""
-    conditions = [table.c.grain_s == number(span.grain_s), table.c.start_s >= span.low_s]
-    if span.high_s is not None:
-        conditions.append(table.c.start_s < span.high_s)
-    return and_(*conditions, *_whose(table, scope))
+    of_grain, start = table.c.grain_s == number(span.grain_s), table.c.start_s
+    within = start >= span.low_s if span.high_s is None else and_(start >= span.low_s, start < span.high_s)
+    if scope.workspaces is not None:
+        high_s = span.high_s
+        if high_s is None:
+            last_s = connection.execute(select(func.max(start)).where(of_grain)).scalar_one()
+            high_s = span.low_s if last_s is None else last_s + 1
+        starts = range(span.low_s, high_s, span.grain_s)
+        if len(starts) <= _MOST_STARTS:
+            # Named one by one, a few workspaces are found without a look at all the others between them.
+            within = start.in_(starts)
+    return and_(of_grain, within, *_whose(table, scope))
 
 
 def _late(connection: Connection, scope: Scope) -> ColumnElement[bool]:
@@ -248,6 +233,11 @@ def _whose(table: Table, scope: Scope) -> Iterator[ColumnElement[bool]]:
         yield name.in_(scope.workspaces)
     if scope.endpoints is not None:
         yield table.c.endpoint.in_(scope.endpoints)
+
+
+def _by(table: Table, of: tuple[str, str] | None) -> Iterator[ColumnElement[bool]]:
+    if of is not None:
+        yield table.c[of[0]] + literal_column("''") == of[1]  # no index has these few rows in a better order
 
 
 def _gather(found: dict[tuple[Any, ...], list[int]], rows: Any, keys: int) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from octoroute_py.config.schema import Synchronous
 from octoroute_py.core import clock
 from octoroute_py.core.clock import Monotonic
+from octoroute_py.storage.checkpoint import Checkpoints
 from octoroute_py.storage.engine import BUSY_WAIT_S, Source, connect, connect_file
 from octoroute_py.storage.migrate import upgrade
 from octoroute_py.storage.writer import QUEUE_JOBS, Job, Line, R, T, Writer
@@ -25,7 +26,8 @@ class Database:
 
     def __init__(self, source: Source, *, monotonic: Monotonic, max_jobs: int) -> None:
         self._source = source
-        self._writer = Writer(source, monotonic=monotonic, max_jobs=max_jobs)
+        self._checkpoints = Checkpoints(source)
+        self._writer = Writer(source, monotonic=monotonic, max_jobs=max_jobs, written=self._checkpoints.written)
 
     @classmethod
     def open(
@@ -94,5 +96,6 @@ class Database:
     def close(self, *, within_s: float | None = None) -> bool:
         """Write what was submitted and let go of the database; whether all of it was written in time."""
         done = self._writer.close(within_s=within_s)
+        self._checkpoints.close()
         self._source.engine.dispose()
         return done

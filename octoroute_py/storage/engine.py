@@ -24,6 +24,8 @@ from octoroute_py.storage.errors import CannotOpen, storage_error
 BUSY_WAIT_S = 5.0
 _RETRY_S = 0.01
 CACHE_BYTES = 16 * 1024 * 1024
+CHECKPOINT_PAGES = 1000
+"""After about so many pages the log is moved into the database, by a thread of `checkpoint`."""
 WRITES = "octoroute_writes"
 """Execution option of a connection that is going to write."""
 
@@ -188,6 +190,7 @@ def _set_up(connection: Any, _record: object, *, busy_wait_s: float, synchronous
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute(f"PRAGMA cache_size = {-CACHE_BYTES // 1024}")
     cursor.execute("PRAGMA temp_store = MEMORY")
+    cursor.execute(f"PRAGMA wal_autocheckpoint = {8 * CHECKPOINT_PAGES}")
     cursor.close()
 
 

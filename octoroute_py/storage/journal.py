@@ -1,14 +1,13 @@
-"""The journal and its intents: rows in by the hundred, out by request, and what the dead left behind.
+"""The journal and its intents: rows in by the hundred, and what the dead left behind.
 
 An intent says that a request may be on its way to an upstream, a journal row that it ended. A row may be given twice:
 the one that is there stays as it is. An intent is always given before the journal row that settles it.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Sequence
 
 import msgspec
-from sqlalchemy import Connection, Table, delete, exists, false, func, insert, literal, select, true
+from sqlalchemy import Connection, Table, delete, exists, false, insert, literal, select, true
 
 from octoroute_py.storage.engine import Direct, Statement
 from octoroute_py.storage.entries import Intent, JournalEntry
@@ -20,8 +19,6 @@ INTERRUPTED = "interrupted"
 Row = Intent | JournalEntry
 Key = tuple[str, int]
 """The request id and the entry that tell rows apart."""
-
-S = TypeVar("S", bound=Row)
 
 _SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 """How many rows a statement takes. Preparing one for every number would cost more than a row too many now and then."""
@@ -105,12 +102,6 @@ def _delete_intents(size: int, mark: str) -> str:
 # what is done now and then, inside a job
 
 
-def open_intents(connection: Connection) -> list[Intent]:
-    """Requests that began and have no journal row yet, the oldest first."""
-    columns = [intents.c[name] for name in Intent.__struct_fields__]
-    return [Intent(*row) for row in connection.execute(select(*columns).order_by(intents.c.started_ms))]
-
-
 def has_intents(connection: Connection) -> bool:
     """Whether any request began and has no journal row yet."""
     return connection.execute(select(intents.c.entry).limit(1)).first() is not None
@@ -139,35 +130,3 @@ def settle_dead(connection: Connection) -> int:
     settled = connection.execute(insert(journal).from_select(list(columns), dead)).rowcount
     connection.execute(delete(intents))
     return settled
-
-
-class Spend(NamedTuple):
-    """What requests of one workspace, key and agent type cost together."""
-
-    workspace: str
-    key_id: str
-    agent_type: str
-    cost_uusd: int
-
-
-def spend_since(connection: Connection, start_ms: int) -> list[Spend]:
-    """What was spent by requests that started at `start_ms` (Unix) or later."""
-    whose = (journal.c.workspace, journal.c.key_id, journal.c.agent_type)
-    query = select(*whose, func.sum(journal.c.cost_uusd)).where(journal.c.started_ms >= start_ms).group_by(*whose)
-    return [Spend(workspace, key, agent, int(cost)) for workspace, key, agent, cost in connection.execute(query)]
-
-
-class Found(NamedTuple):
-    """A journal row with its number, which feedback refers to."""
-
-    id: int
-    entry: JournalEntry
-
-
-def find(connection: Connection, request_id: str, *, workspaces: Collection[str] | None = None) -> list[Found]:
-    """The rows of a request id, the newest first; those of other workspaces than the given ones are left out."""
-    columns = [journal.c[name] for name in JournalEntry.__struct_fields__]
-    query = select(journal.c.id, *columns).where(journal.c.request_id == request_id).order_by(journal.c.id.desc())
-    if workspaces is not None:
-        query = query.where(journal.c.workspace.in_(workspaces))
-    return [Found(id, JournalEntry(*rest)) for id, *rest in connection.execute(query)]

@@ -11,6 +11,8 @@ MINUTES_KEPT_S = 2 * DAY_S
 """The longest range that is answered by the minute, a day, needs a day and an hour."""
 HOURS_KEPT_S = 40 * DAY_S
 """The longest range that is answered by the hour has 30 days."""
+SPEND_KEPT_S = 80 * DAY_S
+"""However short the other sums are kept: a start learns from these what is left of a budget (`spend_by_day`)."""
 
 
 class Expiry(NamedTuple):
@@ -22,11 +24,11 @@ class Expiry(NamedTuple):
 
 
 def expiries(*, rollup_days: int) -> list[Expiry]:
-    """How long each sum is kept; those by day for `rollup_days`."""
+    """How long each sum is kept; those by day for `rollup_days`, and what was spent never shorter than SPEND_KEPT_S."""
     kept_s = {MINUTE_S: MINUTES_KEPT_S, HOUR_S: HOURS_KEPT_S, DAY_S: rollup_days * DAY_S}
     tables = (rollups, rollup_totals, latency_rollups, latency_totals)
     by_grain = [Expiry(table, grain_s, min(kept_s[grain_s], kept_s[DAY_S])) for table in tables for grain_s in GRAINS]
-    return [*by_grain, Expiry(spend_rollups, None, kept_s[DAY_S])]
+    return [*by_grain, Expiry(spend_rollups, None, max(kept_s[DAY_S], SPEND_KEPT_S))]
 
 
 def delete_journal(connection: Connection, *, before_ms: int, rows: int = ROWS_AT_ONCE) -> int:

@@ -57,7 +57,7 @@ GRAINS = (MINUTE_S, HOUR_S, DAY_S)
 
 JUDGE = "judge"
 """Surface of the calls that the gateway makes for itself, to choose a tier."""
-ROWS_AT_ONCE = 500
+ROWS_AT_ONCE = 250
 """A row that an answer waits for stands behind this many at most."""
 
 Columns = Mapping[str, ColumnElement[Any]]

@@ -34,6 +34,9 @@ GROUP_ROWS = 256
 GATHER_S = 0.0005
 """While rows come in crowds, the writer lets a crowd gather for so long: a commit costs as much as several rows."""
 QUEUE_JOBS = 16_384
+_PAGES = 5
+_ROWS_A_PAGE = 4
+"""About what a commit writes: the ends of a table and its indices, and the rows themselves."""
 
 
 class Line(Protocol[R_contra]):
@@ -73,7 +76,16 @@ _Queued = _Ticket[Any] | _Rows | None
 class Writer:
     """Takes jobs and rows from any thread; `close` once, when nobody gives it any more."""
 
-    def __init__(self, source: Source, *, monotonic: Monotonic, max_jobs: int = QUEUE_JOBS) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        monotonic: Monotonic,
+        max_jobs: int = QUEUE_JOBS,
+        written: Callable[[int], None] = lambda pages: None,
+    ) -> None:
+        """`written` is told in the writer's thread about how many pages each commit wrote."""
+        self._written = written
         self._source = source
         self._monotonic = monotonic
         self._max_jobs = max_jobs
@@ -154,6 +166,7 @@ class Writer:
         error = self._attempt_rows(line, rows)
         if error is None or len(rows) == 1 or isinstance(error, StorageFailed | StorageRefused):
             line.told(rows, error)
+            self._written(_PAGES + len(rows) // _ROWS_A_PAGE)
             return
         for row in rows:  # something is wrong with one of them
             line.told([row], self._attempt_rows(line, [row]))
@@ -208,6 +221,7 @@ class Writer:
                 ticket.future.set_result(result)
             else:
                 ticket.future.set_exception(error)
+        self._written(_PAGES + sum(outcome.ticket.rows for outcome in outcomes) // _ROWS_A_PAGE)
         return group[len(outcomes) :]
 
 

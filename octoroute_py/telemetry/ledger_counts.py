@@ -1,9 +1,12 @@
 """What the ledger and the limits count: who was held back, which budgets were reached, how the journal is doing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import msgspec
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from octoroute_py.core.words import Keeping
+from octoroute_py.telemetry.families import counter
 
 SUBJECTS = ("key", "workspace", "agent_type", "ip")
 """Whose limits there are."""
@@ -11,20 +14,16 @@ LIMITS = ("requests", "tokens", "concurrent", "budget")
 """What may run out."""
 BUDGET_LEVELS = (80, 100)
 """Percentages of a budget that are told."""
-REFUSED = "refused"
-"""The database turned out to be damaged, or not ours: somebody has to mend it."""
-DEGRADED = "degraded"
-"""It takes no rows at the moment, and the spool does."""
-STORAGE_STATES = ("ok", DEGRADED, REFUSED, "off")
 
 
 class KeepingRow(msgspec.Struct, frozen=True):
-    """The journal as it stands: a word of STORAGE_STATES, and rows that are on their way, in the spool, in memory."""
+    """The journal as it stands: how rows are kept, and how many are on their way, in the spool, in memory alone."""
 
-    state: str = "off"
+    state: Keeping = Keeping.OFF
     waiting: int = 0
     spooled: int = 0
     unkept: int = 0
+    lost: int = 0
 
 
 class LedgerCounts:
@@ -53,19 +52,19 @@ class LedgerCounts:
 
     def collect(self, keeping: KeepingRow) -> Iterator[Metric]:
         """The families, in an order that never changes."""
-        yield _counter(
+        yield counter(
             "octoroute_limited_requests_total",
             "Requests refused for a limit, by whose it was and what ran out",
             ("subject", "limit"),
             [(labels, count) for labels, count in self._limited.items()],
         )
-        yield _counter(
+        yield counter(
             "octoroute_budget_events_total",
             "Budgets that came to 80 or 100 percent",
             ("subject", "level"),
             [((subject, str(level)), count) for (subject, level), count in self._budget_events.items()],
         )
-        yield _counter(
+        yield counter(
             "octoroute_journal_skipped_total",
             "Refusals left out of the journal because there were too many",
             (),
@@ -77,18 +76,12 @@ class LedgerCounts:
         for where, count in (("waiting", keeping.waiting), ("spool", keeping.spooled), ("memory", keeping.unkept)):
             rows.add_metric((where,), count)
         yield rows
+        yield counter(
+            "octoroute_journal_lost_total", "Journal rows that nothing had room for", (), [((), keeping.lost)]
+        )
         state = GaugeMetricFamily(
             "octoroute_storage_state", "1 for the state that the storage is in", labels=("state",)
         )
-        for each in STORAGE_STATES:
-            state.add_metric((each,), float(each == keeping.state))
+        for each in Keeping:
+            state.add_metric((each.value,), float(each is keeping.state))
         yield state
-
-
-def _counter(
-    name: str, text: str, labels: Sequence[str], rows: Sequence[tuple[Sequence[str], int]]
-) -> CounterMetricFamily:
-    family = CounterMetricFamily(name, text, labels=labels)
-    for values, count in rows:
-        family.add_metric(values, count)
-    return family

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from octoroute_py.core.money import usd
 from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import TIERS, BreakerState, Reason, Strategy, Tier
+from octoroute_py.telemetry.families import by_one_label, counter, histogram
 from octoroute_py.telemetry.labels import (
     NO_TIER,
     OTHER,
@@ -268,53 +270,54 @@ class Metrics:
         yield from self._failure_families()
 
     def _request_families(self) -> Iterator[Metric]:
-        yield _counter("octoroute_requests_total", "Routed requests", ("tier", "strategy"), self._requests.items())
-        yield _counter(
-            "octoroute_decisions_total", "Routing decisions", ("strategy", "reason"), self._decisions.items()
-        )
-        yield _counter(
+        yield counter("octoroute_requests_total", "Routed requests", ("tier", "strategy"), self._requests.items())
+        yield counter("octoroute_decisions_total", "Routing decisions", ("strategy", "reason"), self._decisions.items())
+        yield counter(
             "octoroute_refused_requests_total",
             "Requests turned away at the door for their key",
             ("reason",),
-            _single(self._refused.items()),
+            by_one_label(self._refused.items()),
         )
-        yield _histogram(
+        yield histogram(
             "octoroute_routing_duration_ms",
             "Time to choose the tier, in milliseconds",
             ("strategy",),
-            (((strategy,), histogram) for strategy, histogram in self._routing_ms.items()),
+            (((strategy,), samples) for strategy, samples in self._routing_ms.items()),
         )
-        yield _histogram(
+        yield histogram(
             "octoroute_request_duration_seconds",
             "Time from a request's arrival to its end",
             ("tier", "status_class"),
             (
-                ((tier or NO_TIER, label), histogram)
+                ((tier or NO_TIER, label), samples)
                 for tier, histograms in self._durations.items()
-                for label, histogram in zip(STATUS_CLASSES, histograms, strict=True)
+                for label, samples in zip(STATUS_CLASSES, histograms, strict=True)
             ),
         )
-        yield _histogram(
+        yield histogram(
             "octoroute_time_to_first_event_seconds",
             "Time from a request's arrival to the first event of its stream",
             ("tier",),
-            (((tier,), histogram) for tier, histogram in self._first_events.items()),
+            (((tier,), samples) for tier, samples in self._first_events.items()),
         )
         in_flight = GaugeMetricFamily("octoroute_in_flight_requests", "Requests being served", labels=())
         in_flight.add_metric((), self._in_flight)
         yield in_flight
 
     def _attempt_families(self) -> Iterator[Metric]:
-        yield _counter(
+        yield counter(
             "octoroute_model_invocations_total",
             "Requests answered well by a tier, judge calls excluded",
             ("tier",),
-            _single(self._invocations.items()),
+            by_one_label(self._invocations.items()),
         )
-        yield _counter(
-            "octoroute_retries_total", "Further attempts in the same tier", ("tier",), _single(self._retries.items())
+        yield counter(
+            "octoroute_retries_total",
+            "Further attempts in the same tier",
+            ("tier",),
+            by_one_label(self._retries.items()),
         )
-        yield _counter(
+        yield counter(
             "octoroute_tier_fallbacks_total",
             "Requests that went on in another tier",
             ("from_tier", "to_tier"),
@@ -325,7 +328,7 @@ class Metrics:
         rows = list(self._endpoints.items())
         if self._other.touched():
             rows.append((OTHER, self._other))
-        yield _counter(
+        yield counter(
             "octoroute_upstream_requests_total",
             "Attempts by the class of the upstream's answer",
             ("endpoint", "status_class"),
@@ -335,25 +338,25 @@ class Metrics:
                 for label, count in zip(UPSTREAM_CLASSES, row.upstream, strict=True)
             ),
         )
-        yield _counter(
+        yield counter(
             "octoroute_tokens_total",
             "Tokens as counted by the upstream; cached ones are part of the prompt's",
             ("endpoint", "kind"),
             (((name, kind), count) for name, row in rows for kind, count in zip(_TOKEN_KINDS, row.tokens, strict=True)),
         )
-        yield _counter(
+        yield counter(
             "octoroute_cost_usd_total",
             "What the attempts cost, in USD",
             ("endpoint",),
-            (((name,), row.cost_uusd / 1_000_000) for name, row in rows),
+            (((name,), usd(row.cost_uusd)) for name, row in rows),
         )
-        yield _counter(
+        yield counter(
             "octoroute_mid_stream_failures_total",
             "Streams that broke after their first event",
             ("endpoint",),
             (((name,), row.mid_stream) for name, row in rows),
         )
-        yield _counter(
+        yield counter(
             "octoroute_health_tracking_failures_total",
             "Failures to track an endpoint's health",
             ("endpoint", "error_type"),
@@ -384,19 +387,19 @@ class Metrics:
         yield trips
 
     def _failure_families(self) -> Iterator[Metric]:
-        yield _counter(
+        yield counter(
             "octoroute_metrics_recording_failures_total",
             "Recordings that failed",
             ("operation",),
-            _single(self._recording_failures.items()),
+            by_one_label(self._recording_failures.items()),
         )
-        yield _counter(
+        yield counter(
             "octoroute_background_health_task_failures_total",
             "Breakdowns of the task that probes endpoints",
             ("failure_type",),
-            _single(self._background_failures.items()),
+            by_one_label(self._background_failures.items()),
         )
-        yield _counter("octoroute_clock_errors_total", "Times that cannot be", (), [((), self._clock_errors)])
+        yield counter("octoroute_clock_errors_total", "Times that cannot be", (), [((), self._clock_errors)])
 
 
 class _Page:
@@ -408,26 +411,3 @@ class _Page:
 
     def collect(self) -> Iterator[Metric]:
         return (metric for metric in self._metrics.collect() if metric.name.startswith(self._prefix))
-
-
-def _single(rows: Iterable[tuple[str, int]]) -> Iterator[tuple[tuple[str], int]]:
-    return (((label,), count) for label, count in rows)
-
-
-def _counter(
-    name: str, text: str, labels: Sequence[str], rows: Iterable[tuple[Sequence[str], float]]
-) -> CounterMetricFamily:
-    family = CounterMetricFamily(name, text, labels=labels)
-    for values, count in rows:
-        family.add_metric(values, count)
-    return family
-
-
-def _histogram(
-    name: str, text: str, labels: Sequence[str], rows: Iterable[tuple[Sequence[str], Histogram]]
-) -> HistogramMetricFamily:
-    family = HistogramMetricFamily(name, text, labels=labels)
-    for values, histogram in rows:
-        buckets, total = histogram.cumulative()
-        family.add_metric(values, buckets, total)
-    return family

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -44,10 +45,28 @@ name = "{tier}-model"
 base_url = "http://127.0.0.1:{upstream}/v1"
 max_tokens = 4096
 """
+OUR_PRICES = "input_cost_per_mtok = 0.15\noutput_cost_per_mtok = 0.6\n"
 OUR_ROUTING = """
 [routing]
 strategy = "rule"
 router_tier = "balanced"
+"""
+NOTHING_KEPT = """
+[storage]
+url = "none"
+"""
+OUR_ALL_ON = """
+[routing]
+strategy = "hybrid"
+router_tier = "balanced"
+[limits]
+requests_per_minute = 1000000000
+tokens_per_minute = 1000000000000
+max_concurrent = 100000
+[[auth.keys]]
+name = "bench"
+role = "inference"
+sha256 = "{sha256}"
 """
 
 
@@ -95,12 +114,15 @@ class Workspace:
         return path
 
 
-def our_config(*, upstream: int) -> str:
-    """A configuration of ours with one endpoint a tier, all at the same upstream port."""
-    tiers = [OUR_ENDPOINT.format(tier=tier, upstream=upstream) for tier in ("fast", "balanced", "deep")]
-    return (
-        f'[server]\nhost = "127.0.0.1"\nport = {OUR_PORT}\nrequest_timeout_seconds = 60\n{"".join(tiers)}{OUR_ROUTING}'
-    )
+def our_config(*, upstream: int, all_on: bool = False) -> str:
+    """A configuration of ours with one endpoint a tier, all at the same upstream port.
+
+    Nothing is kept, unless everything is to be on: a key, limits, prices, hybrid with the scorer, the journal.
+    """
+    each = OUR_ENDPOINT + OUR_PRICES if all_on else OUR_ENDPOINT
+    tiers = "".join(each.format(tier=tier, upstream=upstream) for tier in ("fast", "balanced", "deep"))
+    rest = OUR_ALL_ON.format(sha256=sha256(KEY.encode()).hexdigest()) if all_on else OUR_ROUTING + NOTHING_KEPT
+    return OUR_SERVER.format(port=OUR_PORT) + tiers + rest
 
 
 def octoroute(options: Options, *, config: Path) -> Target:

@@ -16,7 +16,7 @@ import measure
 from bench import program
 from measure import Row
 from scripts.ledger.figures import ROOT, parse, publish, short, spread
-from targets import OUR_PORT, UPSTREAM_PORT, Options, Target, Workspace, octoroute, our_config
+from targets import NOTHING_KEPT, OUR_PORT, UPSTREAM_PORT, Options, Target, Workspace, octoroute, our_config
 from tests.fakes.office import BOSS, ENV
 
 BOUND_US = 40.0
@@ -37,8 +37,8 @@ def targets(space: Workspace, options: Options) -> Mapping[str, Target]:
         folder.mkdir()
         endpoint = PRICED.format(port=UPSTREAM_PORT)
         config = our_config(upstream=UPSTREAM_PORT).replace(endpoint, endpoint + PRICES) + BOSS_TOML
-        if kind == KINDS[0]:
-            config += '[storage]\nurl = "none"\n'
+        if kind != KINDS[0]:
+            config = config.replace(NOTHING_KEPT, "")
         (folder / "config.toml").write_text(config)
         target = octoroute(options, config=folder / "config.toml")
         found[kind] = replace(target, name=folder.name, environment=dict(ENV))

@@ -93,8 +93,8 @@ def test_a_refusal_names_the_budget_that_is_full_for_longest_and_when_the_next_b
     ends_s = ends.replace(tzinfo=UTC).timestamp()
     assert refused.retry_after_s == ends_s - AT
     assert refused.client_message == (
-        f"What is left of the budget of this key for this {period.value} does not cover this request. "
-        f"The next {period.value} begins at {ends:%Y-%m-%dT%H:%M:%SZ}."
+        f"This request may cost 0.000011 USD, more than is left of the budget of this key for this {period.value}; "
+        f"a lower max_tokens makes it less. The next {period.value} begins at {ends:%Y-%m-%dT%H:%M:%SZ}."
     )
     book.reserve((key(budgets),), est_uusd=11, at_s=ends_s)
 
@@ -103,10 +103,11 @@ def test_a_request_too_large_for_any_period_is_not_told_to_come_back() -> None:
     book = BudgetBook()
     refused = refusal(book, key(Budgets(per_request_uusd=10, daily_uusd=1000)), est=11)
     assert (refused.period, refused.retry_after_s, refused.final) == (None, None, True)
-    assert refused.client_message == "This request may cost more than the whole budget of this key for a request."
+    told = "This request may cost 0.000011 USD, more than the whole budget of this key for a {}; {}."
+    assert refused.client_message == told.format("request", "a lower max_tokens makes it less")
     refused = refusal(book, key(Budgets(monthly_uusd=10)), est=11)
     assert (refused.period, refused.retry_after_s) == (Period.MONTH, None)
-    assert refused.client_message == "This request may cost more than the whole budget of this key for a month."
+    assert refused.client_message == told.format("month", "a lower max_tokens makes it less")
 
 
 def test_a_budget_of_nothing_lets_only_what_is_free_through() -> None:
@@ -276,6 +277,21 @@ def test_an_id_that_was_not_counted_is_made_up_from_the_journal() -> None:
     assert spent(book, Subject.WORKSPACE, "team") == [30, 70, 70]
     book.make_up(Subject.WORKSPACE, "team", [(today - 1, 50), (today, 20)])
     assert spent(book, Subject.WORKSPACE, "team") == [30, 70, 70]
+
+
+def test_whoever_gets_a_budget_after_ids_were_left_uncounted_is_told_of_once() -> None:
+    gaps: list[tuple[Subject, str]] = []
+    book = BudgetBook(on_gap=lambda subject, name: gaps.append((subject, name)), max_unbudgeted=2)
+    budgets = Budgets(daily_uusd=100)
+    book.spend((Claim(Subject.WORKSPACE, "first", budgets=budgets),), cost_uusd=1, at_s=AT)
+    assert gaps == []  # nobody was left out so far
+    for name in ("second", "third"):
+        book.spend((Claim(Subject.WORKSPACE, name),), cost_uusd=1, at_s=AT)
+    assert book.uncounted == 1
+    for _ in range(2):
+        book.reserve((Claim(Subject.WORKSPACE, "third", budgets=budgets),), est_uusd=1, at_s=AT)
+        book.spend((Claim(Subject.WORKSPACE, "first", budgets=budgets),), cost_uusd=1, at_s=AT)
+    assert gaps == [(Subject.WORKSPACE, "third")]
 
 
 def test_ids_without_a_budget_make_room_when_they_were_long_unused_and_the_others_never() -> None:

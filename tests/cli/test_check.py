@@ -59,3 +59,21 @@ def test_the_file_is_found_through_the_environment(folder: Path, monkeypatch: py
     (folder / "other.toml").write_text(MINIMAL)
     monkeypatch.setenv("OCTOROUTE_CONFIG", "other.toml")
     assert CliRunner().invoke(cli, ["check"]).output.startswith("other.toml: ok")
+
+
+def test_what_a_budget_would_not_count_is_a_note(folder: Path) -> None:
+    priced = with_endpoint("output_cost_per_mtok = 1.0")
+    (folder / "config.toml").write_text(priced + "[limits.agent_types.crawler]\ndaily_usd = 5.0\n")
+    result = CliRunner().invoke(cli, ["check"])
+    assert result.exit_code == 0
+    assert result.output.splitlines()[1:] == [
+        "note: fast/small#1 has no input_cost_per_mtok, so that this part of its tokens is free",
+        "note: budgets do not count what has no price: balanced/middle#1, deep/large#1",
+    ]
+
+
+def test_a_database_server_is_a_note_whatever_is_installed(folder: Path) -> None:
+    (folder / "config.toml").write_text(MINIMAL + '[storage]\nurl = "postgresql://db/octoroute"\n')
+    result = CliRunner().invoke(cli, ["check"])
+    assert result.exit_code == 0
+    assert "note: [storage] on a database server comes with replicas" in result.output

@@ -121,7 +121,7 @@ def test_a_newer_database_is_refused_by_all(file: Path, subcommand: str) -> None
 def test_a_database_that_is_missing_is_told_and_not_made(folder: Path, subcommand: str) -> None:
     result = octoroute("db", subcommand)
     assert result.exit_code == 78
-    assert "No such file" in result.stderr
+    assert result.stderr.startswith(f"storage: there is no {folder / 'octoroute.db'} yet; ")
     assert os.listdir(folder) == ["config.toml"]
 
 

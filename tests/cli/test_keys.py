@@ -160,3 +160,10 @@ def test_what_is_wrong_with_the_database_is_told_and_exits_1(file: Path) -> None
     assert (result.exit_code, result.stdout) == (1, "")
     assert "octoroute.db" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(("option", "value"), [("--daily-usd", "-1"), ("--max-concurrent", "0")])
+def test_an_amount_out_of_range_names_its_option(file: Path, option: str, value: str) -> None:
+    result = keys(file, "create", "bob", option, value)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"Invalid value for '{option}': {value}" in result.stderr

@@ -83,7 +83,19 @@ async def test_the_demos_python_snippet_runs(demo: RunningGateway) -> None:
 
 
 async def test_the_demos_curl_line_works(demo: RunningGateway) -> None:
-    check_stream(await run_curl(paragraph("\n".join(demo.stdout), "curl")))
+    check_stream(await run_curl(paragraph("\n".join(demo.stdout), "curl -s -D")))
+
+
+async def test_the_demo_shows_what_its_requests_cost(demo: RunningGateway) -> None:
+    url = shlex.split(paragraph("\n".join(demo.stdout), f"curl -s {demo.url}"))[-1]
+    assert fenced("sh", "/api/analytics/savings\n").replace(README_URL, demo.url) == f"curl {url}\n"
+    async with httpx.AsyncClient(trust_env=False, timeout=SNIPPET_S) as client:
+        body = {"model": "fast", "messages": [{"role": "user", "content": "hello there"}]}
+        answer = await client.post(demo.url + "/v1/chat/completions", json=body)
+        told = (await client.get(url)).json()
+    assert float(answer.headers["x-octoroute-cost"]) > 0
+    assert told["baselineEndpoint"] == "deep/sim-deep#1"
+    assert told["saved"] > 0
 
 
 async def test_the_readmes_python_snippet_runs(demo: RunningGateway) -> None:

@@ -28,6 +28,7 @@ OLD = {
     "octoroute_budget_events": ("counter", {"subject", "level"}),
     "octoroute_journal_skipped": ("counter", set()),
     "octoroute_journal_rows": ("gauge", {"where"}),
+    "octoroute_journal_lost": ("counter", set()),
     "octoroute_storage_state": ("gauge", {"state"}),
     "octoroute_mid_stream_failures": ("counter", {"endpoint"}),
 }

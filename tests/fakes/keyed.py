@@ -24,9 +24,9 @@ class Keyed:
         return principal
 
     def authorize_optional(self, headers: list[tuple[bytes, bytes]], *, needed: Role, **_: object) -> Principal | None:
-        """Whose key it is, if they hold the role."""
+        """Whose key it is, if they hold the role and are bound to no workspace."""
         principal = self.authorize(headers, needed=None)
-        return principal if principal.may(needed) else None
+        return principal if principal.may(needed) and principal.workspaces is None else None
 
 
 def holder(role: Role, *, key_id: str = "key_1", **grant: object) -> Principal:

@@ -3,8 +3,10 @@
 from typing import Any
 
 import msgspec
+from sqlalchemy import Connection, select
 
 from octoroute_py.storage.entries import Intent, JournalEntry
+from octoroute_py.storage.schema import intents
 
 _ENTRY = JournalEntry(
     request_id="r",
@@ -61,3 +63,9 @@ def an_entry(request_id: str, **changes: Any) -> JournalEntry:
 def an_intent(request_id: str, **changes: Any) -> Intent:
     """A request that is about to be sent."""
     return msgspec.structs.replace(_INTENT, request_id=request_id, **changes)
+
+
+def open_intents(connection: Connection) -> list[Intent]:
+    """Requests that began and have no journal row yet, the oldest first."""
+    columns = [intents.c[name] for name in Intent.__struct_fields__]
+    return [Intent(*row) for row in connection.execute(select(*columns).order_by(intents.c.started_ms))]

@@ -46,7 +46,7 @@ def overwrite(path: Path, page: int, data: bytes) -> bytes:
     return before
 
 
-def start(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Run a command on this configuration; it has to end by itself."""
     argv = [sys.executable, "-m", "octoroute_py", *command, "-c", str(folder / "config.toml")]
     return subprocess.run(argv, capture_output=True, text=True, timeout=30, env={**os.environ, **ENV})
@@ -69,14 +69,14 @@ async def test_a_damaged_database_is_refused_and_left_as_it_is(tmp_path: Path) -
     assert pages > 30
     overwrite(path, pages // 2, GARBAGE)
     before = digests(tmp_path)
-    for command in (("serve", "--port", "0"), ("keys", "list"), ("db", "upgrade")):
-        refused = start(tmp_path, *command)
+    for command in (("serve", "--port", "0"), ("keys", "create", "late"), ("keys", "list"), ("db", "upgrade")):
+        refused = run(tmp_path, *command)
         assert (refused.returncode, refused.stdout) == (78, ""), command
         assert "Traceback" not in refused.stderr
         assert str(path) in refused.stderr
         assert ".recover" in refused.stderr
         assert digests(tmp_path)[DATABASE] == before[DATABASE]
-    assert start(tmp_path, "db", "check").returncode in (1, 78)
+    assert run(tmp_path, "db", "check").returncode in (1, 78)
     assert digests(tmp_path)[DATABASE] == before[DATABASE]
 
 
@@ -103,7 +103,7 @@ async def test_a_database_that_breaks_under_a_gateway_stops_no_answer_and_can_be
             assert all(stream.sound for stream in await audience.ended())
             running.signal(signal.SIGTERM)
             await running.wait()
-        assert start(tmp_path, "serve", "--port", "0").returncode == 78
+        assert run(tmp_path, "serve", "--port", "0").returncode == 78
         overwrite(journal.path, page, good)
         async with gateway(config_of(upstream), tmp_path, env=ENV) as mended:
             await check_all_there(mended, journal, told)

@@ -1,8 +1,16 @@
 """Another process holds the database: clients notice nothing, operators do, and no row is lost."""
 
+import asyncio
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+from tests.fakes.gateway import gateway
+from tests.fakes.ledger import DATABASE, PRICES, ledger_config
 from tests.fakes.lockdown import PAUSE_S, lockdown
+from tests.fakes.office import ENV, Office
+from tests.fakes.upstream import FakeUpstream
 
 ADDED_GAP_S = 0.25
 SLOWEST_S = 1.5
@@ -20,3 +28,17 @@ async def test_a_database_locked_for_three_seconds_costs_no_client_anything_and_
     assert set(found.ready) == {200}
     assert found.kept > 80
     assert found.problems == []
+
+
+async def test_a_second_gateway_on_the_same_database_does_not_start(tmp_path: Path) -> None:
+    async with FakeUpstream() as upstream:
+        config = ledger_config({tier: [upstream.base_url] for tier in PRICES})
+        async with gateway(config, tmp_path, env=ENV) as running:
+            argv = [sys.executable, "-m", "octoroute_py", "serve", "-c", str(tmp_path / "config.toml"), "--port", "0"]
+            second = await asyncio.to_thread(
+                subprocess.run, argv, capture_output=True, text=True, timeout=30, env={**os.environ, **ENV}
+            )
+            assert (second.returncode, second.stdout) == (78, "")
+            assert str(tmp_path / DATABASE) in second.stderr
+            assert len(second.stderr.splitlines()) == 1
+            assert await Office(running.port).storage() == "ok"

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from octoroute_py.config.schema import BreakerConfig, Location, TokenLimitField
+from octoroute_py.core.ending import CLIENT_GONE
 from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import BreakerState, Capability, Inward, Tier
 from octoroute_py.features.conversation import Conversation
 from octoroute_py.gateway.ask import MAX_ANSWER_BYTES, JudgeCalls
-from octoroute_py.ledger.outcome import CLIENT_GONE, Outcome
+from octoroute_py.ledger.outcome import Outcome
 from octoroute_py.routing.judge import Judge, Question
 from octoroute_py.routing.judge_prompt import MAX_OUTPUT_TOKENS, case_of, spoken_forms, tool_forms
 from octoroute_py.routing.verdict import JudgeFailed, JudgeFailure

@@ -5,10 +5,11 @@ import json
 import msgspec
 import pytest
 
+from octoroute_py.core.ending import CLIENT_GONE
 from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import Inward, Reason, Strategy, Surface, Tier
 from octoroute_py.ledger.entry import entry_of
-from octoroute_py.ledger.outcome import CLIENT_GONE, Attempt, Outcome
+from octoroute_py.ledger.outcome import Attempt, Outcome
 from octoroute_py.storage.entries import JournalEntry, latency_bucket
 
 FIRST = Attempt(

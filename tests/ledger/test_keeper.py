@@ -12,15 +12,16 @@ import pytest
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
-from octoroute_py.ledger.keeper import Keeper, Keeping, Unkept
+from octoroute_py.core.words import Keeping
+from octoroute_py.ledger.keeper import Keeper, Unkept
 from octoroute_py.storage.db import Database
 from octoroute_py.storage.entries import Intent, JournalEntry
 from octoroute_py.storage.errors import Closed, Corrupt, Full, Locked, Overflow
-from octoroute_py.storage.journal import Posting, open_intents
+from octoroute_py.storage.journal import Posting
 from octoroute_py.storage.schema import journal
 from octoroute_py.storage.spool import Spool
 from octoroute_py.storage.writer import Job, Line
-from tests.fakes.rows import an_entry, an_intent
+from tests.fakes.rows import an_entry, an_intent, open_intents
 from tests.fakes.waiting import until
 
 T = TypeVar("T")
@@ -308,8 +309,7 @@ async def test_a_start_that_cannot_bring_in_what_was_left_is_refused_and_loses_n
     with pytest.raises(Locked):
         await keeper.start()
     assert spool.rows == 1
-    await keeper.close()
-    spool.close()
+    await keeper.close()  # which lets go of the spool, or the next start could not have it
     stage.database.error = None
     await stage.start()
     assert stage.database.ids() == ["a"]

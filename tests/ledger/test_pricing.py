@@ -16,9 +16,6 @@ from octoroute_py.ledger.pricing import (
     cost_uusd,
     has_prices,
     reserve_uusd,
-    usd,
-    usd_text,
-    worst_uusd,
 )
 from tests.fakes.endpoints import config, endpoint_config
 
@@ -58,13 +55,6 @@ def test_a_reservation_covers_every_usage_within_it(
     assert reserved == (prompt * dear + completion * exact(out)).__ceil__()
 
 
-@given(st.integers(0, 10**15))
-def test_micro_usd_are_told_as_usd_without_loss(uusd: int) -> None:
-    assert Fraction(usd_text(uusd).decode()) == Fraction(uusd, 10**6)
-    assert round(usd(uusd) * 1e6) == uusd
-    assert round(usd(uusd), 6) == usd(uusd)
-
-
 def test_half_a_micro_usd_counts_as_a_whole_one_and_less_as_none() -> None:
     assert cost_uusd(priced(0.5, 0.0), Usage(1)) == 1
     assert cost_uusd(priced(0.499999, 0.0), Usage(1)) == 0
@@ -84,13 +74,6 @@ def test_an_endpoint_without_prices_costs_nothing_and_one_that_is_free_has_them(
     assert not has_prices(priced(None, None, 9.0))
     assert has_prices(priced(0.0, None))
     assert has_prices(priced(None, 0.0))
-
-
-def test_the_worst_of_several_is_the_dearest_for_this_request() -> None:
-    dear_in, dear_out = priced(10.0, 1.0), priced(1.0, 10.0)
-    assert worst_uusd([dear_in, dear_out], 100, 1) == 1001
-    assert worst_uusd([dear_in, dear_out], 1, 100) == 1001
-    assert worst_uusd([], 1, 1) == 0
 
 
 def test_all_deep_means_the_priced_deep_endpoint_that_comes_first() -> None:

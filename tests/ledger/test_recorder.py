@@ -8,9 +8,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from octoroute_py.config.schema import LogFormat, LogLevel
+from octoroute_py.core.ending import CLIENT_GONE
 from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import Reason, Strategy, Surface, Tier
-from octoroute_py.ledger.outcome import CLIENT_GONE, Attempt, Outcome
+from octoroute_py.ledger.outcome import Attempt, Outcome
 from octoroute_py.ledger.recorder import Recorder
 from octoroute_py.telemetry.access import AccessLog
 from octoroute_py.telemetry.metrics import Metrics

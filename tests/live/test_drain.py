@@ -82,7 +82,8 @@ async def test_buffered_requests_finish_and_their_connections_are_told_to_close(
                 assert await client.ended() == b""
         assert await running.wait(5) == 0
         assert running.log.count("status=200") == 20
-        (line,) = [line for line in running.log.splitlines() if " request " not in line]
+        # on a busy machine the spool may take a turn meanwhile, which is told too
+        (line,) = [line for line in running.log.splitlines() if not {"request", "database"} & set(line.split())]
         assert line.endswith("info    draining in_flight=20 up_to_s=60.0")
 
 

@@ -17,6 +17,7 @@ from octoroute_py.core.errors import Refused
 from octoroute_py.manage.analytics import AT_ONCE, Analytics, Model
 from octoroute_py.manage.figures import MOST_NAMES
 from octoroute_py.manage.reports import Figures, TimeRange
+from octoroute_py.manage.store import TRY_AGAIN_S, Store
 from octoroute_py.storage.analytics import Scope, cells
 from octoroute_py.storage.db import Database
 from octoroute_py.storage.entries import JournalEntry
@@ -58,7 +59,7 @@ def analytics(database: Database) -> Analytics:
 
 def analytics_of(database: Database) -> Analytics:
     return Analytics(
-        database,
+        Store(database),
         wall=lambda: NOW_S,
         models=lambda: MODELS,
         baseline=lambda: "deep/large#1",
@@ -199,7 +200,9 @@ async def test_an_empty_ledger_has_reports_too(tmp_path: Path) -> None:
     assert (await analytics.models(TimeRange.DAY)).models == []
     savings = await analytics.savings(TimeRange.DAY)
     assert (savings.saved, savings.saved_share, savings.baseline) == (None, None, 0.0)
-    assert (await analytics.last_hour()).total_requests == 0
+    last_hour = await analytics.last_hour()
+    assert last_hour is not None
+    assert last_hour.total_requests == 0
     assert await analytics.requests(limit=10) == []
     database.close()
 
@@ -209,7 +212,11 @@ async def test_a_ledger_that_cannot_be_read_is_503_with_a_time_to_try_again(tmp_
     database.write(lambda connection: connection.exec_driver_sql("DROP TABLE rollup_totals") and None)
     with pytest.raises(Refused) as caught:
         await analytics_of(database).models(TimeRange.DAY)
-    assert (caught.value.code, caught.value.status, caught.value.retry_after_s) == ("storage_unavailable", 503, 5.0)
+    assert (caught.value.code, caught.value.status, caught.value.retry_after_s) == (
+        "storage_unavailable",
+        503,
+        TRY_AGAIN_S,
+    )
     database.close()
 
 

@@ -2,12 +2,11 @@
 
 import math
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from octoroute_py.core.ending import Ended
-from octoroute_py.manage.figures import by_status, figures, iso, most, percentile_ms, together, usd
+from octoroute_py.manage.figures import by_status, figures, most, percentile_ms, together
 from octoroute_py.storage.analytics import Cell
 from octoroute_py.storage.entries import latency_bucket
 
@@ -46,7 +45,8 @@ def buckets_of(durations_us: list[int]) -> dict[int, int]:
 def test_a_percentile_is_the_nearest_rank_within_one_per_cent(durations: list[int], percent: int) -> None:
     true_us = sorted(durations)[math.ceil(percent * len(durations) / 100) - 1]
     told = percentile_ms(buckets_of(durations), percent)
-    assert told == pytest.approx(true_us / 1000, rel=0.01, abs=0.001)
+    assert told is not None
+    assert abs(told - true_us / 1000) <= 0.01 * true_us / 1000 + 0.0005  # it is told in whole microseconds
 
 
 def test_nothing_has_no_percentile_no_average_and_no_rate() -> None:
@@ -104,8 +104,3 @@ def test_the_busiest_names_come_first_and_there_is_an_end_to_them() -> None:
 
 def test_buckets_of_several_groups_are_added() -> None:
     assert together([{1: 2, 2: 1}, {2: 3}]) == {1: 2, 2: 4}
-
-
-def test_money_and_times_are_told_exactly() -> None:
-    assert usd(1_234_567_891) == 1234.567891
-    assert iso(1_790_000_000_042) == "2026-09-21T14:13:20.042Z"

@@ -117,3 +117,13 @@ def test_every_field_of_a_record_but_the_nested_ones_is_a_column() -> None:
     told = json_of()
     flat = {**told, **told["usage"]}
     assert set(COLUMNS) == set(flat) - {"usage", "attemptDetails"}
+
+
+def test_numbers_and_truths_are_written_as_any_spreadsheet_reads_them() -> None:
+    cells = cells_of(cost_uusd=7, stream=1, duration_us=1_500)
+    assert (cells["cost"], cells["totalLatency"], cells["stream"], cells["estimated"]) == (
+        "0.000007",
+        "1.5",
+        "true",
+        "false",
+    )

@@ -6,7 +6,7 @@ import pytest
 
 from octoroute_py.admission.principal import Principal
 from octoroute_py.config.schema import EndpointConfig
-from octoroute_py.core.allowance import WorkspacePolicy
+from octoroute_py.core.allowance import Budgets, WorkspacePolicy
 from octoroute_py.core.errors import BadRequest, Refused
 from octoroute_py.core.words import Role
 from octoroute_py.manage.store import Store
@@ -74,6 +74,15 @@ async def test_a_name_that_a_reload_took_away_is_warned_of(desk: Desk) -> None:
     assert desk.workspaces.warnings(policy) == []
     desk.endpoints = [endpoint_config("fast/a#1")]
     assert desk.workspaces.warnings(policy) == ["modelRestrictions names what there is no more: 'b'."]
+
+
+async def test_a_budget_for_models_without_prices_is_warned_of(desk: Desk) -> None:
+    desk.endpoints = [endpoint_config("fast/a#1"), endpoint_config("deep/b#1", output_cost_per_mtok=0.0)]
+    told = "budgetLimits do not count what has no price in the configuration: 'fast/a#1'."
+    budgets = Budgets(daily_uusd=1)
+    assert desk.workspaces.warnings(WorkspacePolicy(budgets=budgets)) == [told]
+    assert desk.workspaces.warnings(WorkspacePolicy(budgets=budgets, restrictions=("deep",))) == []
+    assert desk.workspaces.warnings(WorkspacePolicy(restrictions=("fast",))) == []
 
 
 async def test_changes_at_once_are_all_kept_and_each_counts(desk: Desk) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from octoroute_py.storage.analytics import Scope, cells, latencies, requests_by_hour, spans, spend_by
+from octoroute_py.storage.analytics import Scope, cells, latencies, requests_by_hour, spans, spend_by_day
 from octoroute_py.storage.db import Database
 from octoroute_py.storage.entries import JournalEntry
 from tests.fakes.journal_rows import DAY_S, NOW_S, calls, cells_of, entry, keep, latencies_of, roll_all, varied
@@ -72,14 +72,19 @@ def test_a_range_is_what_its_rows_are(
         assert latencies(connection, scope) == latencies_of(rows)
 
 
-@pytest.mark.parametrize("since_ms", [0, (NOW_S // DAY_S - 20) * DAY_S * 1000, NOW_S // 3600 * 3_600_000, NOW_S * 1000])
-def test_spend_is_what_the_rows_cost(database: Database, since_ms: int) -> None:
-    expected: Counter[tuple[str, str, str]] = Counter()
-    for row in a_month():
-        if row.started_ms >= since_ms:
-            expected[row.workspace, row.key_id, row.agent_type] += row.cost_uusd
+@pytest.mark.parametrize("since_day", [0, NOW_S // DAY_S - 20, NOW_S // DAY_S, NOW_S // DAY_S + 1])
+def test_spend_is_what_the_rows_of_each_day_cost_judge_calls_left_out(database: Database, since_day: int) -> None:
+    expected: Counter[tuple[int, str, str, str]] = Counter()
+    for row in calls(a_month()):
+        day = row.started_ms // 1000 // DAY_S
+        if day >= since_day:
+            expected[day, row.workspace, row.key_id, row.agent_type] += row.cost_uusd
     with database.read() as connection:
-        assert {tuple(spend[:3]): spend.cost_uusd for spend in spend_by(connection, since_ms=since_ms)} == expected
+        found = spend_by_day(connection, since_day=since_day)
+        of_coders = spend_by_day(connection, since_day=since_day, of=("agent_type", "coder"))
+    assert {tuple(spend[:4]): spend.cost_uusd for spend in found} == expected
+    assert len(found) == len(expected)
+    assert sorted(of_coders) == sorted(spend for spend in found if spend.agent_type == "coder")
 
 
 @given(minute=st.integers(0, 3 * 1440), later=st.integers(0, 3 * 1440 * 60))

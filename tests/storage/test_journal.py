@@ -12,11 +12,11 @@ from sqlalchemy import func, select
 from octoroute_py.storage import journal
 from octoroute_py.storage.engine import Direct, Source, connect
 from octoroute_py.storage.entries import Intent, JournalEntry
-from octoroute_py.storage.journal import Poster, Posting, Spend
+from octoroute_py.storage.journal import Poster, Posting
 from octoroute_py.storage.migrate import upgrade
 from octoroute_py.storage.schema import intents
 from octoroute_py.storage.schema import journal as journal_table
-from tests.fakes.rows import an_entry, an_intent
+from tests.fakes.rows import an_entry, an_intent, open_intents
 
 
 class Books:
@@ -38,7 +38,7 @@ class Books:
 
     def open(self) -> list[Intent]:
         with self.source.read() as connection:
-            return journal.open_intents(connection)
+            return open_intents(connection)
 
 
 @pytest.fixture
@@ -119,29 +119,6 @@ def test_an_intent_that_was_left_although_its_request_ended_costs_nothing_twice(
         assert journal.settle_dead(connection) == 0
     assert [entry.cost_uusd for entry in books.entries()] == [5]
     assert books.open() == []
-
-
-def test_spend_is_summed_by_who_spent_it_from_a_moment_on(books: Books) -> None:
-    books.post(
-        an_entry("a", started_ms=99, cost_uusd=1),
-        an_entry("b", started_ms=100, cost_uusd=10),
-        an_entry("c", started_ms=101, cost_uusd=100),
-        an_entry("d", started_ms=101, cost_uusd=1000, workspace="w", agent_type="coder"),
-    )
-    with books.source.read() as connection:
-        found = journal.spend_since(connection, 100)
-        assert journal.spend_since(connection, 102) == []
-    assert sorted(found) == [Spend("default", "anonymous", "", 110), Spend("w", "anonymous", "coder", 1000)]
-
-
-def test_a_request_is_found_by_its_id_inside_the_workspaces_one_may_see(books: Books) -> None:
-    books.post(an_entry("a"), an_entry("b"), an_entry("a", entry=1, workspace="w"))
-    with books.source.read() as connection:
-        assert [found.entry.entry for found in journal.find(connection, "a")] == [1, 0]
-        assert [found.entry.entry for found in journal.find(connection, "a", workspaces=["w"])] == [1]
-        assert journal.find(connection, "a", workspaces=[]) == []
-        (found,) = journal.find(connection, "b")
-    assert found.id == 2
 
 
 @given(seed=st.integers(0, 10_000), sizes=st.lists(st.integers(1, 40), min_size=1, max_size=6))

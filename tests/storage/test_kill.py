@@ -15,10 +15,10 @@ from sqlalchemy import select
 from octoroute_py.ledger.keeper import Keeper
 from octoroute_py.storage import candidates
 from octoroute_py.storage.db import Database
-from octoroute_py.storage.journal import open_intents
 from octoroute_py.storage.schema import journal
 from octoroute_py.storage.spool import Spool
 from tests.fakes.repository import ROOT
+from tests.fakes.rows import open_intents
 
 WRITES_AND_TELLS = """
 import sys

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, select
 
-from octoroute_py.storage.analytics import Scope, cells, latencies, requests_by_hour, spend_by
+from octoroute_py.admission.budget import LOOK_BACK_DAYS
+from octoroute_py.storage.analytics import Scope, cells, latencies, requests_by_hour, spend_by_day
 from octoroute_py.storage.db import Database
 from octoroute_py.storage.retention import delete_journal, delete_sums, expiries
 from octoroute_py.storage.schema import feedback, journal, latency_rollups, rollups, spend_rollups
@@ -92,6 +93,17 @@ def test_minutes_hours_and_days_have_their_own_age(database: Database) -> None:
         assert connection.execute(select(func.count()).select_from(spend_rollups)).scalar_one() == 6
 
 
+def test_what_was_spent_stays_for_as_long_as_a_start_asks_for_it(database: Database) -> None:
+    keep(database, [entry(days, ago_s=days * DAY_S) for days in (0, 5, LOOK_BACK_DAYS, 90)])
+    roll_all(database)
+    clear_journal(database, days=1)
+    clear_sums(database, rollup_days=1)
+    with database.read() as connection:
+        spent = spend_by_day(connection, since_day=NOW_S // DAY_S - LOOK_BACK_DAYS)
+        assert connection.execute(select(func.count()).select_from(spend_rollups)).scalar_one() == 3
+    assert sorted(NOW_S // DAY_S - each.day for each in spent) == [0, 5, LOOK_BACK_DAYS]
+
+
 def test_sums_go_in_bounded_steps(database: Database) -> None:
     keep(database, [entry(number, ago_s=50 * DAY_S, duration_us=1000 + number * 100) for number in range(30)])
     roll_all(database)
@@ -110,11 +122,11 @@ def test_what_a_range_shows_does_not_change_when_old_rows_and_sums_are_deleted(d
         Scope(NOW_S // 3600 * 3600 - 30 * DAY_S),
         Scope(NOW_S // 3600 * 3600 - 30 * DAY_S, ("red",)),
     ]
-    month_ms = (NOW_S // DAY_S - 30) * DAY_S * 1000
+    month = NOW_S // DAY_S - 30
 
     def everything() -> list[object]:
         with database.read() as connection:
-            told: list[object] = [sorted(spend_by(connection, since_ms=month_ms))]
+            told: list[object] = [sorted(spend_by_day(connection, since_day=month))]
             for scope in scopes:
                 told += [sorted(cells(connection, scope)), requests_by_hour(connection, scope)]
                 told.append(latencies(connection, scope))

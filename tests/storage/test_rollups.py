@@ -1,6 +1,9 @@
 """Sums hold every journal row exactly once, whatever happens while they are made."""
 
 import random
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from octoroute_py.storage.db import Database
 from octoroute_py.storage.rollups import GRAINS, RollUp, _statements, rolled_to
 from octoroute_py.storage.schema import journal, latency_rollups, latency_totals, rollup_totals, rollups, spend_rollups
 from tests.fakes.journal_rows import calls, entry, keep, latencies_of, roll_all, varied
+from tests.fakes.repository import ROOT
 
 URL = "sqlite:///octoroute.db"
 
@@ -137,3 +141,38 @@ def test_the_statements_can_be_said_to_postgresql() -> None:
     texts = [str(statement.compile(dialect=dialect)) for statement in _statements("postgresql")]
     assert sum("ON CONFLICT (grain_s, start_s, workspace," in text for text in texts) == 6
     assert not any("GROUP BY %" in text for text in texts)
+
+
+ROLLS_AND_TELLS = """
+import sys
+from pathlib import Path
+from octoroute_py.storage.db import Database
+from octoroute_py.storage.rollups import RollUp
+
+database = Database.open("sqlite:///octoroute.db", base_dir=Path(sys.argv[1]))
+job = RollUp(rows=7)
+while count := database.write(job):
+    print(count, flush=True)
+"""
+
+
+def test_processes_that_are_killed_while_they_add_up_leave_every_row_in_the_sums_once(tmp_path: Path) -> None:
+    rows = varied(random.Random(6), 2_000, over_s=3 * 86_400)
+    database = Database.open(URL, base_dir=tmp_path)
+    keep(database, rows)
+    database.close()
+    for after in (1, 5, 11, 23):
+        argv = [sys.executable, "-c", ROLLS_AND_TELLS, str(tmp_path)]
+        with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert [process.stdout.readline() for _ in range(after)] == ["7\n"] * after
+            process.send_signal(signal.SIGKILL)
+    database = Database.open(URL, base_dir=tmp_path)
+    with database.read() as connection:
+        assert 7 * 40 <= rolled_to(connection) < 2_000
+    roll_all(database)
+    with database.read() as connection:
+        for column, whole in {"requests": 2_000, "cost_uusd": sum(row.cost_uusd for row in rows)}.items():
+            by_grain = select(func.sum(rollups.c[column])).group_by(rollups.c.grain_s)
+            assert connection.execute(by_grain).scalars().all() == [whole] * len(GRAINS)
+    database.close()

@@ -6,10 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from octoroute_py.admission.claims import Subject
+from octoroute_py.admission.limits import Measure
+from octoroute_py.admission.tallies import LEVELS
 from octoroute_py.core.usage import Usage
-from octoroute_py.core.words import TIERS, BreakerState, Reason, Strategy, Tier
+from octoroute_py.core.words import TIERS, BreakerState, Keeping, Reason, Strategy, Tier
 from octoroute_py.telemetry.labels import BackgroundFailure, HealthFailure, RecordingFailure
-from octoroute_py.telemetry.ledger_counts import LIMITS, STORAGE_STATES, SUBJECTS, KeepingRow
+from octoroute_py.telemetry.ledger_counts import BUDGET_LEVELS, LIMITS, SUBJECTS, KeepingRow
 from octoroute_py.telemetry.metrics import MAX_ENDPOINTS, BreakerRow, LiveRows, Metrics
 
 TIER = {"fast", "balanced", "deep"}
@@ -66,7 +69,8 @@ EXPECTED: dict[str, tuple[str, dict[str, set[str]]]] = {
     "octoroute_budget_events_total": ("counter", {"subject": set(SUBJECTS), "level": {"80", "100"}}),
     "octoroute_journal_skipped_total": ("counter", {}),
     "octoroute_journal_rows": ("gauge", {"where": {"waiting", "spool", "memory"}}),
-    "octoroute_storage_state": ("gauge", {"state": set(STORAGE_STATES)}),
+    "octoroute_journal_lost_total": ("counter", {}),
+    "octoroute_storage_state": ("gauge", {"state": set(Keeping)}),
     "octoroute_decisions_total": ("counter", {"strategy": STRATEGY, "reason": {reason.value for reason in Reason}}),
 }
 
@@ -80,7 +84,7 @@ def live() -> LiveRows:
             *(BreakerRow("tier", tier.value, BreakerState.HALF_OPEN, 3) for tier in TIERS),
         ),
         available=tuple((endpoint_id, endpoint_id == "fast/a") for endpoint_id in sorted(ENDPOINT)),
-        keeping=KeepingRow("degraded", waiting=3, spooled=2, unkept=1),
+        keeping=KeepingRow(Keeping.DEGRADED, waiting=3, spooled=2, unkept=1, lost=4),
     )
 
 
@@ -214,6 +218,7 @@ def test_what_happens_is_counted_where_it_belongs(metrics: Metrics) -> None:
         ("octoroute_journal_rows", (("where", "spool"),)): 2,
         ("octoroute_journal_rows", (("where", "memory"),)): 1,
         ("octoroute_storage_state", (("state", "degraded"),)): 1,
+        ("octoroute_journal_lost_total", ()): 4,
         ("octoroute_endpoint_available", (("endpoint", "fast/a"),)): 1,
         **{
             ("octoroute_breaker_state", (("id", name), ("scope", "endpoint"), ("state", "closed"))): 1
@@ -322,3 +327,9 @@ def test_concurrent_scrapes_of_an_idle_gateway_are_identical(metrics: Metrics) -
     with ThreadPoolExecutor(10) as pool:
         pages = list(pool.map(lambda _: metrics.render(), range(10)))
     assert len(set(pages)) == 1
+
+
+def test_whatever_may_run_out_has_a_label() -> None:
+    assert set(SUBJECTS) == set(Subject)
+    assert set(LIMITS) == {*Measure, "budget"}
+    assert BUDGET_LEVELS == LEVELS

@@ -10,16 +10,12 @@ from hypothesis import strategies as st
 
 from octoroute_py.config.schema import EndpointConfig, TokenLimitField
 from octoroute_py.core.errors import BadRequest
-from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import Surface, Tier
-from octoroute_py.transport.faults import Fault, FaultKind
 from octoroute_py.transport.openai import (
-    BufferedFacts,
     Envelope,
     Patched,
     parse_body,
     patch,
-    read_answer,
     upstream_path,
 )
 
@@ -504,96 +500,57 @@ def test_the_upstream_paths() -> None:
     ]
 
 
-# --- buffered answers ------------------------------------------------------------------------------------------------
-
-ANSWER = (
-    b'{"choices":[{"index":0,"message":{"role":"assistant","content":"h\\u00e9"},"finish_reason":"stop"}],'
-    b'"usage":{"prompt_tokens":3,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":1}}}'
-)
+# --- what decides about the price ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "kind", [None, b"", b"application/json", b"Application/JSON; charset=utf-8", b"application/problem+json"]
-)
-def test_a_good_answer_tells_its_usage_and_text(kind: bytes | None) -> None:
-    facts = read_answer(ANSWER, kind, Surface.CHAT)
-    assert isinstance(facts, BufferedFacts)
-    assert facts.usage == Usage(prompt=3, completion=4, cached=1)
-    assert facts.text() == "hé"
-
-
-def test_a_responses_answer_tells_its_usage() -> None:
-    body = b'{"output":[],"error":{"code":"x"},"usage":{"input_tokens":3,"output_tokens":4}}'
-    facts = read_answer(body, b"application/json", Surface.RESPONSES)
-    assert isinstance(facts, BufferedFacts)
-    assert facts.usage == Usage(prompt=3, completion=4)
-    assert facts.text() is None
-
-
-@pytest.mark.parametrize(
-    ("body", "kind"),
+    "name",
     [
-        (b"", None),
-        (b"", b"application/json"),
-        (b"[]", b"application/json"),
-        (b"null", b"application/json"),
-        (b"{bad", b"application/json"),
-        (b'{"a":"\xff"}', b"application/json"),
-        (b'{"a":' + b"[" * 100_000, b"application/json"),
-        (b"<html></html>", b"text/html"),
-        (ANSWER, b"text/html"),
-        (b"data: {}\n\n", b"text/event-stream"),
-        (b"data: {}\n\n", None),
+        "Model",
+        "MAX_TOKENS",
+        "max_to\u212aens",
+        "N",
+        "Best_Of",
+        "me\u017f\u017fages",
+        "Background",
+        "N_predict",
+        "Octoroute",
     ],
 )
-def test_what_is_no_json_answer_is_malformed(body: bytes, kind: bytes | None) -> None:
-    fault = read_answer(body, kind, Surface.CHAT)
-    assert isinstance(fault, Fault)
-    assert fault.kind is FaultKind.MALFORMED
+def test_a_name_that_other_servers_take_for_one_that_is_read_is_refused(name: str) -> None:
+    assert refused(chat(json.dumps(name, ensure_ascii=False).encode() + b":1")).param == name
+    assert refused(chat(json.dumps(name).encode() + b' : 1, "temperature" : 0.5')).param == name
 
 
-@pytest.mark.parametrize(
-    ("body", "kind"),
-    [
-        (b'{"error":{"message":"x","code":429}}', FaultKind.RATE_LIMITED),
-        (b'{"error":{"message":"x"}}', FaultKind.SERVER_ERROR),
-        (b'{"error":"boom"}', FaultKind.SERVER_ERROR),
-        (b'{"object":"error","message":"x","code":404}', FaultKind.REJECTED),
-    ],
-)
-def test_an_error_alone_inside_a_200_counts_as_its_status(body: bytes, kind: FaultKind) -> None:
-    fault = read_answer(body, b"application/json", Surface.CHAT)
-    assert isinstance(fault, Fault)
-    assert fault.kind is kind
+def test_other_names_may_be_spelled_as_anybody_likes() -> None:
+    assert "Temperature" in parse(chat(b'"Temperature":1,"maxTokens":5')).fields
 
 
-@pytest.mark.parametrize(
-    ("body", "usage"),
-    [
-        (b"{}", None),
-        (b'{"choices":[],"error":null}', None),
-        (b'{"choices":5,"usage":"none"}', None),
-        (b'{"choices":[{"message":{"content":[1]}}],"usage":{"prompt_tokens":"3","completion_tokens":4}}', Usage(0, 4)),
-        (b'{"choices":[{"message":"x"}],"usage":{"prompt_tokens":1e999}}', None),
-    ],
-)
-def test_odd_fields_do_not_spoil_an_answer(body: bytes, usage: Usage | None) -> None:
-    facts = read_answer(body, b"application/json", Surface.CHAT)
-    assert isinstance(facts, BufferedFacts)
-    assert facts.usage == usage
-    assert facts.text() is None
+def capped(more: bytes, to: EndpointConfig, surface: Surface = Surface.CHAT) -> Patched:
+    return patch(parse_body(chat(more), surface), endpoint=to, surface=surface, at_most=100)
 
 
-def test_usage_of_an_odd_shape_is_read_when_it_is_small_only() -> None:
-    for count, usage in ((10, Usage(prompt=3)), (100_000, None)):
-        odd = b'{"prompt_tokens":3,"completion_tokens":"x","more":[1' + b",1" * count + b"]}"
-        facts = read_answer(b'{"choices":[],"usage":' + odd + b"}", None, Surface.CHAT)
-        assert isinstance(facts, BufferedFacts)
-        assert facts.usage == usage
+@pytest.mark.parametrize("field", TokenLimitField)
+@pytest.mark.parametrize("given_as", TokenLimitField)
+def test_the_limit_of_a_request_with_a_budget_has_the_name_that_the_endpoint_knows(
+    field: TokenLimitField, given_as: TokenLimitField
+) -> None:
+    for most, sent in ((None, 7), (5, 5)):
+        body = json.loads(capped(b'"%b":7' % given_as.value.encode(), endpoint(field=field, max_tokens=most)).body)
+        assert {name: body.get(name) for name in TokenLimitField} == {
+            name: sent if name is field else None for name in TokenLimitField
+        }
 
 
-def test_only_a_string_is_the_text_of_an_answer() -> None:
-    for content, text in ((b'"a\\n"', "a\n"), (b"[1,1]", None), (b"null", None), (b"7", None)):
-        facts = read_answer(b'{"choices":[{"message":{"content": ' + content + b"}}]}", None, Surface.CHAT)
-        assert isinstance(facts, BufferedFacts)
-        assert facts.text() == text
+def test_a_limit_under_both_names_stays_under_both() -> None:
+    body = json.loads(capped(b'"max_tokens":7,"max_completion_tokens":9', endpoint()).body)
+    assert (body["max_tokens"], body["max_completion_tokens"]) == (7, 9)
+
+
+def test_nothing_overrides_the_limit_of_an_endpoint_or_a_budget() -> None:
+    more = b'"max_tokens":7,"n_predict":-1'
+    for limited in (capped(more, endpoint()), patched(chat(more), endpoint(max_tokens=10))):
+        assert "n_predict" not in json.loads(limited.body)
+        assert limited.warning is not None
+        assert limited.warning.startswith("n_predict left out")
+    assert json.loads(patched(chat(more)).body)["n_predict"] == -1

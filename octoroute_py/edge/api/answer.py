@@ -8,8 +8,18 @@ from starlette.types import Receive, Scope, Send
 from octoroute_py.core.errors import GatewayError
 from octoroute_py.edge.wire_io import ClientGone, request_id_of, send_bytes, send_error
 
+_JSON = ((b"content-type", b"application/json"),)
+_NOT_STORED = (b"cache-control", b"no-store")
+
 Handle = Callable[[Scope, Receive], Awaitable[object]]
-"""Gives what the client is to read as JSON. Raises GatewayError, ClientGone."""
+"""Gives what the client is to read as JSON, or a Ready. Raises GatewayError, ClientGone."""
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """A body that is encoded already; `headers` hold its content type."""
+
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...]
 
 
 class Answer:
@@ -30,9 +40,6 @@ class Answer:
         except GatewayError as error:
             await send_error(scope, send, error)
             return
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"cache-control", b"no-store"),
-            (b"x-request-id", request_id_of(scope).encode()),
-        ]
-        await send_bytes(send, self._status, msgspec.json.encode(value), headers)
+        ready = value if isinstance(value, Ready) else Ready(msgspec.json.encode(value), _JSON)
+        headers = (*ready.headers, _NOT_STORED, (b"x-request-id", request_id_of(scope).encode()))
+        await send_bytes(send, self._status, ready.body, headers)

@@ -1,11 +1,11 @@
 """What people thought of answers: POST /v1/feedback as OpenAI's clients write, /api/feedback as the API does."""
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 from starlette.types import Receive, Scope
 
+from octoroute_py.core.clock import iso
 from octoroute_py.core.errors import BadRequest
 from octoroute_py.core.verdict import Verdict
 from octoroute_py.core.words import Role
@@ -13,9 +13,7 @@ from octoroute_py.edge.api.answer import Answer
 from octoroute_py.edge.api.wire import principal_of, query, read_json
 from octoroute_py.edge.asgi import Table
 from octoroute_py.edge.guard import Reach
-
-if TYPE_CHECKING:
-    from octoroute_py.manage.feedback import Feedback
+from octoroute_py.manage.feedback import Feedback
 
 Rating = Annotated[int, msgspec.Meta(ge=1, le=5)]
 
@@ -41,7 +39,7 @@ class ApiFeedback(msgspec.Struct, frozen=True, forbid_unknown_fields=True, renam
 class FeedbackRoutes:
     """The routes. Each keeps to the workspaces of the key: another's request is as unknown as one that is not."""
 
-    def __init__(self, feedback: "Feedback") -> None:
+    def __init__(self, feedback: Feedback) -> None:
         self._feedback = feedback
 
     def add_to(self, table: Table) -> None:
@@ -73,7 +71,7 @@ class FeedbackRoutes:
             "rating": verdict.rating,
             "success": verdict.success,
             "smallerTierWouldDo": verdict.smaller_tier_would_do,
-            "timestamp": None if told.at_ms is None else _time(told.at_ms),
+            "timestamp": None if told.at_ms is None else iso(told.at_ms),
             "givenBy": told.by,
         }
 
@@ -85,7 +83,3 @@ def read_verdict(given: OpenAIFeedback | ApiFeedback) -> Verdict:
         names = given.__struct_encode_fields__[1:]
         raise BadRequest(f"Say at least one of {', '.join(names)}.")
     return verdict
-
-
-def _time(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

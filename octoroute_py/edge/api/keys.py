@@ -1,10 +1,12 @@
 """/api/keys: issue, list, rotate and revoke keys. A key in clear is in the answer that made it, and never again."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
 from starlette.types import Receive, Scope
 
+from octoroute_py.core.allowance import Budgets
 from octoroute_py.core.clock import Wall
 from octoroute_py.core.words import Role
 from octoroute_py.edge.api.answer import Answer
@@ -22,6 +24,10 @@ _FARTHEST = 10**9
 _MOST_ROTATION_BYTES = 1024
 
 
+Standing = Callable[[str, Budgets], dict[str, object]]
+"""How the periods of a key with these budgets stand: limit, spent, reserved and remaining of each."""
+
+
 class Rotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """How long the key before works beside the new one."""
 
@@ -31,8 +37,9 @@ class Rotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
 class KeyRoutes:
     """The routes of keys, all of them for admins."""
 
-    def __init__(self, keys: Keys, *, wall: Wall) -> None:
+    def __init__(self, keys: Keys, *, wall: Wall, standing: Standing) -> None:
         self._keys = keys
+        self._standing = standing
         self._wall = wall
 
     def add_to(self, table: Table) -> None:
@@ -58,7 +65,9 @@ class KeyRoutes:
         return {"keys": [key_view(row, wall_s=wall_s) for row in page.rows], "count": page.total}
 
     async def _get(self, scope: Scope, receive: Receive) -> KeyView:
-        return key_view(await self._keys.get(_id(scope)), wall_s=self._wall())
+        row = await self._keys.get(_id(scope))
+        view = key_view(row, wall_s=self._wall())
+        return msgspec.structs.replace(view, standing=self._standing(row.id, row.grant.budgets))
 
     async def _revoke(self, scope: Scope, receive: Receive) -> KeyView:
         return key_view(await self._keys.revoke(_id(scope), actor=_actor(scope)), wall_s=self._wall())

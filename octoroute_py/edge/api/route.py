@@ -5,14 +5,14 @@ request itself is told as everywhere under /api.
 """
 
 import enum
-import math
 import random
-from datetime import UTC, datetime
 
 import msgspec
 
+from octoroute_py.core.clock import iso
 from octoroute_py.core.errors import BadRequest, GatewayError, UpstreamFailed
 from octoroute_py.core.ids import new_request_id, safe_request_id
+from octoroute_py.core.money import usd
 from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import Importance, Role, Surface
 from octoroute_py.edge.api.wire import decode
@@ -267,7 +267,6 @@ def _check_headers(headers: RawHeaders, asked: Asked) -> None:
 def _base(ctx: RequestContext, *, status: str) -> dict[str, object]:
     """What every answer holds; `response` is empty until somebody fills it."""
     usage = ctx.usage or Usage()
-    now = math.floor(ctx.wall() * 1000) / 1000
     told: dict[str, object] = {
         "id": new_request_id(),
         "requestId": ctx.request_id,
@@ -277,11 +276,11 @@ def _base(ctx: RequestContext, *, status: str) -> dict[str, object]:
             "promptTokens": usage.prompt,
             "completionTokens": usage.completion,
             "totalTokens": usage.prompt + usage.completion,
-            "cost": round(ctx.cost_uusd / 1_000_000, 6),
+            "cost": usd(ctx.cost_uusd),
         },
         "latency": round((ctx.monotonic() - ctx.started_s) * 1000, 3),
         "status": status,
-        "timestamp": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "timestamp": iso(int(ctx.wall() * 1000)),
     }
     if ctx.warnings:
         told["warnings"] = ctx.warnings

@@ -12,9 +12,8 @@ from msgspec import Meta, Struct
 from octoroute_py.config.problems import did_you_mean
 from octoroute_py.core.allowance import Budgets, Rates, WorkspacePolicy
 from octoroute_py.core.errors import BadRequest
+from octoroute_py.core.money import usd, uusd
 from octoroute_py.edge.api.wire import decode
-
-UUSD_PER_USD = 1_000_000
 
 Usd = Annotated[float, Meta(ge=0, le=1e9)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -98,10 +97,10 @@ def shown_policy(policy: WorkspacePolicy) -> dict[str, object]:
         shown["modelRestrictions"] = list(policy.restrictions)
         shown["restrictionMode"] = "deny" if policy.deny else "allow"
     shown["budgetLimits"] = _given(
-        daily=_usd(policy.budgets.daily_uusd),
-        weekly=_usd(policy.budgets.weekly_uusd),
-        monthly=_usd(policy.budgets.monthly_uusd),
-        perRequest=_usd(policy.budgets.per_request_uusd),
+        daily=usd(policy.budgets.daily_uusd),
+        weekly=usd(policy.budgets.weekly_uusd),
+        monthly=usd(policy.budgets.monthly_uusd),
+        perRequest=usd(policy.budgets.per_request_uusd),
     )
     shown["qualityRequirements"] = _given(
         minSuccessRate=policy.min_success_rate,
@@ -133,8 +132,8 @@ def _refuse_others(body: Mapping[str, Any], shape: type[Struct], where: str) -> 
     for name in body:
         if name not in known:
             shown = "".join(char if char.isprintable() else "?" for char in name[:64])
-            hint = _nearest(shown, known) or f"known are {', '.join(known)}"
-            raise BadRequest(f"'{where}{shown}' is not known; {hint}.", param=f"{where}{shown}")
+            hint = _nearest(shown, known) or f"known are {', '.join(known)}."
+            raise BadRequest(f"'{where}{shown}' is not known; {hint}", param=f"{where}{shown}")
 
 
 def _nearest(word: str, known: list[str]) -> str | None:
@@ -188,15 +187,11 @@ def _budgets(given: BudgetLimits) -> Budgets:
 
 def _one_of(**spellings: float | None) -> int | None:
     """The one amount that is given, in micro-USD."""
-    given = {name: usd for name, usd in spellings.items() if usd is not None}
+    given = {name: amount for name, amount in spellings.items() if amount is not None}
     if len(given) > 1:
         first, second = given
         raise BadRequest(f"'{first}' and '{second}' mean the same; give one of them.", param=f"budgetLimits.{second}")
-    return next((round(usd * UUSD_PER_USD) for usd in given.values()), None)
-
-
-def _usd(uusd: int | None) -> float | None:
-    return None if uusd is None else uusd / UUSD_PER_USD
+    return uusd(next(iter(given.values()), None))
 
 
 def _given(**fields: object) -> dict[str, object]:

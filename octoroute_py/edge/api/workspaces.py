@@ -1,9 +1,8 @@
 """`/api/workspaces`: what each workspace may use, and how well it wants to be served."""
 
-from datetime import UTC, datetime
-
 from starlette.types import Receive, Scope
 
+from octoroute_py.core.clock import iso
 from octoroute_py.core.errors import BadRequest
 from octoroute_py.core.words import Role
 from octoroute_py.edge.api.answer import Answer
@@ -64,8 +63,8 @@ class WorkspaceRoutes:
         shown: dict[str, object] = {
             "workspaceId": row.id,
             "config": shown_policy(row.policy),
-            "createdAt": _iso(row.created_ms),
-            "updatedAt": _iso(row.updated_ms),
+            "createdAt": iso(row.created_ms),
+            "updatedAt": iso(row.updated_ms),
         }
         warnings = self._workspaces.warnings(row.policy)
         if warnings:
@@ -78,7 +77,3 @@ def _workspace_of(scope: Scope) -> str:
     if len(workspace) > LONGEST_ID or not workspace.isprintable() or workspace != workspace.strip():
         raise BadRequest(f"A workspace's id is 1 to {LONGEST_ID} visible characters.", param="id")
     return own_workspace(scope, workspace)
-
-
-def _iso(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -18,6 +18,7 @@ from octoroute_py.edge.asgi import Table, build_app
 from octoroute_py.gateway.pipeline import Gateway
 from octoroute_py.manage.analytics import Analytics, Model
 from octoroute_py.manage.records import COLUMNS
+from octoroute_py.manage.store import Store
 from octoroute_py.storage.db import Database
 from tests.fakes.application import httpx_config, running
 from tests.fakes.endpoints import trip
@@ -61,14 +62,12 @@ async def asking(database: Database | None, *, grant: Grant | None = None) -> As
 
 @contextlib.asynccontextmanager
 async def client_of(gateway: Gateway, database: Database | None) -> AsyncIterator[httpx.AsyncClient]:
-    analytics = None
-    if database is not None:
-        analytics = Analytics(
-            database,
-            wall=lambda: NOW_S,
-            models=lambda: [Model(each.id, each.name, each.tier) for each in gateway.config.endpoints],
-            baseline=lambda: "deep/deep-model#1",
-        )
+    analytics = Analytics(
+        Store(database),
+        wall=lambda: NOW_S,
+        models=lambda: [Model(each.id, each.name, each.tier) for each in gateway.config.endpoints],
+        baseline=lambda: "deep/deep-model#1",
+    )
     table = Table(gateway)
     AnalyticsApi(gateway, analytics).add_to(table)
     app = build_app(table.routes, cors_origins=(), management_port=None, lifespan=contextlib.nullcontext)
@@ -80,6 +79,7 @@ async def json_of(client: httpx.AsyncClient, path: str, *, status: int = 200) ->
     answer = await client.get(path)
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/json"
+    assert status != 200 or answer.headers["cache-control"] == "no-store"
     told = answer.json()
     assert isinstance(told, dict)
     return told

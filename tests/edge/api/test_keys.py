@@ -13,7 +13,8 @@ import pytest_asyncio
 
 from octoroute_py.core.words import Role
 from octoroute_py.manage.keys import LONGEST_OVERLAP_S
-from tests.fakes.application import Running, httpx_config, running
+from tests.fakes import bodies
+from tests.fakes.application import Running, httpx_config, running, upstreams
 from tests.fakes.keeping import Office
 
 LONG_AGO_S = 1_600_000_000.0
@@ -77,7 +78,33 @@ async def test_a_key_is_shown_once_and_works_at_once(desk: Desk) -> None:
     for shown in (await desk.ask("GET", f"/api/keys/{made['id']}"), await desk.ask("GET", "/api/keys")):
         assert shown.status_code == 200
         assert clear not in shown.text
-    assert (await desk.ask("GET", f"/api/keys/{made['id']}")).json() == made
+    alone = (await desk.ask("GET", f"/api/keys/{made['id']}")).json()
+    assert {name: alone[name] for name in made} == made
+    assert alone.keys() - made.keys() == {"standing"}
+
+
+async def test_a_key_tells_what_it_has_spent_and_what_is_left(tmp_path: Path, office: Office) -> None:
+    root = {"x-api-key": (await office.issue("root", role=Role.ADMIN)).clear}
+    storage = f'[storage]\nurl = "sqlite:///{tmp_path / "office.db"}"\n'
+    priced = httpx_config(storage, fast="input_cost_per_mtok = 0\noutput_cost_per_mtok = 1")
+    with upstreams() as mock:
+        upstream = mock.post("http://fast.test/v1/chat/completions")
+        upstream.respond(content=bodies.chat_body("Hi."), headers={"content-type": "application/json"})
+        async with running(priced) as one:
+            order = {"name": "bob", "budgets": {"daily": 0.001}}
+            made = (await one.client.post("/api/keys", json=order, headers=root)).json()
+            for _ in range(3):
+                sent = await one.chat("fast", headers={"x-api-key": made["key"]}, max_tokens=20)
+                assert sent.headers["x-octoroute-cost"] == "0.000005"
+            told = (await one.client.get(f"/api/keys/{made['id']}", headers=root)).json()["standing"]
+    assert {name: told["daily"][name] for name in ("limit", "spent", "reserved", "remaining")} == {
+        "limit": 0.001,
+        "spent": 0.000015,
+        "reserved": 0,
+        "remaining": 0.000985,
+    }
+    assert told["daily"]["endsAt"].endswith("T00:00:00.000Z")
+    assert (told["weekly"]["limit"], told["monthly"]["spent"]) == (None, 0.000015)
 
 
 async def test_everything_that_was_asked_for_is_told_back(desk: Desk) -> None:

@@ -66,7 +66,9 @@ class Office:
 @contextlib.asynccontextmanager
 async def office(folder: Path) -> AsyncIterator[Office]:
     database = Database.open("sqlite:///test.db", base_dir=folder)
-    async with running(httpx_config(fast='compliance = ["gdpr"]')) as one:
+    priced = "input_cost_per_mtok = 1"
+    config = httpx_config(fast=f'compliance = ["gdpr"]\n{priced}', balanced=priced, deep=priced)
+    async with running(config) as one:
         gateway = one.application.gateway
         gateway.access = Keyed(KEYS)  # type: ignore[assignment]
         table = Table(gateway)
@@ -228,6 +230,7 @@ async def test_reading_takes_a_viewer_and_writing_an_operator(tmp_path: Path) ->
         ({"workspaceId": "other"}, "workspaceId", "another one"),
         ({"modelRestrictions": ["fast", "gpt-9", "x"]}, "modelRestrictions", "'gpt-9', 'x'"),
         ({"modelRestrictions": ["deep-modell"]}, "modelRestrictions", 'did you mean "deep-model"?'),
+        ({"rateLimit": {}}, "rateLimit", "'rateLimit' is not known; did you mean \"rateLimits\"?"),
     ],
 )
 async def test_a_wrong_configuration_is_400_says_where_and_changes_nothing(
@@ -240,13 +243,17 @@ async def test_a_wrong_configuration_is_400_says_where_and_changes_nothing(
     shown: dict[str, Any] = answer.json()
     assert (answer.status_code, shown.get("details", {}).get("field")) == (400, field)
     assert told in shown["error"]
+    assert not shown["error"].endswith("?.")
 
 
 async def test_a_policy_that_lets_nothing_serve_is_kept_and_says_so(tmp_path: Path) -> None:
     async with office(tmp_path) as api:
         for name, words in (("modelRestrictions", []), ("complianceRequirements", ["hipaa", "HIPAA"])):
             answer = (await api.ask("POST", "a", {name: words})).json()
-            assert answer["warnings"] == ["No model may serve this workspace: every request of it is refused."]
+            assert answer["warnings"][0] == "No model may serve this workspace: every request of it is refused."
+            assert answer["warnings"][1:] == (
+                [] if words == [] else ["No model has, as its 'compliance' in the configuration, 'hipaa'."]
+            )
         assert "warnings" not in (await api.ask("POST", "a", {"complianceRequirements": ["gdpr"]})).json()
 
 
