@@ -4,8 +4,10 @@ A range begins at the start of the minute (1h, 24h) or of the hour (7d, 30d) tha
 request belongs to the time it began. Judge calls are the gateway's own: told apart, and in no other figure.
 """
 
+import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -13,7 +15,7 @@ from octoroute_py.core.clock import Wall, iso
 from octoroute_py.core.ending import Ended
 from octoroute_py.core.money import usd
 from octoroute_py.core.words import TIERS
-from octoroute_py.manage.figures import agent_of, by_status, figures, most, together
+from octoroute_py.manage.figures import MOST_NAMES, UNSPECIFIED, by_status, figures, most, together
 from octoroute_py.manage.reports import (
     ALL,
     Figures,
@@ -27,11 +29,15 @@ from octoroute_py.manage.reports import (
 )
 from octoroute_py.manage.store import Store
 from octoroute_py.storage import analytics as sums
-from octoroute_py.storage.analytics import Cell, Scope
+from octoroute_py.storage.analytics import Agents, Cell, Scope
 from octoroute_py.storage.history import Place, Record, page
 from octoroute_py.storage.rollups import JUDGE
 from octoroute_py.storage.transaction import Transaction
 
+T = TypeVar("T")
+
+AT_ONCE = 2
+"""Reports that are read at the same time; the others wait, and leave the threads to whom a request waits for."""
 NOTE = (
     "The baseline is what the tokens of every whole answer would have cost at the baseline endpoint. "
     "Failed requests and attempts count with their cost and have no baseline."
@@ -54,6 +60,7 @@ class _Found(NamedTuple):
     judged: list[Cell]
     by_hour: list[int]
     latencies: dict[str, dict[int, int]]
+    agents: Agents
 
     @property
     def since(self) -> str:
@@ -82,6 +89,7 @@ class Analytics:
         self._models = models
         self._baseline = baseline
         self._budgets = budgets
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def models(
         self, time_range: TimeRange, *, model: str | None = None, workspaces: Sequence[str] | None = None
@@ -89,13 +97,13 @@ class Analytics:
         """Every endpoint's figures and their sum; `model`, an endpoint's id or name, leaves only those."""
         configured = self._models()
         endpoints = None if model is None else [each.id for each in configured if each.name == model] or [model]
-        found = await self._find(time_range, workspaces=workspaces, endpoints=endpoints)
+        found = await self._find(time_range, workspaces=workspaces, endpoints=endpoints, agents=True)
         return ModelsReport(
             **_fields(figures(found.requests, together(found.latencies.values()))),
             time_range=time_range,
             since=found.since,
             model_id=ALL if model is None else model,
-            requests_by_agent=most(found.requests, agent_of),
+            requests_by_agent=_by_agent(found.agents),
             requests_by_status=by_status(found.requests),
             hourly_distribution={f"{hour:02}:00": requests for hour, requests in enumerate(found.by_hour)},
             models=_by_model(found, {each.id: each.name for each in configured}),
@@ -104,16 +112,15 @@ class Analytics:
 
     async def workspace(self, time_range: TimeRange, workspace: str) -> WorkspaceReport:
         """One workspace's figures, by model and agent type."""
-        found = await self._find(time_range, workspaces=[workspace], by_hour=False)
-        agents = {cell.agent_type for cell in found.requests if cell.agent_type}
+        found = await self._find(time_range, workspaces=[workspace], by_hour=False, agents=True)
         return WorkspaceReport(
             **_fields(figures(found.requests, together(found.latencies.values()))),
             workspace_id=workspace,
             time_range=time_range,
             since=found.since,
-            unique_agents=len(agents),
+            unique_agents=found.agents.named,
             model_usage=most((cell for cell in found.requests if cell.endpoint), lambda cell: cell.endpoint),
-            agent_usage=most(found.requests, agent_of),
+            agent_usage=_by_agent(found.agents),
             requests_by_status=by_status(found.requests),
             budgets=None if self._budgets is None else self._budgets(workspace),
         )
@@ -157,7 +164,7 @@ class Analytics:
     ) -> list[Record]:
         """A page of the requests themselves, newest first; `before` is a record's start in ms and its number."""
         place = None if before is None else Place(*before)
-        return await self._store.read(
+        return await self._read(
             lambda connection: page(connection, limit=limit, before=place, workspaces=workspaces, how=how)
         )
 
@@ -169,20 +176,34 @@ class Analytics:
         endpoints: Sequence[str] | None = None,
         by_hour: bool = True,
         latencies: bool = True,
+        agents: bool = False,
     ) -> _Found:
         scope = Scope(time_range.since_s(self._wall()), workspaces, endpoints)
 
         def look(connection: Transaction) -> _Found:
-            cells = sums.cells(connection, scope)
+            cells = sums.cells(connection, scope, agents=False)
             return _Found(
                 since_s=scope.since_s,
                 requests=[cell for cell in cells if cell.surface != JUDGE],
                 judged=[cell for cell in cells if cell.surface == JUDGE],
                 by_hour=sums.requests_by_hour(connection, scope) if by_hour else [],
                 latencies=sums.latencies(connection, scope) if latencies else {},
+                agents=sums.requests_by_agent(connection, scope, most=MOST_NAMES) if agents else Agents({}, 0),
             )
 
-        return await self._store.read(look)
+        return await self._read(look)
+
+    async def _read(self, look: Callable[[Transaction], T]) -> T:
+        async with self._turns:
+            return await self._store.read(look)
+
+
+def _by_agent(agents: Agents) -> dict[str, int]:
+    """As reports show it."""
+    told: Counter[str] = Counter()
+    for agent, requests in agents.requests.items():
+        told[agent or UNSPECIFIED] += requests  # somebody may call itself that
+    return dict(told)
 
 
 def _fields(values: Figures) -> dict[str, Any]:

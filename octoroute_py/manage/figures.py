@@ -82,8 +82,3 @@ def most(cells: Iterable[Cell], name: Callable[[Cell], str]) -> dict[str, int]:
     for cell in cells:
         found[name(cell)] += cell.requests
     return dict(found.most_common(MOST_NAMES))
-
-
-def agent_of(cell: Cell) -> str:
-    """The agent type as reports show it."""
-    return cell.agent_type or UNSPECIFIED

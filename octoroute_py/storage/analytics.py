@@ -8,7 +8,7 @@ holds yet. Ask everything about one range on one connection: it sees one state o
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, func, literal_column, select
+from sqlalchemy import Column, ColumnElement, Connection, Table, and_, func, literal_column, select, union_all
 
 from octoroute_py.storage.rollups import (
     DAY_S,
@@ -50,6 +50,13 @@ class Cell(NamedTuple):
     baseline_uusd: int
 
 
+class Agents(NamedTuple):
+    """Requests by agent type, of those with the most; how many types there are in all, "" not among them."""
+
+    requests: dict[str, int]
+    named: int
+
+
 class DaySpend(NamedTuple):
     """What the requests of one workspace, key and agent type cost on one UTC day (days since 1970)."""
 
@@ -86,19 +93,41 @@ def spans(since_s: int) -> Iterator[Span]:
     yield Span(DAY_S, day, None)
 
 
-def cells(connection: Connection, scope: Scope) -> list[Cell]:
-    """Everything that is counted, by what the requests have in common; one cell for each combination."""
+def cells(connection: Connection, scope: Scope, *, agents: bool = True) -> list[Cell]:
+    """Everything that is counted, by what the requests have in common; one cell for each combination.
+
+    Without `agents` their types are "" and together: clients make up any number of them.
+    """
     found: dict[tuple[Any, ...], list[int]] = {}
     table = _sums_of(scope)
-    by = [table.c[name] for name in _BY]
+    by = _common(table, agents=agents)
     sums = [func.sum(table.c[name]) for name in SUMS]
     for span in spans(scope.since_s):
-        rows = select(*by, *sums).where(_of(connection, table, scope, span)).group_by(*by)
+        rows = select(*by, *sums).where(_of(connection, table, scope, span)).group_by(*_columns(by))
         _gather(found, connection.execute(rows), _FIRST_SUM)
-    by = [journal.c[name] for name in _BY]
-    late = select(*by, *SUMS.values()).where(_late(connection, scope)).group_by(*by)
+    by = _common(journal, agents=agents)
+    late = select(*by, *SUMS.values()).where(_late(connection, scope)).group_by(*_columns(by))
     _gather(found, connection.execute(late), _FIRST_SUM)
     return [Cell(*key, *totals) for key, totals in found.items()]
+
+
+def requests_by_agent(connection: Connection, scope: Scope, *, most: int) -> Agents:
+    """The agent types with the most requests, added up in the database: there may be any number of them."""
+    table = _sums_of(scope)
+    parts = [
+        select(table.c.agent_type, func.sum(table.c.requests).label("requests"))
+        .where(and_(_of(connection, table, scope, span), table.c.surface != JUDGE))
+        .group_by(table.c.agent_type)
+        for span in spans(scope.since_s)
+    ]
+    late = select(journal.c.agent_type, func.count().label("requests"))
+    parts.append(late.where(and_(_late(connection, scope), journal.c.surface != JUDGE)).group_by(journal.c.agent_type))
+    every = union_all(*parts).subquery()
+    requests = func.sum(every.c.requests)
+    busiest = select(every.c.agent_type, requests).group_by(every.c.agent_type)
+    rows = connection.execute(busiest.order_by(requests.desc(), every.c.agent_type).limit(most))
+    named = connection.execute(select(func.count(func.distinct(func.nullif(every.c.agent_type, ""))))).scalar()
+    return Agents({agent: int(count) for agent, count in rows}, int(named or 0))
 
 
 def requests_by_hour(connection: Connection, scope: Scope) -> list[int]:
@@ -157,6 +186,15 @@ def spend_by_day(connection: Connection, *, since_day: int, of: tuple[str, str] 
 def latest_start_ms(connection: Connection) -> int:
     """When the newest journal row began (Unix ms), 0 when there is none: a clock before that has been set back."""
     return int(connection.execute(select(func.max(journal.c.started_ms))).scalar() or 0)
+
+
+def _common(table: Table, *, agents: bool) -> list[ColumnElement[Any]]:
+    return [table.c[name] if agents or name != "agent_type" else literal_column("''") for name in _BY]
+
+
+def _columns(by: Sequence[ColumnElement[Any]]) -> list[ColumnElement[Any]]:
+    """What may be grouped by: PostgreSQL takes no constant there."""
+    return [each for each in by if isinstance(each, Column)]
 
 
 def _sums_of(scope: Scope) -> Table:

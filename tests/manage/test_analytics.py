@@ -1,8 +1,11 @@
 """Reports against the rows they are about, counted one by one; the totals of all pages agree."""
 
+import asyncio
+import contextlib
 import math
 import random
 import statistics
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,12 +14,14 @@ import pytest
 
 from octoroute_py.core.ending import ended
 from octoroute_py.core.errors import Refused
-from octoroute_py.manage.analytics import Analytics, Model
+from octoroute_py.manage.analytics import AT_ONCE, Analytics, Model
+from octoroute_py.manage.figures import MOST_NAMES
 from octoroute_py.manage.reports import Figures, TimeRange
 from octoroute_py.manage.store import TRY_AGAIN_S, Store
+from octoroute_py.storage.analytics import Scope, cells
 from octoroute_py.storage.db import Database
 from octoroute_py.storage.entries import JournalEntry
-from tests.fakes.journal_rows import DAY_S, NOW_S, calls, keep, roll_all, varied
+from tests.fakes.journal_rows import DAY_S, NOW_S, calls, entry, keep, roll_all, varied
 
 MODELS = (
     Model("fast/small#1", "small", "fast"),
@@ -222,3 +227,47 @@ def test_a_range_begins_at_a_full_minute_or_hour_and_is_never_shorter_than_it_sa
         since_s = time_range.since_s(now_s)
         assert since_s % grain_s == 0
         assert LENGTHS[time_range] <= now_s - since_s < LENGTHS[time_range] + grain_s
+
+
+async def test_agent_types_that_clients_make_up_are_added_up_in_the_database(tmp_path: Path) -> None:
+    made_up = [entry(number, agent_type=f"agent {number % 3000}", ago_s=number / 10) for number in range(3300)]
+    nameless = [
+        entry(number, agent_type=name) for number, name in enumerate(["", "", "unspecified", "unspecified"], start=5000)
+    ]
+    one = Database.open("sqlite:///x.db", base_dir=tmp_path)
+    try:
+        keep(one, made_up[:2000])
+        roll_all(one)
+        keep(one, made_up[2000:] + nameless)
+        with one.read() as connection:
+            assert len(cells(connection, Scope(NOW_S - 3600), agents=False)) == 1
+        reports = analytics_of(one)
+        told = await reports.models(TimeRange.HOUR)
+        assert told.total_requests == 3304
+        assert told.requests_by_agent["unspecified"] == 4
+        assert Counter(told.requests_by_agent.values()) == {4: 1, 2: 300, 1: MOST_NAMES - 302}
+        assert (await reports.workspace(TimeRange.HOUR, "default")).unique_agents == 3001
+    finally:
+        one.close()
+
+
+async def test_reports_leave_threads_to_those_whom_requests_wait_for(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, most, read = 0, 0, database.read
+    pair = threading.Barrier(AT_ONCE)
+
+    @contextlib.contextmanager
+    def counted() -> Iterator[object]:
+        nonlocal reading, most
+        with read() as connection:
+            reading += 1
+            most = max(most, reading)
+            pair.wait(5)
+            yield connection
+            reading -= 1
+
+    monkeypatch.setattr(database, "read", counted)
+    reports = analytics_of(database)
+    await asyncio.gather(*(reports.savings(TimeRange.HOUR) for _ in range(8)))
+    assert most == AT_ONCE
