@@ -8,6 +8,7 @@ scripts/bench: the gateway alone on core 0, everything else on core 1. Wants two
 import argparse
 import json
 import sys
+import time
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import replace
@@ -47,7 +48,8 @@ def targets(space: Workspace, options: Options) -> Mapping[str, Target]:
 
 def with_key(target: Target) -> Target:
     """The target with a key that has limits and budgets, asked for at the running gateway."""
-    body = json.dumps({"name": "bench", "role": "inference", "limits": LIMITS, "budgets": BUDGETS}).encode()
+    name = f"bench {time.monotonic_ns()}"  # each round asks for its own, in the same database
+    body = json.dumps({"name": name, "role": "inference", "limits": LIMITS, "budgets": BUDGETS}).encode()
     headers = {"content-type": "application/json", "authorization": f"Bearer {BOSS}"}
     request = urllib.request.Request(f"http://127.0.0.1:{OUR_PORT}/api/keys", body, headers)
     with urllib.request.urlopen(request, timeout=5) as answer:
