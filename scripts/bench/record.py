@@ -8,7 +8,6 @@ Run it as scripts/bench/record, which installs what it needs: the gateway stage,
 import argparse
 import datetime
 import importlib.metadata
-import os
 import platform
 import statistics
 import subprocess
@@ -19,14 +18,9 @@ from pathlib import Path
 
 import measure
 from bench import Plan, Results, program, run_rounds, window
+from scripts.recorded import ROOT, machine, short, spread, write_between_markers
 from targets import KEY, UPSTREAM_PORT, Options, Workspace, all_targets, octoroute, our_config
 
-ROOT = Path(__file__).resolve().parents[2]
-MARKERS = {
-    False: ("<!-- bench:start -->", "<!-- bench:end -->"),
-    True: ("<!-- bench-all-on:start -->", "<!-- bench-all-on:end -->"),
-}
-"""Where the tables go, by whether everything was on."""
 COMPARED = ("octoroute", "floor", "nginx", "direct")
 VERSIONS = ("octoroute-py", "uvicorn", "uvloop", "httptools", "starlette", "msgspec")
 SLOW_PORT, SLOW_EVENTS, SLOW_GAP_US = 9101, 40, 200_000
@@ -108,16 +102,6 @@ def figures(results: Results, live_kb: list[float]) -> list[Figure]:
     ]
 
 
-def short(number: float) -> str:
-    """A number with three significant digits."""
-    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}"
-
-
-def spread(values: list[float]) -> str:
-    """Median (lowest to highest)."""
-    return f"{short(statistics.median(values))} ({short(min(values))} to {short(max(values))})"
-
-
 def limit(bound: float | None, *, at_least: bool) -> str:
     """A bound as it is written in the table."""
     return "" if bound is None else f"{'≥' if at_least else '≤'} {short(bound)}"
@@ -169,13 +153,6 @@ def windows_table(results: Results) -> list[str]:
     return lines
 
 
-def machine() -> str:
-    """Processor, cores and kernel."""
-    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    model = models[0].split(":", 1)[1].strip() if models else platform.machine()
-    return f"{model}, {os.cpu_count()} cores, Linux {platform.release()}"
-
-
 def versions() -> str:
     """Python, ours, the packages on the hot path and nginx."""
     nginx = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True).stderr.strip().split("/")[-1]
@@ -187,19 +164,11 @@ def report(results: Results, live_kb: list[float], *, plan: Plan, model: str, al
     """The Markdown between the markers."""
     today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
     head = [
-        f"Measured {today} on {machine()}; {versions()}.",
+        f"Measured {today} on {machine()}, Linux {platform.release()}; {versions()}.",
         f"{plan.rounds} interleaved rounds, {plan.seconds} s a window, `model: {model}`; median (lowest to highest).",
     ]
     bounds = bounds_table(results, live_kb, rounds=plan.rounds, all_on=all_on)
     return "\n".join([*head, "", *bounds, "", *windows_table(results)])
-
-
-def write_between_markers(document: Path, text: str, *, all_on: bool) -> None:
-    """Replaces what stands between the markers of `document`."""
-    start, end = MARKERS[all_on]
-    before, rest = document.read_text().split(start)
-    _, after = rest.split(end)
-    document.write_text(f"{before}{start}\n{text}\n{end}{after}")
 
 
 def live_stream_memory(space: Workspace, options: Options, *, rounds: int, all_on: bool) -> list[float]:
@@ -235,7 +204,7 @@ def main() -> int:
     results = run_rounds(space, [known[name] for name in COMPARED], plan=plan, out=args.out)
     live_kb = live_stream_memory(space, options, rounds=args.rounds, all_on=args.all_on)
     text = report(results, live_kb, plan=plan, model=args.model, all_on=args.all_on)
-    write_between_markers(args.document, text, all_on=args.all_on)
+    write_between_markers(args.document, "bench-all-on" if args.all_on else "bench", text)
     print(text)
     failed = sum(row.get("bad", 0) for (target, _), rows in results.items() if target == "octoroute" for row in rows)
     return 1 if failed else 0

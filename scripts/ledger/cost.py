@@ -16,7 +16,8 @@ from dataclasses import replace
 import measure
 from bench import program
 from measure import Row
-from scripts.ledger.figures import ROOT, parse, publish, short, spread
+from scripts.ledger.figures import parse, publish
+from scripts.recorded import ROOT, short, spread
 from targets import NOTHING_KEPT, OUR_PORT, UPSTREAM_PORT, Options, Target, Workspace, octoroute, our_config
 from tests.fakes.office import BOSS, ENV
 

@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 import uvloop
 
-from scripts.ledger.figures import Table, parse, publish, spread
+from scripts.ledger.figures import Table, parse, publish
+from scripts.recorded import spread
 from tests.fakes.gateway import RunningGateway, gateway
 from tests.fakes.ledger import DATABASE, Journal, Row, ledger_config
 from tests.fakes.office import ENV, Issued, Office

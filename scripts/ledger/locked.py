@@ -12,7 +12,8 @@ from pathlib import Path
 
 import uvloop
 
-from scripts.ledger.figures import parse, publish, short
+from scripts.ledger.figures import parse, publish
+from scripts.recorded import short
 from tests.fakes.lockdown import PAUSE_S, Lockdown, lockdown
 
 ADDED_GAP_S = 0.25

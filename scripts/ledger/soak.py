@@ -22,7 +22,8 @@ from typing import NamedTuple
 import psutil
 import uvloop
 
-from scripts.ledger.figures import parse, publish, short
+from scripts.ledger.figures import parse, publish
+from scripts.recorded import short
 from tests.fakes.gateway import gateway
 from tests.fakes.ledger import DATABASE, PRICES, Journal, ledger_config
 from tests.fakes.office import ENV, Office

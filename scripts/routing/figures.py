@@ -28,9 +28,8 @@ from octoroute_py.training.evaluate import ALPHAS
 from octoroute_py.training.plots import plot_calibration, plot_cost, plot_learning
 from octoroute_py.training.report import Report
 from octoroute_py.training.tables import DIAL_HEAD, dial_rows, groups_by_figure, markdown, number
+from scripts.recorded import ROOT, machine, write_between_markers
 
-ROOT = Path(__file__).resolve().parents[2]
-MARKERS = ("<!-- routing:start -->", "<!-- routing:end -->")
 SIZES = (250, 500, 1_000, 2_000, 4_000, 8_000, 1_000_000)
 VERSIONS = ("numpy", "numba")
 FLIP_ROWS = 10_000
@@ -42,14 +41,10 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def machine() -> str:
-    """Processor, cores, kernel and versions."""
-    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    model = models[0].split(":", 1)[1].strip() if models else platform.machine()
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in VERSIONS)
-    return (
-        f"{model}, {os.cpu_count()} cores; octoroute-py {__version__}, Python {platform.python_version()}, {versions}"
-    )
+def versions() -> str:
+    """Ours, Python and what computes."""
+    ours = f"octoroute-py {__version__}, Python {platform.python_version()}"
+    return ", ".join([ours, *(f"{name} {importlib.metadata.version(name)}" for name in VERSIONS)])
 
 
 def bounded(sets: studies.Sets, artifact: Artifact, report: Report, size_bytes: int) -> list[Bound]:
@@ -140,7 +135,7 @@ def text_of(report: Report, found: Sequence[Bound], more: Sequence[str], *, rows
     met = sum(bound.met for bound in found)
     return "\n".join(
         [
-            f"Measured {today} on {machine()}; load average at the end {os.getloadavg()[1]:.1f}.",
+            f"Measured {today} on {machine()}; {versions()}; load average at the end {os.getloadavg()[1]:.1f}.",
             f"{rows} The spread is over five folds of the training rows, each by an artifact that learned from the "
             "other four; intervals are of the bootstrap over test rows. Pair A are the rows answered by two models, "
             "ladder B those answered by three.",
@@ -168,14 +163,6 @@ def text_of(report: Report, found: Sequence[Bound], more: Sequence[str], *, rows
     )
 
 
-def write_between_markers(document: Path, text: str) -> None:
-    """Replaces what stands between the markers of `document`."""
-    start, end = MARKERS
-    before, rest = document.read_text().split(start)
-    _, after = rest.split(end)
-    document.write_text(f"{before}{start}\n{text}\n{end}{after}")
-
-
 def main() -> int:
     """Measures everything and writes it down."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -198,7 +185,7 @@ def main() -> int:
     plot_calibration(report, folder / "routing-calibration.png")
     plot_learning(studies.learning_curve(sets, sizes=SIZES, say=say), folder / "routing-learning.png")
     text = text_of(report, found, more, rows=rows)
-    write_between_markers(args.document, text)
+    write_between_markers(args.document, "routing", text)
     print(text)
     return 0
 
