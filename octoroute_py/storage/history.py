@@ -6,6 +6,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Connection, TextClause, and_, literal_column, or_, select, text, true
 
 from octoroute_py.core.ending import CLIENT_GONE, STATUS_OF, Ended
+from octoroute_py.storage.entries import JournalEntry
 from octoroute_py.storage.rollups import JUDGE
 from octoroute_py.storage.schema import FAILED_ROWS, LEFT_ROWS, journal
 
@@ -17,40 +18,10 @@ class Place(NamedTuple):
     id: int
 
 
-class Record(NamedTuple):
-    """A row of the journal; see `entries.JournalEntry` for what the fields mean."""
+class Record(JournalEntry, frozen=True):
+    """A row of the journal with its number."""
 
     id: int
-    request_id: str
-    started_ms: int
-    duration_us: int
-    first_event_us: int | None
-    routing_us: int | None
-    surface: str
-    status: int
-    error_code: str | None
-    stream: bool
-    workspace: str
-    key_id: str
-    agent_type: str
-    user_id: str | None
-    request_type: str | None
-    tag: str | None
-    strategy: str | None
-    reason: str | None
-    rule: str | None
-    confidence: float | None
-    decided_tier: str | None
-    tier: str
-    endpoint: str
-    sends: int
-    attempts: str | None
-    prompt_tokens: int
-    completion_tokens: int
-    cached_tokens: int
-    estimated: bool
-    cost_uusd: int
-    baseline_uusd: int
 
     @property
     def place(self) -> Place:
@@ -76,7 +47,7 @@ def page(
         newest = select(journal.c.started_ms, journal.c.id).where(*_ended(how), *_before(before), whose)
         places += [Place(*row) for row in connection.execute(newest.order_by(*order).limit(limit))]
     ids = [place.id for place in sorted(places, reverse=True)[:limit]]
-    rows = select(*(journal.c[name] for name in Record._fields)).where(journal.c.id.in_(ids)).order_by(*order)
+    rows = select(*(journal.c[name] for name in Record.__struct_fields__)).where(journal.c.id.in_(ids)).order_by(*order)
     return [Record(*row) for row in connection.execute(rows)]
 
 

@@ -204,25 +204,49 @@ feedback = Table(
 )
 """What somebody thought of an answer, the last word of each journal row."""
 
+
+def _period() -> tuple[Column[int], ...]:
+    """Which period a sum is of: a column belongs to one table, so each gets its own."""
+    return (
+        Column("grain_s", Integer, primary_key=True, autoincrement=False),
+        Column("start_s", BigInteger, primary_key=True, autoincrement=False),
+    )
+
+
+def _figures() -> tuple[Column[Any], ...]:
+    """What requests have in common, and their sums."""
+    return (
+        Column("surface", String, primary_key=True),
+        Column("agent_type", String, primary_key=True),
+        Column("tier", String, primary_key=True),
+        Column("endpoint", String, primary_key=True),
+        Column("status", Integer, primary_key=True, autoincrement=False),
+        Column("requests", BigInteger, nullable=False),
+        Column("failures", BigInteger, nullable=False),
+        Column("duration_us", BigInteger, nullable=False),
+        Column("prompt_tokens", BigInteger, nullable=False),
+        Column("completion_tokens", BigInteger, nullable=False),
+        Column("cached_tokens", BigInteger, nullable=False),
+        Column("cost_uusd", BigInteger, nullable=False),
+        Column("baseline_uusd", BigInteger, nullable=False),
+    )
+
+
+def _latencies() -> tuple[Column[Any], ...]:
+    """How many requests of an endpoint took how long."""
+    return (
+        Column("endpoint", String, primary_key=True),
+        Column("latency_bucket", Integer, primary_key=True, autoincrement=False),
+        Column("requests", BigInteger, nullable=False),
+    )
+
+
 rollups = Table(
     "rollups",
     metadata,
-    Column("grain_s", Integer, primary_key=True, autoincrement=False),
-    Column("start_s", BigInteger, primary_key=True, autoincrement=False),
+    *_period(),
     Column("workspace", String, primary_key=True),
-    Column("surface", String, primary_key=True),
-    Column("agent_type", String, primary_key=True),
-    Column("tier", String, primary_key=True),
-    Column("endpoint", String, primary_key=True),
-    Column("status", Integer, primary_key=True, autoincrement=False),
-    Column("requests", BigInteger, nullable=False),
-    Column("failures", BigInteger, nullable=False),
-    Column("duration_us", BigInteger, nullable=False),
-    Column("prompt_tokens", BigInteger, nullable=False),
-    Column("completion_tokens", BigInteger, nullable=False),
-    Column("cached_tokens", BigInteger, nullable=False),
-    Column("cost_uusd", BigInteger, nullable=False),
-    Column("baseline_uusd", BigInteger, nullable=False),
+    *_figures(),
     sqlite_with_rowid=False,
 )
 """Sums of journal rows by minute (60), hour (3600) and UTC day (86400) of their start.
@@ -233,21 +257,8 @@ rollups = Table(
 rollup_totals = Table(
     "rollup_totals",
     metadata,
-    Column("grain_s", Integer, primary_key=True, autoincrement=False),
-    Column("start_s", BigInteger, primary_key=True, autoincrement=False),
-    Column("surface", String, primary_key=True),
-    Column("agent_type", String, primary_key=True),
-    Column("tier", String, primary_key=True),
-    Column("endpoint", String, primary_key=True),
-    Column("status", Integer, primary_key=True, autoincrement=False),
-    Column("requests", BigInteger, nullable=False),
-    Column("failures", BigInteger, nullable=False),
-    Column("duration_us", BigInteger, nullable=False),
-    Column("prompt_tokens", BigInteger, nullable=False),
-    Column("completion_tokens", BigInteger, nullable=False),
-    Column("cached_tokens", BigInteger, nullable=False),
-    Column("cost_uusd", BigInteger, nullable=False),
-    Column("baseline_uusd", BigInteger, nullable=False),
+    *_period(),
+    *_figures(),
     sqlite_with_rowid=False,
 )
 """The same for all workspaces together: with many of them `rollups` is hardly shorter than the journal."""
@@ -270,12 +281,9 @@ spend_rollups = Table(
 latency_rollups = Table(
     "latency_rollups",
     metadata,
-    Column("grain_s", Integer, primary_key=True, autoincrement=False),
-    Column("start_s", BigInteger, primary_key=True, autoincrement=False),
+    *_period(),
     Column("workspace", String, primary_key=True),
-    Column("endpoint", String, primary_key=True),
-    Column("latency_bucket", Integer, primary_key=True, autoincrement=False),
-    Column("requests", BigInteger, nullable=False),
+    *_latencies(),
     sqlite_with_rowid=False,
 )
 """How many requests took how long, in buckets that grow by 2 % (see `entries.latency_bucket`).
@@ -286,11 +294,8 @@ Only requests that an endpoint was tried for and whose client stayed; judge call
 latency_totals = Table(
     "latency_totals",
     metadata,
-    Column("grain_s", Integer, primary_key=True, autoincrement=False),
-    Column("start_s", BigInteger, primary_key=True, autoincrement=False),
-    Column("endpoint", String, primary_key=True),
-    Column("latency_bucket", Integer, primary_key=True, autoincrement=False),
-    Column("requests", BigInteger, nullable=False),
+    *_period(),
+    *_latencies(),
     sqlite_with_rowid=False,
 )
 """The same for all workspaces together."""

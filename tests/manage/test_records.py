@@ -5,6 +5,7 @@ import io
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,18 +14,18 @@ from octoroute_py.manage.records import COLUMNS, as_csv, as_json
 from octoroute_py.storage.history import Record
 from tests.fakes.journal_rows import PLAIN
 
-ROW = Record(id=7, **{name: getattr(PLAIN, name) for name in Record._fields if name != "id"})
+ROW = Record(**msgspec.structs.asdict(PLAIN), id=7)
 
 
 def json_of(**changes: Any) -> dict[str, Any]:
-    page = json.loads(as_json([ROW._replace(**changes)], next_=None))
+    page = json.loads(as_json([msgspec.structs.replace(ROW, **changes)], next_=None))
     (record,) = page["requests"]
     assert isinstance(record, dict)
     return record
 
 
 def cells_of(**changes: Any) -> dict[str, str]:
-    (line,) = csv.DictReader(io.StringIO(as_csv([ROW._replace(**changes)]).decode(), newline=""))
+    (line,) = csv.DictReader(io.StringIO(as_csv([msgspec.structs.replace(ROW, **changes)]).decode(), newline=""))
     return line
 
 

@@ -62,7 +62,7 @@ def test_a_record_tells_what_the_row_holds(database: Database) -> None:
     with database.read() as connection:
         for record in page(connection, limit=400):
             row = rows[record.request_id]
-            assert all(getattr(record, name) == getattr(row, name) for name in Record._fields if name != "id")
+            assert all(getattr(record, name) == getattr(row, name) for name in Record.__struct_fields__ if name != "id")
 
 
 def test_rows_of_the_same_millisecond_are_told_apart(tmp_path: Path) -> None:
