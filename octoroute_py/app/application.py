@@ -22,6 +22,7 @@ from octoroute_py.config.schema import Config, EndpointConfig, KeyConfig
 from octoroute_py.core import clock
 from octoroute_py.core.allowance import NO_BUDGETS
 from octoroute_py.core.errors import ConfigError
+from octoroute_py.core.registry import Registry
 from octoroute_py.core.words import TIERS, Keeping
 from octoroute_py.edge.admin import Reload
 from octoroute_py.edge.api.analytics import AnalyticsApi
@@ -40,7 +41,7 @@ from octoroute_py.gateway.snapshot import make_snapshot
 from octoroute_py.ledger.recorder import Recorder
 from octoroute_py.manage.analytics import Analytics, Model
 from octoroute_py.manage.audit import Audit
-from octoroute_py.manage.directories import Directories
+from octoroute_py.manage.directories import follow_directory, follow_registry
 from octoroute_py.manage.feedback import Feedback
 from octoroute_py.manage.key_order import known_in
 from octoroute_py.manage.keys import Keys
@@ -57,6 +58,7 @@ from octoroute_py.telemetry.metrics import BreakerRow, LiveRows, Metrics
 from octoroute_py.telemetry.scrub import Scrubber
 from octoroute_py.telemetry.sink import Sink
 from octoroute_py.tiers.health import HealthProber
+from octoroute_py.tiers.registered import clashes, with_registry
 from octoroute_py.tiers.table import TierTable
 from octoroute_py.transport.base import Transport
 from octoroute_py.transport.connect import TransportMaker
@@ -89,6 +91,7 @@ class Application:
         rng: random.Random | None = None,
     ) -> None:
         refuse_unbuilt(config)
+        self._file = config
         self._load = load
         self._scrubber = scrubber
         self._generated = generated
@@ -100,7 +103,7 @@ class Application:
         self._closing: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
         self._prepared = asyncio.Event()
-        self._metrics = Metrics((endpoint.id for endpoint in config.endpoints), live=self._live_rows)
+        self._metrics = Metrics((), live=self._live_rows)
         access_log = AccessLog(
             sink, fmt=config.observability.log_format, level=config.observability.log_level, now=clock.wall
         )
@@ -109,7 +112,7 @@ class Application:
         with contextlib.ExitStack() as opened:
             self._open_storage(config, opened)
             self.gateway = self._make_gateway(config, neural, access_log)
-            self.gateway.policies = self._directories.current.workspaces
+            self.gateway.policies = self._directory.current.directory.workspaces
             self._prober = self._make_prober()
             file = None if self._database is None else Path(self._database.location)
             self._dancer = RouterProcess(file, logs=config.observability)
@@ -129,17 +132,22 @@ class Application:
         if self._database is not None:
             opened.callback(self._database.close, within_s=CLOSE_WITHIN_S)
         try:
-            self._directories = Directories(self._database, on_change=self._directory_changed)
-            opened.callback(self._directories.close)
+            self._directory = follow_directory(self._database, on_change=self._directory_changed)
+            opened.callback(self._directory.close)
+            self._registry = follow_registry(self._database, on_change=self._registry_changed)
+            opened.callback(self._registry.close)
             self._ledger = Ledger(config.storage, self._database, metrics=self._metrics)
             opened.callback(self._ledger.let_go)
         except StorageError as error:
             raise ConfigError(f"storage: {error}") from None
 
     def _make_gateway(self, config: Config, neural: "NeuralRouter | None", access_log: AccessLog) -> Gateway:
-        table = TierTable.build(config, self._make_transport, rng=self._rng, now=clock.monotonic())
+        registry = self._registry.current
+        whole = with_registry(config, registry)
+        self._metrics.bind(endpoint.id for endpoint in whole.endpoints)
+        table = TierTable.build(whole, self._make_transport, rng=self._rng, now=clock.monotonic())
         return Gateway(
-            make_snapshot(config, table, self._make_router(config, neural), generation=1),
+            make_snapshot(whole, table, self._make_router(config, neural), registry=registry, generation=1),
             self._access(config),
             metrics=self._metrics,
             recorder=Recorder(self._metrics, access_log),
@@ -166,13 +174,13 @@ class Application:
             store,
             known=lambda: known_in(self.gateway.config, self._generated),
             wall=clock.wall,
-            changed=self._directories.refresh,
+            changed=self._directory.refresh,
         )
         workspaces = Workspaces(
             store,
             endpoints=lambda: self.gateway.config.endpoints,
             wall=clock.wall,
-            changed=self._directories.refresh,
+            changed=self._directory.refresh,
         )
         feedback = Feedback(store, wall=clock.wall, behind=lambda: self._ledger.keeping().state is not Keeping.OK)
         return [
@@ -234,15 +242,30 @@ class Application:
     def _swap(self, config: Config, router: Cascade) -> int:
         old = self.gateway.snapshot
         access = self._access(config)
-        table, removed = old.table.rebuild(config, self._make_transport)
-        snapshot = make_snapshot(config, table, router, generation=old.generation + 1)
         self._scrubber.learn(known_secrets(config))
+        generation = self._put_in_force(config, router, self._registry.current, access)
+        before, self._file = self._file, config
+        if old.router.judge is not None:
+            self._later(old.router.judge.settled())
+        _log.info("configuration reloaded", generation=generation, **needs_restart(before, config))
+        return generation
+
+    def _registry_changed(self, registry: Registry) -> None:
+        snapshot = self.gateway.snapshot
+        generation = self._put_in_force(self._file, snapshot.router, registry, self.gateway.access)
+        _log.info("models and rules changed", generation=generation, version=registry.version)
+
+    def _put_in_force(self, file: Config, router: Cascade, registry: Registry, access: Access) -> int:
+        """For requests from now on: the file's configuration, and beside it what is registered; the generation."""
+        old = self.gateway.snapshot
+        config = with_registry(file, registry)
+        for taken in sorted(clashes(file, registry)):
+            _log.warning("a registered model has a name that stands in the configuration: left out", id=taken)
+        table, removed = old.table.rebuild(config, self._make_transport)
+        snapshot = make_snapshot(config, table, router, registry=registry, generation=old.generation + 1)
         self.gateway.swap(snapshot, access)
         for transport in (*(endpoint.transport for endpoint in removed), *self._probes.forget(removed)):
             self._later(transport.aclose())
-        if old.router.judge is not None:
-            self._later(old.router.judge.settled())
-        _log.info("configuration reloaded", generation=snapshot.generation, **needs_restart(old.config, config))
         return snapshot.generation
 
     def reload_on_signal(self) -> asyncio.Task[None]:
@@ -277,7 +300,8 @@ class Application:
             asyncio.create_task(self._prober.run(), name="health-prober"),
             asyncio.create_task(watch_endpoints(lambda: self.gateway.snapshot.table), name="endpoint-watch"),
             asyncio.create_task(self._memory.run(), name="old-answers"),
-            asyncio.create_task(self._directories.run(), name="directory"),
+            asyncio.create_task(self._directory.run(), name="directory"),
+            asyncio.create_task(self._registry.run(), name="registry"),
             asyncio.create_task(self._ledger.upkeep(lambda: self.gateway.config.storage), name="ledger-upkeep"),
         )
         self._later(self._prepare())
@@ -296,7 +320,8 @@ class Application:
             await self._close_storage()
 
     async def _close_storage(self) -> None:
-        self._directories.close()
+        self._directory.close()
+        self._registry.close()
         await self._ledger.close()
         if self._database is not None:
             await asyncio.to_thread(self._database.close, within_s=CLOSE_WITHIN_S)
@@ -307,7 +332,7 @@ class Application:
             config.auth,
             loopback=self._loopback,
             generated=self._generated,
-            issued=self._directories.issued,
+            issued=self._directory.current,
             wrong_keys=self._wrong_keys,
             origins=config.cors.origins,
         )

@@ -8,7 +8,7 @@ import ipaddress
 import re
 from urllib.parse import SplitResult, urlsplit
 
-from octoroute_py.config.schema import Location
+from octoroute_py.core.words import Location
 
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")

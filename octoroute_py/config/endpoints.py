@@ -15,26 +15,16 @@ from octoroute_py.config.problems import Problems, Where
 from octoroute_py.config.schema import (
     EndpointConfig,
     EndpointKind,
-    Location,
     Secret,
     TokenLimitField,
     TransportName,
 )
 from octoroute_py.config.secrets import Sources, from_file, from_variable
-from octoroute_py.core.words import TIERS, Capability, Tier
+from octoroute_py.core.words import CAPABILITY_WORDS, TIERS, Capability, Location, Tier
 
 RESERVED_NAMES = frozenset({"auto", "fast", "balanced", "deep", "local", "cloud"})
 """Names with a meaning of their own in a request's `model`, in any case."""
 
-_CAPABILITIES: dict[str, Capability] = {
-    **{capability.value: capability for capability in Capability},
-    "images": Capability.IMAGE_INPUT,
-    "vision": Capability.IMAGE_INPUT,
-    "audio": Capability.AUDIO_INPUT,
-    "video": Capability.VIDEO_INPUT,
-    "json": Capability.STRUCTURED_OUTPUT,
-    "json_schema": Capability.STRUCTURED_OUTPUT,
-}
 _RAW_SECRETS = ("api_key", "apikey", "api_token", "token", "bearer_token", "secret", "password")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]{0,4096}")
@@ -223,7 +213,7 @@ def _capabilities(table: Table) -> frozenset[Capability] | None:
     if not isinstance(table.value("capabilities"), list):
         table.problem("capabilities", "must be an array of names")
         return None
-    found = {table.word(word, where, _CAPABILITIES) for where, word in table.strings("capabilities")}
+    found = {table.word(word, where, CAPABILITY_WORDS) for where, word in table.strings("capabilities")}
     return frozenset({capability for capability in found if capability} | {Capability.CHAT, Capability.STREAM})
 
 

@@ -9,14 +9,8 @@ from pathlib import Path
 import msgspec
 
 from octoroute_py.core.allowance import NO_BUDGETS, NO_RATES, Budgets, Rates
-from octoroute_py.core.words import Capability, Importance, Role, TaskType, Tier
-
-
-class Location(enum.StrEnum):
-    """Where an endpoint's answers are computed; `local-only` requests may only use LOCAL."""
-
-    LOCAL = "local"
-    CLOUD = "cloud"
+from octoroute_py.core.catalog import ModelStatus
+from octoroute_py.core.words import Capability, Importance, Location, Role, TaskType, Tier
 
 
 class StrategyName(enum.StrEnum):
@@ -133,12 +127,38 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     tls: TlsConfig | None = None
 
 
+class NetworkRules(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an endpoint that was registered over the API may be, looked at for every connection.
+
+    Public addresses, and private ones inside `networks` (CIDR). `ports` None: the usual ones (`transport.reach`).
+    """
+
+    networks: tuple[str, ...] = ()
+    ports: tuple[int, ...] | None = None
+
+
+class Registered(msgspec.Struct, frozen=True, kw_only=True):
+    """What an endpoint has that was registered over the API and does not stand in the configuration file.
+
+    `aliases` are further names clients may ask for. `capabilities` are the model's words, lower case. `health_url` is
+    asked by probes instead of `{base_url}/models`.
+    """
+
+    model_id: str
+    status: ModelStatus
+    rules: NetworkRules
+    aliases: tuple[str, ...] = ()
+    capabilities: frozenset[str] = frozenset()
+    health_url: str | None = None
+
+
 class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One `[[models.<tier>]]` entry: URL + upstream model + credential that answers for a tier.
 
     `capabilities` None means "assume everything"; CHAT and STREAM are always included when it is set.
     `base_url` has no trailing slash. `headers` are extra request headers (name, value). `bills_on_accept`: the provider
     charges for a prompt that it took and never answered. `compliance` are the tags a workspace may ask for.
+    `registered` is there when the endpoint comes from the API.
     """
 
     id: str
@@ -171,6 +191,12 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True):
     timeout_seconds: float | None = None
     idle_seconds: float | None = None
     connect_seconds: float | None = None
+    registered: Registered | None = None
+
+    @property
+    def in_tier(self) -> bool:
+        """Whether it takes part in what its tier is asked; else it answers only for who means it by name."""
+        return self.registered is None or self.registered.status is ModelStatus.ACTIVE
 
 
 class TimeOfDayRange(msgspec.Struct, frozen=True):
@@ -326,6 +352,24 @@ class StorageConfig(msgspec.Struct, frozen=True, kw_only=True):
     rollup_days: int = 400
 
 
+class CredentialConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[registry.credentials.<name>]`: a key that registered models may use, for requests to these hosts only."""
+
+    key: Secret
+    hosts: tuple[str, ...]
+
+
+class RegistryConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[registry]`: what models that are registered over the API may use.
+
+    `allow_networks` None: the addresses that the file's own endpoints name. `allow_ports` None: the usual ones.
+    """
+
+    allow_networks: tuple[str, ...] | None = None
+    allow_ports: tuple[int, ...] | None = None
+    credentials: tuple[tuple[str, CredentialConfig], ...] = ()
+
+
 class KeyConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One client key: its SHA-256 as 64 lower-case hex digits; the key itself is forgotten while loading."""
 
@@ -381,6 +425,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     auth: AuthConfig = AuthConfig()
     admin: AdminConfig | None = None
     storage: StorageConfig = StorageConfig()
+    registry: RegistryConfig = RegistryConfig()
     redis_url: Secret | None = None
     observability: ObservabilityConfig = ObservabilityConfig()
     cors: CorsConfig = CorsConfig()

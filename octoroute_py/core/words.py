@@ -18,6 +18,13 @@ TIERS: tuple[Tier, ...] = (Tier.FAST, Tier.BALANCED, Tier.DEEP)
 """All tiers, cheapest first."""
 
 
+class Location(enum.StrEnum):
+    """Where an endpoint's answers are computed; `local-only` requests may only use LOCAL."""
+
+    LOCAL = "local"
+    CLOUD = "cloud"
+
+
 class Strategy(enum.StrEnum):
     """Who decided the tier. `rule` also stands for an explicit tier or endpoint and for the default tier."""
 
@@ -75,6 +82,20 @@ class Capability(enum.StrEnum):
     AUDIO_INPUT = "audio_input"
     VIDEO_INPUT = "video_input"
     REASONING = "reasoning"
+
+
+CAPABILITY_WORDS: dict[str, Capability] = {
+    **{capability.value: capability for capability in Capability},
+    "images": Capability.IMAGE_INPUT,
+    "vision": Capability.IMAGE_INPUT,
+    "audio": Capability.AUDIO_INPUT,
+    "video": Capability.VIDEO_INPUT,
+    "json": Capability.STRUCTURED_OUTPUT,
+    "json_schema": Capability.STRUCTURED_OUTPUT,
+    "function-calling": Capability.TOOLS,
+    "function_calling": Capability.TOOLS,
+}
+"""Words that a capability may be given by."""
 
 
 class Surface(enum.StrEnum):

@@ -196,7 +196,7 @@ def _refuse_uncounted(ctx: RequestContext) -> None:
 
 def _first_choice(ctx: RequestContext, plan: Plan) -> list[EndpointConfig]:
     """The endpoints that the first attempt may go to, unless they are all out."""
-    endpoints = plan.exact or ctx.snapshot.table.of(plan.tiers[0])
+    endpoints = plan.pools[0].endpoints
     fits = plan.fits
     return [each.config for each in endpoints if fits is None or fits(each)]
 

@@ -52,9 +52,7 @@ async def explain(ctx: RequestContext, *, ask_judge: bool) -> Explanation:
         )
     plan = _plan(ctx, intent, trail.decision or snapshot.router.otherwise, facts)
     needs = _needs(ctx, facts)
-    misfits = {
-        endpoint.id: needs.misfit(endpoint.config) for endpoint in plan.exact or snapshot.table.of(plan.decision.tier)
-    }
+    misfits = {endpoint.id: needs.misfit(endpoint.config) for endpoint in plan.pools[0].endpoints}
     return Explanation(
         tier=plan.decision.tier,
         strategy=plan.decision.strategy,
@@ -84,7 +82,7 @@ def _plan(ctx: RequestContext, intent: Intent, decided: Decision | None, facts: 
     snapshot = ctx.snapshot
     needs = _needs(ctx, facts)
     if isinstance(intent, Exact):
-        return plan_exact(tuple(snapshot.table.by_id[each] for each in intent.ids), needs)
+        return plan_exact(snapshot.table.pool_of(intent.ids), needs)
     decision = explicit_decision(intent, snapshot.catalog) or decided or snapshot.router.otherwise
     return plan_tiers(decision, needs, snapshot.table, snapshot.config.routing.tier_fallback)
 

@@ -14,6 +14,7 @@ from octoroute_py.core.allowance import DEFAULT_WORKSPACE, WorkspacePolicy
 from octoroute_py.core.clock import Monotonic, Wall
 from octoroute_py.core.decision import Decision
 from octoroute_py.core.errors import BadRequest, Refused
+from octoroute_py.core.registry import Registry
 from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import Surface, Tier
 from octoroute_py.features.estimate import prompt_estimate
@@ -36,10 +37,10 @@ _NO_HINTS = Hints()
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """One configuration in force with all that was worked out from it; requests keep theirs to the end.
 
-    `generation` counts up by one with every reload. Live endpoint state inside `table` outlives a snapshot. `gated`
-    tells whether any endpoint declares capabilities or a context window, `header_rules` whether any rule looks at
-    headers: where not, that work is not done. `baseline` is the endpoint whose prices "all deep" means.
-    `agent_types` are those with limits; `unlimited`: the configuration itself limits nobody.
+    `generation` counts up by one with every reload and every change of the `registry`. Live endpoint state inside
+    `table` outlives a snapshot. `gated` tells whether any endpoint declares capabilities or a context window,
+    `header_rules` whether any rule looks at headers: where not, that work is not done. `baseline` is the endpoint whose
+    prices "all deep" means. `agent_types` are those with limits; `unlimited`: the configuration itself limits nobody.
     """
 
     generation: int
@@ -47,6 +48,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     catalog: Catalog
     router: Cascade
     table: TierTable
+    registry: Registry
     scopes: Scopes
     timers: Timers
     gated: bool

@@ -113,20 +113,15 @@ class Dispatcher:
             home.finish()
 
     def _choose(self, job: Job, now: float) -> Endpoint | None:
-        """The best endpoint that was not tried yet, in the first tier of the plan that has one and sends left."""
-        ctx, retry = job.ctx, job.ctx.snapshot.config.retry
+        """The best endpoint that was not tried yet, in the first pool of the plan that has one and sends left."""
+        retry = job.ctx.snapshot.config.retry
         if job.ctx.sends >= retry.max_total:
             return None
-        table = ctx.snapshot.table
         plan = job.plan
         fits = None if plan.fits is None and plan.quality is None and job.window is None else job.fits
-        if plan.exact is not None:
-            if job.ctx.sends >= retry.max_attempts:
-                return None
-            return table.pick_among(plan.exact, now=now, excluded=job.excluded, fits=fits)
-        for tier in plan.tiers:
-            if job.sends_in.get(tier, 0) < retry.max_attempts:
-                endpoint = table.pick(tier, now=now, excluded=job.excluded, fits=fits)
+        for pool in plan.pools:
+            if job.sends_in.get(pool.tier, 0) < retry.max_attempts:
+                endpoint = pool.pick(now=now, excluded=job.excluded, fits=fits)
                 if endpoint is not None:
                     return endpoint
         return None
@@ -145,14 +140,8 @@ class Dispatcher:
             and job.fits(other)
             and other.unavailable(now) is None
             and job.sends_in.get(other.tier, 0) < retry.max_attempts
-            for other in self._candidates(job)
+            for other in job.plan.endpoints()
         )
-
-    def _candidates(self, job: Job) -> list[Endpoint]:
-        if job.plan.exact is not None:
-            return list(job.plan.exact)
-        table = job.ctx.snapshot.table
-        return [endpoint for tier in job.plan.tiers for endpoint in table.of(tier)]
 
     def _note(self, job: Job, endpoint: Endpoint, fault: Fault, now: float) -> None:
         """Remember what this attempt came to. Raises when the fault is the request's own."""
@@ -187,13 +176,13 @@ class Dispatcher:
         retry = job.ctx.snapshot.config.retry
         if job.window is not None or job.ctx.sends >= retry.max_total:
             raise self._give_up(job, job.first, now)
-        again = [e for e in self._candidates(job) if self._may_repeat(job, e, now)]
+        again = [e for e in job.plan.endpoints() if self._may_repeat(job, e, now)]
         if again:
             ceiling = min(retry.max_backoff_seconds, retry.backoff_seconds * 2 ** (job.ctx.sends - 1))
             await self._pause(job, self._rng.uniform(0.0, ceiling))
             job.excluded.difference_update(endpoint.id for endpoint in again)
             return
-        limited = [e for e in self._candidates(job) if _is_limited(job, e)]
+        limited = [e for e in job.plan.endpoints() if _is_limited(job, e)]
         if limited:
             wait_s = job.ctx.snapshot.table.next_eligible_at(limited, now) - now
             if wait_s <= min(SHORT_WAIT_S, (job.ctx.deadline_s - now) / 2):
@@ -223,8 +212,8 @@ class Dispatcher:
         return client_error(first, retry_after_s=self._retry_after(job, now))
 
     def _retry_after(self, job: Job, now: float) -> float:
-        able = [endpoint for endpoint in self._candidates(job) if job.fits(endpoint)]
-        return max(1.0, job.ctx.snapshot.table.next_eligible_at(able or self._candidates(job), now) - now)
+        able = [endpoint for endpoint in job.plan.endpoints() if job.fits(endpoint)]
+        return max(1.0, job.ctx.snapshot.table.next_eligible_at(able or job.plan.endpoints(), now) - now)
 
     def _none_available(self, job: Job, now: float) -> GatewayError:
         """No send was possible at all: everything is full, or out."""
@@ -232,7 +221,7 @@ class Dispatcher:
             return Refused(
                 _TOO_DEAR, code="insufficient_quota", status=429, error_type="insufficient_quota", final=True
             )
-        reasons = {e.unavailable(now) for e in self._candidates(job) if job.fits(e)}
+        reasons = {e.unavailable(now) for e in job.plan.endpoints() if job.fits(e)}
         if not reasons and job.plan.quality is not None:
             return self._too_poor(job, job.plan.quality)
         if Unavailability.FULL in reasons:
@@ -247,7 +236,7 @@ class Dispatcher:
 
     def _too_poor(self, job: Job, quality: Quality) -> GatewayError:
         """Whoever may answer falls short of what the workspace asks for, as measured lately."""
-        able = [e for e in self._candidates(job) if job.plan.fits is None or job.plan.fits(e)]
+        able = [e for e in job.plan.endpoints() if job.plan.fits is None or job.plan.fits(e)]
         missed = {short.value for e in able if (short := job.shortfall(e, quality)) is not None}
         return Refused(
             f"No model that may answer meets this workspace's {' and '.join(sorted(missed))} now.",

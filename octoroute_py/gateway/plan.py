@@ -3,7 +3,8 @@
 Pure but for the router's own decision; health is not looked at here.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 
 import msgspec
 
@@ -15,7 +16,8 @@ from octoroute_py.features.facts import Facts
 from octoroute_py.gateway.scope import Scope
 from octoroute_py.tiers.eligibility import Misfit, Quality, misfit
 from octoroute_py.tiers.endpoint import Endpoint
-from octoroute_py.tiers.table import TierTable, plan
+from octoroute_py.tiers.pool import Pool
+from octoroute_py.tiers.table import TierTable
 
 Fits = Callable[[Endpoint], bool]
 
@@ -31,16 +33,26 @@ _NO_FIT_RETRY_S = 60.0
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Tiers in the order they are tried, or the exact endpoints; `fits` None means every endpoint could serve it.
+    """Pools in the order they are tried, nothing else; `fits` None means every endpoint could serve it.
 
-    `quality` is asked of an endpoint at the moment it is picked.
+    `quality` is asked of an endpoint at the moment it is picked. `arms` are the experiments and canary deployments that
+    had a part in it, as the journal keeps them.
     """
 
     decision: Decision
-    tiers: tuple[Tier, ...]
-    exact: tuple[Endpoint, ...] | None = None
+    pools: tuple[Pool, ...]
     fits: Fits | None = None
     quality: Quality | None = None
+    arms: str | None = None
+
+    @property
+    def tiers(self) -> tuple[Tier, ...]:
+        """The tier of each pool."""
+        return tuple(pool.tier for pool in self.pools)
+
+    def endpoints(self) -> Iterator[Endpoint]:
+        """Every endpoint that may be tried, in order of their pools."""
+        return chain.from_iterable(pool.endpoints for pool in self.pools)
 
 
 class Needs(msgspec.Struct, frozen=True):
@@ -80,28 +92,28 @@ def plan_tiers(decision: Decision, needs: Needs, table: TierTable, fallback: Tie
     context windows stand in the way everywhere it may go, else 503.
     """
     if needs.nothing:
-        return Plan(decision, plan(decision.tier, fallback))
+        return Plan(decision, table.pools(decision.tier, fallback))
     tiers = _where_to_look(decision, needs.scope, table)
     first = None if tiers[0] is decision.tier else Misfit.POLICY
     for tier in tiers:
-        misfits = {needs.misfit(endpoint.config) for endpoint in table.of(tier)}
-        if None in misfits:
+        if any(needs.misfit(endpoint.config) is None for endpoint in table.of(tier)):
             if first is not None:
                 decision = msgspec.structs.replace(decision, tier=tier, reason=_REASON[first])
-            return _plan(decision, plan(tier, fallback), needs)
-        first = first or _worst(misfits)
+            return fitted(decision, table.pools(tier, fallback), needs)
+        first = first or _worst(needs.misfit(endpoint.config) for endpoint in table.of(tier))
     raise _nothing_fits(needs, (e for tier in TIERS for e in table.of(tier)))
 
 
-def plan_exact(endpoints: tuple[Endpoint, ...], needs: Needs) -> Plan:
+def plan_exact(pool: Pool, needs: Needs) -> Plan:
     """The named endpoint and its replicas, no other. Raises as `plan_tiers`."""
-    decision = Decision(endpoints[0].tier, Strategy.RULE, Reason.EXPLICIT_ENDPOINT)
+    endpoints = pool.endpoints
+    decision = Decision(pool.tier, Strategy.RULE, Reason.EXPLICIT_ENDPOINT)
     scope = needs.scope
     if scope is not None and not any(scope.allows(endpoint.config) for endpoint in endpoints):
         raise scope.denied((endpoint.config for endpoint in endpoints), "the model it asks for")
     if all(needs.misfit(endpoint.config) is not None for endpoint in endpoints):
         raise _nothing_fits(needs, endpoints)
-    return _plan(decision, (endpoints[0].tier,), needs, exact=endpoints)
+    return fitted(decision, (pool,), needs)
 
 
 def _where_to_look(decision: Decision, scope: Scope | None, table: TierTable) -> Sequence[Tier]:
@@ -124,11 +136,12 @@ def _may_use(scope: Scope, tier: Tier, table: TierTable) -> bool:
     return any(scope.allows(endpoint.config) for endpoint in table.of(tier))
 
 
-def _plan(
-    decision: Decision, tiers: tuple[Tier, ...], needs: Needs, *, exact: tuple[Endpoint, ...] | None = None
-) -> Plan:
+def fitted(decision: Decision, pools: tuple[Pool, ...], needs: Needs) -> Plan:
+    """The plan for these pools, of which only what the request needs is used."""
+    if needs.nothing:
+        return Plan(decision, pools)
     quality = None if needs.scope is None else needs.scope.quality
-    return Plan(decision, tiers, exact, lambda endpoint: needs.misfit(endpoint.config) is None, quality)
+    return Plan(decision, pools, lambda endpoint: needs.misfit(endpoint.config) is None, quality)
 
 
 def _worst(misfits: Iterable[Misfit | None]) -> Misfit:

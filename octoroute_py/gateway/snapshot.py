@@ -5,6 +5,7 @@ import random
 from octoroute_py.config.schema import Config
 from octoroute_py.core import clock
 from octoroute_py.core.allowance import NO_RATES
+from octoroute_py.core.registry import EMPTY_REGISTRY, Registry
 from octoroute_py.gateway.context import Snapshot
 from octoroute_py.gateway.scope import Scopes
 from octoroute_py.gateway.timers import Timers
@@ -19,14 +20,17 @@ from octoroute_py.tiers.table import TierTable
 from octoroute_py.transport.base import ConnectFailed, UpstreamAnswer, UpstreamRequest
 
 
-def make_snapshot(config: Config, table: TierTable, router: Cascade, *, generation: int) -> Snapshot:
-    """The snapshot of a configuration with its live parts."""
+def make_snapshot(
+    config: Config, table: TierTable, router: Cascade, *, generation: int, registry: Registry = EMPTY_REGISTRY
+) -> Snapshot:
+    """The snapshot of a configuration, which has the registered endpoints in it, with its live parts."""
     return Snapshot(
         generation=generation,
         config=config,
         catalog=Catalog(config.endpoints),
         router=router,
         table=table,
+        registry=registry,
         scopes=Scopes(config.endpoints),
         timers=Timers(config),
         gated=any(e.capabilities is not None or e.context_window is not None for e in config.endpoints),

@@ -1,7 +1,7 @@
 """How long things may take: the timers of reliability §1.2 and the limit of one attempt (contract §2). Pure."""
 
-from octoroute_py.config.schema import Config, EndpointConfig, Location
-from octoroute_py.core.words import Tier
+from octoroute_py.config.schema import Config, EndpointConfig
+from octoroute_py.core.words import Location, Tier
 
 FIRST_EVENT_S = {Tier.FAST: 15.0, Tier.BALANCED: 45.0, Tier.DEEP: 120.0}
 """A stream's attempt ends here when its first data event has not come."""

@@ -67,6 +67,7 @@ def entry_of(outcome: Outcome) -> JournalEntry:
         outcome.estimated,
         outcome.cost_uusd,
         outcome.baseline_uusd,
+        outcome.arms,
     )
 
 

@@ -39,6 +39,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     `workspace`, `key_id` and `agent_type` say whose it was, `user_id`, `request_type` and `tag` are the caller's own
     words. `entry` tells requests apart that came with the same id. `usage` is that of the answer, `estimated` if no
     upstream counted it; `cost_uusd` is the price of every attempt, `baseline_uusd` that of the answer at deep.
+    `arms` are the experiments and canary deployments that decided about it, as the journal keeps them.
     """
 
     request_id: str
@@ -67,6 +68,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     estimated: bool = False
     cost_uusd: int = 0
     baseline_uusd: int = 0
+    arms: str | None = None
     started_wall_s: float
     started_ms: int = 0
     started_s: float = 0.0

@@ -50,9 +50,14 @@ class Catalog:
         first: dict[str, Tier] = {}
         for endpoint in ordered:
             first.setdefault(endpoint.name, endpoint.tier)
-        # A name that stands in several tiers means the cheapest of them, as in octoroute 1.0.0.
+        # A name that stands in several tiers means the cheapest of them, as in octoroute 1.0.0; names of registered
+        # models mean whoever was registered first, after what is so called in the file.
         for name, tier in first.items():
             self._exact[name] = Exact(tuple(each.id for each in ordered if each.name == name and each.tier is tier))
+        for endpoint in ordered:
+            for alias in endpoint.registered.aliases if endpoint.registered is not None else ():
+                if alias.lower() not in _VIRTUAL:
+                    self._exact.setdefault(alias, self._exact[endpoint.name])
 
     def find(self, name: str) -> Exact | None:
         """The endpoints called so: first as a name, then as an id; case matters."""

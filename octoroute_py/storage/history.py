@@ -21,7 +21,7 @@ class Place(NamedTuple):
 class Record(JournalEntry, frozen=True):
     """A row of the journal with its number."""
 
-    id: int
+    id: int = 0
 
     @property
     def place(self) -> Place:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from alembic.script import Script, ScriptDirectory
 
 MIGRATIONS = Path(__file__).with_name("migrations")
-NEWEST = "0002"
+NEWEST = "0003"
 """The revision this version brings a database to; a test holds it against the scripts."""
 
 

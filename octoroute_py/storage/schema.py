@@ -169,13 +169,39 @@ journal = Table(
     Column("estimated", Boolean, nullable=False),
     Column("cost_uusd", BigInteger, nullable=False),
     Column("baseline_uusd", BigInteger, nullable=False),
+    Column("arms", String, nullable=True),
     UniqueConstraint("request_id", "entry", name="journal_once"),
     Index("journal_by_start", "started_ms"),
     Index("journal_by_workspace", "workspace", "started_ms"),
     Index("journal_failed", "started_ms", "id", "status", "workspace", **_only_where(FAILED_ROWS)),
     Index("journal_left", "started_ms", "id", "workspace", **_only_where(LEFT_ROWS)),
+    Index("journal_arms", "started_ms", "id", **_only_where("arms IS NOT NULL")),
 )
 """Every request that ended, one row each, never changed; the columns in the order of `entries.JournalEntry`."""
+
+registry = Table(
+    "registry",
+    metadata,
+    Column("kind", String, primary_key=True),
+    Column("id", String, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+)
+"""What operators set over the API, one JSON document a row; `position` keeps the order in which they were made.
+
+`revision` is the registry's version that a document was changed in last.
+"""
+
+registry_version = Table(
+    "registry_version",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("version", BigInteger, nullable=False),
+)
+"""One row, id 1: counts up with every change of the registry, so that whoever holds a copy knows it is old."""
 
 intents = Table(
     "intents",

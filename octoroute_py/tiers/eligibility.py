@@ -8,9 +8,9 @@ from collections.abc import Collection
 
 import msgspec
 
-from octoroute_py.config.schema import EndpointConfig, Location
+from octoroute_py.config.schema import EndpointConfig
 from octoroute_py.core.allowance import Grant, WorkspacePolicy
-from octoroute_py.core.words import Capability
+from octoroute_py.core.words import Capability, Location
 from octoroute_py.tiers.recent import Recent
 
 _ALWAYS = frozenset({Capability.CHAT, Capability.STREAM})

@@ -9,6 +9,7 @@ from octoroute_py.core.words import TIERS, BreakerState, Tier
 from octoroute_py.tiers.balancer import Balancer, make_balancer
 from octoroute_py.tiers.endpoint import Endpoint, identity
 from octoroute_py.tiers.live import Live
+from octoroute_py.tiers.pool import Pool
 from octoroute_py.tiers.retry_budget import RetryBudget
 from octoroute_py.transport.base import Transport
 
@@ -42,7 +43,18 @@ class TierTable:
     `endpoints` are in the order of the configuration; `by_name` holds the replicas of a name, of whatever tier.
     """
 
-    __slots__ = ("_balancer", "_by_tier", "_rng", "_watches", "by_id", "by_name", "endpoints")
+    __slots__ = (
+        "_balancer",
+        "_by_tier",
+        "_exact",
+        "_plans",
+        "_pools",
+        "_rng",
+        "_watches",
+        "by_id",
+        "by_name",
+        "endpoints",
+    )
 
     def __init__(
         self,
@@ -57,7 +69,16 @@ class TierTable:
         self.by_name: dict[str, tuple[Endpoint, ...]] = {}
         for endpoint in endpoints:
             self.by_name[endpoint.name] = (*self.by_name.get(endpoint.name, ()), endpoint)
-        self._by_tier = {tier: tuple(endpoint for endpoint in endpoints if endpoint.tier is tier) for tier in TIERS}
+        self._by_tier = {
+            tier: tuple(each for each in endpoints if each.tier is tier and each.config.in_tier) for tier in TIERS
+        }
+        self._pools = {tier: Pool(tier, self._by_tier[tier], balancer=balancer) for tier in TIERS}
+        self._plans = {
+            (tier, fallback): tuple(self._pools[each] for each in plan(tier, fallback))
+            for tier in TIERS
+            for fallback in TierFallback
+        }
+        self._exact: dict[tuple[str, ...], Pool] = {}
         self._balancer = balancer
         self._watches = watches
         self._rng = rng
@@ -101,7 +122,7 @@ class TierTable:
         return table, tuple(known.values())
 
     def of(self, tier: Tier) -> tuple[Endpoint, ...]:
-        """The endpoints of a tier, in the order of the configuration."""
+        """The endpoints that take part in a tier, in the order of the configuration."""
         return self._by_tier[tier]
 
     def named(self, model: str) -> tuple[Endpoint, ...]:
@@ -116,6 +137,22 @@ class TierTable:
         """The tier's retry budget."""
         return self._watches[tier].budget
 
+    def pool(self, tier: Tier) -> Pool:
+        """The endpoints that take part in the tier."""
+        return self._pools[tier]
+
+    def pools(self, tier: Tier, fallback: TierFallback) -> tuple[Pool, ...]:
+        """The tier's pool and those to fall back to, in order."""
+        return self._plans[tier, fallback]
+
+    def pool_of(self, ids: tuple[str, ...]) -> Pool:
+        """The pool of certain endpoints, all of one tier."""
+        pool = self._exact.get(ids)
+        if pool is None:
+            endpoints = [self.by_id[each] for each in ids]
+            pool = self._exact[ids] = Pool(endpoints[0].tier, endpoints, balancer=self._balancer)
+        return pool
+
     def pick(
         self,
         tier: Tier,
@@ -124,36 +161,8 @@ class TierTable:
         excluded: Container[str] = _NOTHING,
         fits: Callable[[Endpoint], bool] | None = None,
     ) -> Endpoint | None:
-        """Who of the tier takes this attempt; None when nobody available is left.
-
-        `excluded` holds the ids this request has tried, `fits` tells who could serve it at all.
-        """
-        return self.pick_among(self._by_tier[tier], now=now, excluded=excluded, fits=fits)
-
-    def pick_among(
-        self,
-        endpoints: Iterable[Endpoint],
-        *,
-        now: float,
-        excluded: Container[str] = _NOTHING,
-        fits: Callable[[Endpoint], bool] | None = None,
-    ) -> Endpoint | None:
-        """As `pick`, among the endpoints a client asked for by name or id."""
-        best: list[Endpoint] = []
-        highest = -1
-        for endpoint in endpoints:
-            if endpoint.priority < highest or endpoint.id in excluded or endpoint.unavailable(now) is not None:
-                continue
-            if fits is not None and not fits(endpoint):
-                continue
-            if endpoint.priority > highest:
-                highest = endpoint.priority
-                best = [endpoint]
-            else:
-                best.append(endpoint)
-        if len(best) > 1:
-            return self._balancer.pick(best, now)
-        return best[0] if best else None
+        """Who of the tier takes this attempt; None when nobody available is left. As `Pool.pick`."""
+        return self._pools[tier].pick(now=now, excluded=excluded, fits=fits)
 
     def tier_state(self, tier: Tier, now: float) -> BreakerState:
         """The tier's breaker: open when all its endpoints are out, half open when the best of the others is.

@@ -3,7 +3,7 @@
 import pytest
 
 from octoroute_py.config.addresses import Wrong, base_url, bind_host, location_of
-from octoroute_py.config.schema import Location
+from octoroute_py.core.words import Location
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 
 from octoroute_py.config.load import parse_config
 from octoroute_py.config.problems import InvalidConfig
-from octoroute_py.config.schema import EndpointConfig, Location, TokenLimitField, TransportName
-from octoroute_py.core.words import Capability
+from octoroute_py.config.schema import EndpointConfig, TokenLimitField, TransportName
+from octoroute_py.core.words import Capability, Location
 from tests.fakes.configs import MINIMAL, with_endpoint
 
 SECRET = "sk-canary-0123456789"

@@ -9,9 +9,9 @@ import pytest
 
 from octoroute_py.config.load import MOST_BYTES, Overrides, find_config, load_config, parse_config, process_env
 from octoroute_py.config.problems import InvalidConfig
-from octoroute_py.config.schema import Location, LogLevel, StrategyName
+from octoroute_py.config.schema import LogLevel, StrategyName
 from octoroute_py.core.errors import ConfigError
-from octoroute_py.core.words import Importance
+from octoroute_py.core.words import Importance, Location
 from tests.fakes.configs import MINIMAL
 
 OCTOROUTE_1 = """

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from octoroute_py.admission.keyring import IssuedKeys
-from octoroute_py.manage.directories import Directories
+from octoroute_py.manage.directories import follow_directory
 from octoroute_py.manage.key_order import KeyOrder, Known
 from octoroute_py.manage.keys import Keys, Made
 from octoroute_py.manage.store import Store
@@ -21,7 +21,7 @@ class Office:
         self.file = folder / "office.db"
         self.wall_s = NOON_S
         self.seen: list[IssuedKeys] = []
-        self.directories = Directories(self.database, on_change=self.seen.append)
+        self.directories = follow_directory(self.database, on_change=self.seen.append)
         self.keys = Keys(
             Store(self.database), known=lambda: KNOWN, wall=lambda: self.wall_s, changed=self.directories.refresh
         )

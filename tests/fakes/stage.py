@@ -108,7 +108,7 @@ class Stage:
 
     def exact(self, *endpoint_ids: str) -> Plan:
         """These endpoints, asked for by name."""
-        return plan_exact(tuple(self.table.by_id[each] for each in endpoint_ids), Needs(None, None, False))
+        return plan_exact(self.table.pool_of(endpoint_ids), Needs(None, None, False))
 
     async def run(self, ctx: RequestContext | None = None, plan: Plan | None = None) -> Sent:
         """Dispatch a request to its committed answer."""

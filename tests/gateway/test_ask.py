@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from octoroute_py.config.schema import BreakerConfig, Location, TokenLimitField
+from octoroute_py.config.schema import BreakerConfig, TokenLimitField
 from octoroute_py.core.ending import CLIENT_GONE
 from octoroute_py.core.usage import Usage
-from octoroute_py.core.words import BreakerState, Capability, Inward, Tier
+from octoroute_py.core.words import BreakerState, Capability, Inward, Location, Tier
 from octoroute_py.features.conversation import Conversation
 from octoroute_py.gateway.ask import MAX_ANSWER_BYTES, JudgeCalls
 from octoroute_py.ledger.outcome import Outcome

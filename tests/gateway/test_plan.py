@@ -5,15 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from octoroute_py.config.schema import EndpointConfig, Location, TierFallback
+from octoroute_py.config.schema import EndpointConfig, TierFallback
 from octoroute_py.core.allowance import WorkspacePolicy
 from octoroute_py.core.decision import Decision
 from octoroute_py.core.errors import Denied, GatewayError
-from octoroute_py.core.words import Capability, Importance, Reason, Strategy, TaskType, Tier
+from octoroute_py.core.words import Capability, Importance, Location, Reason, Strategy, TaskType, Tier
 from octoroute_py.features.facts import Facts
 from octoroute_py.gateway.plan import Needs, Plan, plan_exact, plan_tiers
 from octoroute_py.gateway.scope import Scopes
 from octoroute_py.tiers.eligibility import Quality
+from octoroute_py.tiers.pool import Pool
 from octoroute_py.tiers.table import TierTable
 from tests.fakes.endpoints import endpoint_config, table
 
@@ -116,19 +117,22 @@ def named(*endpoints: EndpointConfig) -> TierTable:
 
 def test_a_named_endpoint_has_its_replicas_and_no_other_tier() -> None:
     tiers = named(endpoint_config("deep/a#1"), endpoint_config("deep/a#2"), endpoint_config("deep/b#1"))
-    plan = plan_exact(tiers.by_name["a"], needs())
+    plan = plan_exact(pool(tiers, "a"), needs())
     assert plan.decision == Decision(Tier.DEEP, Strategy.RULE, Reason.EXPLICIT_ENDPOINT)
     assert plan.tiers == (Tier.DEEP,)
-    assert plan.exact is not None
-    assert [each.id for each in plan.exact] == ["deep/a#1", "deep/a#2"]
+    assert [each.id for each in plan.endpoints()] == ["deep/a#1", "deep/a#2"]
 
 
 @pytest.mark.parametrize(("wants", "status"), [(needs(local_only=True), 503), (needs(tokens=200), 400)])
 def test_a_named_endpoint_that_does_not_fit_is_not_replaced(wants: Needs, status: int) -> None:
     tiers = named(endpoint_config("fast/a#1", **SMALL), endpoint_config("deep/b#1", **LOCAL))
     with pytest.raises(GatewayError) as caught:
-        plan_exact(tiers.by_name["a"], wants)
+        plan_exact(pool(tiers, "a"), wants)
     assert caught.value.status == status
+
+
+def pool(tiers: TierTable, name: str) -> Pool:
+    return tiers.pool_of(tuple(each.id for each in tiers.named(name)))
 
 
 def within(*words: str, deny: bool = False, **more: Any) -> Needs:
@@ -211,18 +215,18 @@ def test_where_nothing_may_be_used_every_decision_is_403() -> None:
 def test_of_a_name_the_replicas_that_may_be_used_answer_and_none_is_403() -> None:
     tiers = table(endpoint_config("fast/a#1"), endpoint_config("fast/a#2"))
     scope = Scopes([each.config for each in tiers.endpoints]).of(WorkspacePolicy(restrictions=("fast/a#2",)), None)
-    plan = plan_exact(tiers.by_name["a"], Needs(None, None, False, scope))
+    plan = plan_exact(pool(tiers, "a"), Needs(None, None, False, scope))
     assert plan.fits is not None
     assert [each.id for each in tiers.endpoints if plan.fits(each)] == ["fast/a#2"]
     with pytest.raises(GatewayError) as caught:
-        plan_exact((tiers.by_id["fast/a#1"],), Needs(None, None, False, scope))
+        plan_exact(pool(tiers, "fast/a#1"), Needs(None, None, False, scope))
     assert (caught.value.status, caught.value.code) == (403, "permission_denied")
 
 
 def test_a_workspaces_requirements_go_with_the_plan() -> None:
     wants = within("fast", max_latency_ms=100.0)
     assert plan_tiers(FAST, wants, table(*ALL), TierFallback.UP).quality == Quality(max_latency_s=0.1)
-    assert plan_exact(table(*ALL).by_name["a"], wants).quality == Quality(max_latency_s=0.1)
+    assert plan_exact(pool(table(*ALL), "a"), wants).quality == Quality(max_latency_s=0.1)
 
 
 TIER_WORDS = ("fast", "balanced", "deep", "a", "b", "m", "z")

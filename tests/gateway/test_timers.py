@@ -1,7 +1,7 @@
 import pytest
 
-from octoroute_py.config.schema import EndpointConfig, Location, ServerConfig, TimeoutsConfig
-from octoroute_py.core.words import Tier
+from octoroute_py.config.schema import EndpointConfig, ServerConfig, TimeoutsConfig
+from octoroute_py.core.words import Location, Tier
 from octoroute_py.gateway.timers import Timers
 from tests.fakes.endpoints import config, endpoint_config
 

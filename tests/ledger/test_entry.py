@@ -50,6 +50,7 @@ WHOLE = Outcome(
     estimated=True,
     cost_uusd=860,
     baseline_uusd=840,
+    arms="trial:b,rollout:canary",
     started_wall_s=1_769_847_300.5,
     started_ms=1_769_847_300_500,
     started_s=100.0,
@@ -95,6 +96,7 @@ def test_a_row_says_all_of_an_outcome() -> None:
         "estimated": True,
         "cost_uusd": 860,
         "baseline_uusd": 840,
+        "arms": "trial:b,rollout:canary",
     }
     assert json.loads(attempts) == [
         {

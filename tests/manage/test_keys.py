@@ -46,7 +46,7 @@ def everything_in(folder: Path) -> bytes:
 
 def works(office: Office, clear: str) -> bool:
     """Whether a key that is presented now would be known."""
-    holder = office.directories.issued.holders.get(hashlib.sha256(clear.encode()).digest())
+    holder = office.directories.current.holders.get(hashlib.sha256(clear.encode()).digest())
     return holder is not None and office.wall_s < holder.ends_s
 
 
@@ -235,7 +235,7 @@ async def test_a_revoked_key_ends_with_all_it_is_known_by_and_stays_listed(offic
     row = await office.keys.revoke(made.row.id, actor="ops")
     assert row.revoked_ms == round(office.wall_s * 1000)
     assert (works(office, made.clear), works(office, turned.clear)) == (False, False)
-    assert office.directories.issued.roles == {Role.INFERENCE}
+    assert office.directories.current.roles == {Role.INFERENCE}
     assert (await office.keys.page(limit=10, offset=0)).rows == [row]
     office.wall_s += 1
     assert await office.keys.revoke(made.row.id, actor="again") == row

@@ -2,9 +2,8 @@ from typing import Any
 
 import pytest
 
-from octoroute_py.config.schema import Location
 from octoroute_py.core.allowance import Grant, WorkspacePolicy
-from octoroute_py.core.words import Capability, Tier
+from octoroute_py.core.words import Capability, Location, Tier
 from octoroute_py.tiers.eligibility import Misfit, Quality, Shortfall, granted, misfit, permitted
 from octoroute_py.tiers.recent import Recent
 from tests.fakes.endpoints import endpoint_config

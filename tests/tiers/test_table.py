@@ -62,7 +62,7 @@ def test_a_name_means_its_replicas_and_an_id_means_that_one() -> None:
     assert [each.id for each in tiers.named("main")] == ["fast/main#1", "fast/main#2"]
     assert [each.id for each in tiers.named("fast/main#2")] == ["fast/main#2"]
     assert tiers.named("unknown") == ()
-    assert tiers.pick_among(tiers.named("fast/main#2"), now=0.0) is tiers.by_id["fast/main#2"]
+    assert tiers.pool_of(("fast/main#2",)).pick(now=0.0) is tiers.by_id["fast/main#2"]
 
 
 def test_the_tier_is_open_when_all_are_out_and_half_open_when_the_best_is() -> None:

@@ -1,0 +1,69 @@
+"""A/B experiments: one shape for the API, for what is kept and for what is exported."""
+
+import enum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from octoroute_py.core.catalog import Id, Label, Text
+from octoroute_py.core.rules import Conditions, ModelRef
+from octoroute_py.core.words import Tier
+
+
+class ExperimentStatus(enum.StrEnum):
+    """Where an experiment stands."""
+
+    DRAFT = "draft"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+
+class Metric(enum.StrEnum):
+    """What the arms are compared by: share of good answers, ms, USD a request, or the share of good feedback."""
+
+    SUCCESS = "success"
+    LATENCY = "latency"
+    COST = "cost"
+    QUALITY = "quality"
+
+
+class ArmStrategy(enum.StrEnum):
+    """Who decides for an arm; as the configured strategies."""
+
+    RULE = "rule"
+    LLM = "llm"
+    NEURAL = "neural"
+    HYBRID = "hybrid"
+    TOOL = "tool"
+
+
+class Arm(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """One way to answer: exactly one of `tier`, `model_id`, `strategy` and `rule_set`, or none for what is usual."""
+
+    name: Id
+    weight: Annotated[float, Meta(gt=0, le=1_000_000)] = 1.0
+    tier: Tier | None = None
+    model_id: ModelRef | None = None
+    strategy: ArmStrategy | None = None
+    rule_set: Id | None = None
+
+
+class Experiment(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """Callers who meet the conditions are shared out among the arms, each for good; the first arm is the control.
+
+    Only requests that leave the choice to the gateway take part. `alpha` bounds the chance of a false alarm, however
+    often one looks.
+    """
+
+    id: Id
+    name: Label
+    description: Text = ""
+    arms: Annotated[tuple[Arm, ...], Meta(min_length=2, max_length=8)]
+    conditions: Conditions = Conditions()
+    metric: Metric = Metric.SUCCESS
+    alpha: Annotated[float, Meta(gt=0, le=0.5)] = 0.05
+    status: ExperimentStatus = ExperimentStatus.DRAFT
+    started_ms: int | None = None
+    stopped_ms: int | None = None

@@ -1,0 +1,91 @@
+"""Canary deployments: one shape for the API, for what is kept and for what is exported."""
+
+import enum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from octoroute_py.core.catalog import Id, Label, Text
+from octoroute_py.core.rules import ModelRef, Percent, Share
+
+Minutes = Annotated[float, Meta(gt=0, le=525_600)]
+Milliseconds = Annotated[float, Meta(gt=0, le=86_400_000)]
+
+
+class RolloutStatus(enum.StrEnum):
+    """Where a deployment stands; the last three are ends."""
+
+    PREPARING = "preparing"
+    ACTIVE = "active"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    ROLLED_BACK = "rolledback"
+
+
+class RolloutType(enum.StrEnum):
+    """How the canary's share grows from one step to the next."""
+
+    LINEAR = "linear"
+    EXPONENTIAL = "exponential"
+    STEP = "step"
+
+
+class Split(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """Percentages of callers, which sum to 100."""
+
+    production: Percent = 100.0
+    canary: Percent = 0.0
+
+
+class RolloutStrategy(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """How far and how fast: `duration` is the least time, in minutes, from start to the highest share."""
+
+    type: RolloutType = RolloutType.LINEAR
+    duration: Minutes | None = None
+    steps: Annotated[int, Meta(ge=1, le=100)] | None = None
+    max_traffic_percentage: Annotated[float, Meta(gt=0, le=100)] = 100.0
+
+
+class SuccessCriteria(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What must hold before the share grows; latencies in ms, rates 0 to 1, `evaluation_window` in minutes."""
+
+    min_requests: Annotated[int, Meta(ge=1, le=10_000_000)] = 100
+    max_error_rate: Share | None = None
+    min_success_rate: Share | None = None
+    max_latency_p95: Milliseconds | None = msgspec.field(default=None, name="maxLatencyP95")
+    min_quality_score: Share | None = None
+    evaluation_window: Minutes = 60.0
+
+
+class RollbackCriteria(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What ends the deployment as soon as it is broken."""
+
+    max_error_rate: Share | None = None
+    min_success_rate: Share | None = None
+    max_latency_p95: Milliseconds | None = msgspec.field(default=None, name="maxLatencyP95")
+    min_quality_score: Share | None = None
+
+
+class CanaryDeployment(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """A model that takes over a growing share of another's callers, as long as it does well.
+
+    `traffic_split` is the share now, `step` the number of the step it is on, `step_since_ms` and `started_ms` Unix
+    times; `reason` says in words what led to the status.
+    """
+
+    id: Id
+    name: Label
+    description: Text = ""
+    production_model_id: ModelRef
+    canary_model_id: ModelRef
+    traffic_split: Split = Split()
+    rollout_strategy: RolloutStrategy = RolloutStrategy()
+    success_criteria: SuccessCriteria = SuccessCriteria()
+    rollback_criteria: RollbackCriteria = RollbackCriteria()
+    status: RolloutStatus = RolloutStatus.PREPARING
+    step: int = 0
+    started_ms: int | None = None
+    step_since_ms: int | None = None
+    reason: Text = ""

@@ -1,0 +1,162 @@
+"""The registry as it is kept: documents by kind and id. Each function takes a connection and commits nothing.
+
+A change leaves a row in the audit and counts in the registry's version, in the same transaction.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+
+from octoroute_py.core.catalog import Model, ModelEndpoint
+from octoroute_py.core.experiment import Experiment
+from octoroute_py.core.registry import Kind, Registry
+from octoroute_py.core.rollout import CanaryDeployment
+from octoroute_py.core.rules import AgentPreferences, RoutingRule
+from octoroute_py.storage import audit
+from octoroute_py.storage.directory import decoded
+from octoroute_py.storage.schema import registry, registry_version
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+_ONLY = registry_version.c.id == 1
+_NEXT = update(registry_version).where(_ONLY).values(version=registry_version.c.version + 1)
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """One document with when it was made and changed (Unix ms); `revision` changes whenever it does."""
+
+    kind: Kind
+    id: str
+    position: int
+    body: str
+    created_ms: int
+    updated_ms: int
+    revision: int
+
+    def read(self, shape: type[T]) -> T:
+        """What it says. Raises msgspec.MsgspecError for a body that is no such thing."""
+        return msgspec.json.decode(self.body, type=shape)
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """Who changes something, when (Unix ms), and what the audit calls it: a word such as `rule.create`."""
+
+    at_ms: int
+    actor: str
+    action: str
+
+
+_COLUMNS = tuple(registry.c[name] for name in Document.__struct_fields__)
+
+
+def version(connection: Connection) -> int:
+    """How many changes there were."""
+    return int(connection.execute(select(registry_version.c.version).where(_ONLY)).scalar_one())
+
+
+def get(connection: Connection, kind: Kind, id_: str) -> Document | None:
+    """A document, if there is one."""
+    return next(_found(connection, kind, id_), None)
+
+
+def every(connection: Connection, kind: Kind) -> list[Document]:
+    """All documents of a kind, in the order they were made."""
+    return list(_found(connection, kind))
+
+
+def put(
+    connection: Connection, kind: Kind, id_: str, value: msgspec.Struct, *, by: Change, created_ms: int | None = None
+) -> Document:
+    """Keep a document, in the place of one of the same id; what it is now.
+
+    A body equal to the one that is kept changes nothing. `created_ms` is that of an imported document.
+    """
+    body = msgspec.json.encode(value).decode()
+    before = get(connection, kind, id_)
+    if before is not None and before.body == body and created_ms in (None, before.created_ms):
+        return before
+    revision = _bump(connection)
+    document = Document(
+        kind=kind,
+        id=id_,
+        position=_next_position(connection, kind) if before is None else before.position,
+        body=body,
+        created_ms=created_ms or (by.at_ms if before is None else before.created_ms),
+        updated_ms=by.at_ms,
+        revision=revision,
+    )
+    values = {**msgspec.structs.asdict(document), "kind": kind.value}
+    if before is None:
+        connection.execute(insert(registry).values(values))
+    else:
+        connection.execute(update(registry).where(*_is(kind, id_)).values(values))
+    _note(connection, by, kind, id_, before=before, after=body)
+    return document
+
+
+def remove(connection: Connection, kind: Kind, id_: str, *, by: Change) -> bool:
+    """Forget a document; whether there was one."""
+    before = get(connection, kind, id_)
+    if before is None:
+        return False
+    connection.execute(delete(registry).where(*_is(kind, id_)))
+    _bump(connection)
+    _note(connection, by, kind, id_, before=before, after=None)
+    return True
+
+
+def read(connection: Connection) -> Registry:
+    """Everything that decides where requests go. Raises Corrupt for a document that cannot be understood."""
+    endpoints: dict[str, tuple[ModelEndpoint, ...]] = {}
+    for endpoint in _all(connection, Kind.ENDPOINT, ModelEndpoint).values():
+        endpoints[endpoint.model_id] = (*endpoints.get(endpoint.model_id, ()), endpoint)
+    return Registry(
+        version=version(connection),
+        models=_all(connection, Kind.MODEL, Model),
+        endpoints=endpoints,
+        rules=_all(connection, Kind.RULE, RoutingRule),
+        preferences=_all(connection, Kind.PREFERENCES, AgentPreferences),
+        canaries=_all(connection, Kind.CANARY, CanaryDeployment),
+        experiments=_all(connection, Kind.EXPERIMENT, Experiment),
+    )
+
+
+def _all(connection: Connection, kind: Kind, shape: type[T]) -> Mapping[str, T]:
+    return {
+        document.id: decoded(connection, shape, document.body, of=f"the {kind.value} {document.id!r}")
+        for document in _found(connection, kind)
+    }
+
+
+def _found(connection: Connection, kind: Kind, id_: str | None = None) -> Iterator[Document]:
+    statement = select(*_COLUMNS).where(*_is(kind, id_)).order_by(registry.c.position)
+    for row in connection.execute(statement):
+        yield Document(**{**row._mapping, "kind": kind})
+
+
+def _is(kind: Kind, id_: str | None) -> tuple[ColumnElement[bool], ...]:
+    of_kind = registry.c.kind == kind.value
+    return (of_kind,) if id_ is None else (of_kind, registry.c.id == id_)
+
+
+def _next_position(connection: Connection, kind: Kind) -> int:
+    last = connection.execute(select(func.max(registry.c.position)).where(*_is(kind, None))).scalar()
+    return (last or 0) + 1
+
+
+def _bump(connection: Connection) -> int:
+    connection.execute(_NEXT)
+    return version(connection)
+
+
+def _note(
+    connection: Connection, by: Change, kind: Kind, id_: str, *, before: Document | None, after: str | None
+) -> None:
+    details = {
+        "kind": kind.value,
+        "before": None if before is None else msgspec.Raw(before.body.encode()),
+        "after": None if after is None else msgspec.Raw(after.encode()),
+    }
+    audit.append(connection, at_ms=by.at_ms, actor=by.actor, action=by.action, subject=id_, details=details)

@@ -1,0 +1,120 @@
+"""From the registry to endpoints: what was registered serves beside what the configuration file names."""
+
+import ipaddress
+from collections.abc import Iterator
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from octoroute_py.config.addresses import location_of
+from octoroute_py.config.schema import Config, EndpointConfig, NetworkRules, Registered, RegistryConfig, Secret
+from octoroute_py.core.catalog import EndpointRole, Model, ModelEndpoint, ModelStatus
+from octoroute_py.core.registry import Registry
+from octoroute_py.core.words import CAPABILITY_WORDS, Capability, Location
+
+T = TypeVar("T", int, float)
+
+_ALWAYS: Final = frozenset({Capability.CHAT, Capability.STREAM})
+_BACKUP_PRIORITY: Final = 0
+
+
+def with_registry(config: Config, registry: Registry) -> Config:
+    """The configuration with the endpoints that are registered, behind its own.
+
+    Names and ids of the file win: a model that would take one is left out (`clashes` tells which).
+    """
+    taken = clashes(config, registry)
+    found = [
+        endpoint
+        for model in registry.models.values()
+        if model.status is not ModelStatus.INACTIVE and model.id not in taken
+        for endpoint in endpoints_of(model, registry.endpoints.get(model.id, ()), config)
+    ]
+    return msgspec.structs.replace(config, endpoints=(*config.endpoints, *found)) if found else config
+
+
+def clashes(config: Config, registry: Registry) -> frozenset[str]:
+    """The ids of models that the file has taken names or ids of since they were registered."""
+    known = {word for each in config.endpoints for word in (each.id, each.name)}
+    return frozenset(
+        model.id
+        for model in registry.models.values()
+        if model.id in known or any(each.id in known for each in registry.endpoints.get(model.id, ()))
+    )
+
+
+def endpoints_of(model: Model, endpoints: tuple[ModelEndpoint, ...], config: Config) -> Iterator[EndpointConfig]:
+    """What a model's endpoints are to the gateway; one whose credential is gone from the configuration is left out."""
+    credentials = dict(config.registry.credentials)
+    words = frozenset(word.lower() for word in model.capabilities)
+    known = frozenset(CAPABILITY_WORDS[word] for word in words if word in CAPABILITY_WORDS)
+    aliases = tuple(dict.fromkeys((model.name, f"{model.name}/{model.version}")))
+    for each in endpoints:
+        key: Secret | None = None
+        if model.credential is not None:
+            credential = credentials.get(model.credential)
+            if credential is None or urlsplit(each.url).hostname not in credential.hosts:
+                continue
+            key = credential.key
+        yield EndpointConfig(
+            id=each.id,
+            tier=model.tier,
+            name=model.id,
+            model=model.upstream_model or model.name,
+            base_url=each.url,
+            api_key=key,
+            max_tokens=_number(model, "maxTokens", int),
+            temperature=_number(model, "temperature", float),
+            weight=each.weight,
+            priority=_BACKUP_PRIORITY if each.type is EndpointRole.BACKUP else model.priority,
+            max_in_flight=each.max_in_flight,
+            context_window=model.context_window,
+            # words that say nothing of what a request may need leave the model open to all
+            capabilities=known | _ALWAYS if known - _ALWAYS else None,
+            location=model.location or Location(location_of(each.url)),
+            input_cost_per_mtok=model.input_cost_per_mtok,
+            output_cost_per_mtok=model.output_cost_per_mtok,
+            cached_input_cost_per_mtok=model.cached_input_cost_per_mtok,
+            compliance=tuple(tag.lower() for tag in model.compliance),
+            timeout_seconds=each.timeout_seconds,
+            registered=Registered(
+                model_id=model.id,
+                status=model.status,
+                rules=network_rules(config, each),
+                aliases=aliases,
+                capabilities=words,
+                health_url=each.health_check_url,
+            ),
+        )
+
+
+def network_rules(config: Config, endpoint: ModelEndpoint) -> NetworkRules:
+    """Where this endpoint may be: what the configuration allows, and what an admin allowed when it was registered."""
+    own: RegistryConfig = config.registry
+    allowed = _named_addresses(config) if own.allow_networks is None else own.allow_networks
+    return NetworkRules(networks=(*allowed, *endpoint.allow_networks), ports=own.allow_ports)
+
+
+def _named_addresses(config: Config) -> tuple[str, ...]:
+    """The addresses that the file's own endpoints name: whoever wrote it lets the gateway talk to these machines."""
+    found: dict[str, None] = {}
+    for each in config.endpoints:
+        host = "127.0.0.1" if (name := urlsplit(each.base_url).hostname or "") == "localhost" else name
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            continue
+        if each.registered is None:
+            found[f"{address}/{address.max_prefixlen}"] = None
+    return tuple(found)
+
+
+def _number(model: Model, name: str, kind: type[T]) -> T | None:
+    raw = model.parameters.get(name)
+    if raw is None:
+        return None
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.MsgspecError:
+        return None  # whoever registers it is told
