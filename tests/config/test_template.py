@@ -136,7 +136,7 @@ def test_it_tells_the_limits_that_hold_without_it() -> None:
 
 def test_it_shows_every_setting_there_is() -> None:
     shown = set(re.findall(r"^#?(?:when\.)?([a-z0-9_]+) = ", template(), flags=re.MULTILINE))
-    made_up = {"tier", "api_key", "path", "unbuilt", "endpoints", "redis_url", "sha256", "start_minute"}
+    made_up = {"tier", "api_key", "path", "registered", "unbuilt", "endpoints", "redis_url", "sha256", "start_minute"}
     made_up |= {"rates", "budgets", "per_key", *Rates.__struct_fields__, *Budgets.__struct_fields__}
     tables = {
         "per_ip",
