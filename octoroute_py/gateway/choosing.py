@@ -7,8 +7,9 @@ import msgspec
 
 from octoroute_py.core.decision import Decision
 from octoroute_py.core.errors import BadRequest
+from octoroute_py.core.rules import RequestType
 from octoroute_py.core.words import Reason, Surface
-from octoroute_py.features.facts import Facts, read_facts
+from octoroute_py.features.facts import About, Facts, read_facts
 from octoroute_py.gateway.context import RequestContext
 from octoroute_py.gateway.plan import Needs, Plan, plan_exact, plan_tiers
 from octoroute_py.routing.explain import Explanation, Trail, seen, walk
@@ -24,9 +25,11 @@ async def choose(ctx: RequestContext) -> Plan:
     intent = _intent(ctx)
     if isinstance(intent, Auto):
         facts = _facts(ctx, words=snapshot.router.reads_words)
-        ctx.judged = snapshot.router.judge is not None  # whoever leaves or fails now may have had it asked
-        decision = await snapshot.router.route(_inquiry(ctx, facts))
-        ctx.judged = decision.reason in _OF_A_JUDGE
+        decision = _by_rules(ctx, facts)
+        if decision is None:
+            ctx.judged = snapshot.router.judge is not None  # whoever leaves or fails now may have had it asked
+            decision = await snapshot.router.route(_inquiry(ctx, facts))
+            ctx.judged = decision.reason in _OF_A_JUDGE
         return plan_tiers(decision, _needs(ctx, facts), snapshot.table, snapshot.config.routing.tier_fallback)
     return _plan(ctx, intent, None, _facts(ctx, words=False) if snapshot.gated else None)
 
@@ -45,7 +48,8 @@ async def explain(ctx: RequestContext, *, ask_judge: bool) -> Explanation:
         trail = await walk(
             snapshot.router,
             _inquiry(ctx, facts),
-            own=routing.rules,
+            book=snapshot.rulebook,
+            decided=_by_rules(ctx, facts),
             judge_tier=routing.router_tier,
             now=ctx.wall(),
             ask_judge=ask_judge,
@@ -95,6 +99,14 @@ def _needs(ctx: RequestContext, facts: Facts | None) -> Needs:
     return Needs(facts, ctx.envelope.token_limit, ctx.hints.local_only, ctx.scope)
 
 
+def _by_rules(ctx: RequestContext, facts: Facts) -> Decision | None:
+    """What the rules of operators decide, None where they leave it to others."""
+    for rule in ctx.snapshot.rulebook.matching(facts, ctx.wall()):
+        if rule.decision is not None:
+            return rule.decision
+    return None
+
+
 def _inquiry(ctx: RequestContext, facts: Facts) -> Inquiry:
     hints, policy = ctx.hints, ctx.policy
     if hints.timeout_s is None and policy is None:
@@ -114,4 +126,11 @@ def _facts(ctx: RequestContext, *, words: bool) -> Facts:
         headers=ctx.rule_headers(),
         stream=ctx.stream,
         words=words,
+        about=About(
+            agent_type=hints.agent_type or "",
+            workspace=ctx.workspace,
+            request_type=None if ctx.request_type is None else RequestType(ctx.request_type),
+            user_tier=hints.user_tier,
+            metadata=ctx.rule_metadata(),
+        ),
     )
