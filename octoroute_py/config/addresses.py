@@ -16,6 +16,7 @@ _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _EXACT_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _LONGEST_NAME = 253
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -71,9 +72,12 @@ def exact_host(text: str) -> str:
 def network(text: str) -> str:
     """A network in CIDR notation, or a single address; raises Wrong."""
     try:
-        return str(ipaddress.ip_network(text))
+        found = ipaddress.ip_network(text)
     except ValueError:
         raise Wrong('must be a network such as "10.0.0.0/8", without bits beyond its prefix') from None
+    if isinstance(found, ipaddress.IPv6Network) and found.subnet_of(_MAPPED):
+        raise Wrong("must name IPv4 addresses in their own form")
+    return str(found)
 
 
 def proxy_url(text: str) -> str:
