@@ -52,7 +52,7 @@ async def explain(ctx: RequestContext, *, ask_judge: bool) -> Explanation:
         )
     plan = _plan(ctx, intent, trail.decision or snapshot.router.otherwise, facts)
     needs = _needs(ctx, facts)
-    misfits = {endpoint.id: needs.misfit(endpoint.config) for endpoint in plan.pools[0].endpoints}
+    misfits = {endpoint.id: needs.misfit(endpoint.config) for endpoint in plan.pools[0].whole.endpoints}
     return Explanation(
         tier=plan.decision.tier,
         strategy=plan.decision.strategy,
