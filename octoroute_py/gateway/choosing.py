@@ -26,7 +26,8 @@ async def choose(ctx: RequestContext) -> Plan:
     intent = _intent(ctx)
     if not isinstance(intent, Auto):
         facts = _facts(ctx, words=False) if snapshot.gated else None
-        return _rolled_out(ctx, _named(ctx, intent, _needs(ctx, facts)))
+        needs = _needs(ctx, facts)
+        return _rolled_out(ctx, _named(ctx, intent, needs), needs)
     facts = _facts(ctx, words=snapshot.router.reads_words)
     case = Case(ctx, facts, _needs(ctx, facts))
     plan = _governed(case)
@@ -35,7 +36,7 @@ async def choose(ctx: RequestContext) -> Plan:
         decision = await snapshot.router.route(_inquiry(ctx, facts))
         ctx.judged = decision.reason in _OF_A_JUDGE
         plan = _by_tier(ctx, decision, case.needs)
-    return _rolled_out(ctx, plan)
+    return _rolled_out(ctx, plan, case.needs)
 
 
 async def explain(ctx: RequestContext, *, ask_judge: bool) -> Explanation:
@@ -62,8 +63,8 @@ async def explain(ctx: RequestContext, *, ask_judge: bool) -> Explanation:
         plan = governed or _by_tier(ctx, trail.decision or snapshot.router.otherwise, case.needs)
     else:
         plan = _named(ctx, intent, case.needs)
-    plan = _rolled_out(ctx, plan)
-    misfits = {endpoint.id: case.needs.misfit(endpoint.config) for endpoint in plan.pools[0].endpoints}
+    plan = _rolled_out(ctx, plan, case.needs)
+    misfits = {endpoint.id: case.needs.misfit(endpoint.config) for endpoint in plan.pools[0].whole.endpoints}
     return Explanation(
         tier=plan.decision.tier,
         strategy=plan.decision.strategy,
@@ -89,12 +90,12 @@ def _governed(case: Case) -> Plan | None:
     return by_rules(case, case.ctx.snapshot.rulebook) or by_preferences(case)
 
 
-def _rolled_out(ctx: RequestContext, plan: Plan) -> Plan:
+def _rolled_out(ctx: RequestContext, plan: Plan, needs: Needs) -> Plan:
     """The plan with canaries where the caller meets their production models; an endpoint's id means that one."""
     rollouts, table, model = ctx.snapshot.rollouts, ctx.snapshot.table, ctx.envelope.model
     if not rollouts or (model in table.by_id and model not in table.by_name):
         return plan
-    return rollouts.applied(plan, ctx.stable_id() or ctx.request_id)
+    return rollouts.applied(plan, needs, caller=ctx.stable_id() or ctx.request_id)
 
 
 def _with_eligible(case: Case, trials: tuple[RuleTrial, ...]) -> tuple[RuleTrial, ...]:
