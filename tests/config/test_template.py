@@ -102,6 +102,7 @@ def test_its_comments_are_settings_that_exist() -> None:
         "models.fast[0].api_key_file",
         "models.fast[0].ca_file",
         "auth.keys[0].env",
+        "auth.jwt",
     }
 
 
@@ -136,7 +137,18 @@ def test_it_tells_the_limits_that_hold_without_it() -> None:
 
 def test_it_shows_every_setting_there_is() -> None:
     shown = set(re.findall(r"^#?(?:when\.)?([a-z0-9_]+) = ", template(), flags=re.MULTILINE))
-    made_up = {"tier", "api_key", "path", "registered", "unbuilt", "endpoints", "redis_url", "sha256", "start_minute"}
+    made_up = {
+        "tier",
+        "api_key",
+        "path",
+        "registered",
+        "unbuilt",
+        "endpoints",
+        "redis_url",
+        "sha256",
+        "start_minute",
+        "key",
+    }
     made_up |= {"rates", "budgets", "per_key", *Rates.__struct_fields__, *Budgets.__struct_fields__}
     tables = {
         "per_ip",
@@ -146,6 +158,7 @@ def test_it_shows_every_setting_there_is() -> None:
         "when",
         "neural",
         "keys",
+        "jwt",
         *schema.Config.__struct_fields__,
         "end_minute",
     }
