@@ -102,13 +102,13 @@ class TrafficSplit(msgspec.Struct, frozen=True, kw_only=True, rename="camel", fo
     canary: Percent
 
 
-class RoutingRule(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """A rule: the first by priority (higher first, then older) that matches and has an eligible target decides.
+class RuleBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What a rule says, without its id: the first by priority (higher first, then older) that matches and has an
+    eligible target decides.
 
     A rule of a `rule_set` is only asked for requests that an experiment gives this set.
     """
 
-    id: Id
     name: Label
     description: Text = ""
     priority: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] = 0
@@ -117,6 +117,12 @@ class RoutingRule(msgspec.Struct, frozen=True, kw_only=True, rename="camel", for
     targets: Annotated[tuple[RuleTarget, ...], Meta(min_length=1, max_length=100)]
     traffic_split: TrafficSplit | None = None
     rule_set: Id | None = None
+
+
+class RoutingRule(RuleBody, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """A rule as it is kept."""
+
+    id: Id
 
 
 class PerformanceRequirements(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
