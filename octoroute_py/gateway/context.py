@@ -8,7 +8,7 @@ import msgspec
 from octoroute_py.admission.budget import Hold
 from octoroute_py.admission.claims import Claim
 from octoroute_py.admission.limits import Permit
-from octoroute_py.admission.principal import Principal
+from octoroute_py.admission.principal import ANONYMOUS, Principal
 from octoroute_py.config.schema import AgentTypeLimits, Config, EndpointConfig
 from octoroute_py.core.allowance import DEFAULT_WORKSPACE, WorkspacePolicy
 from octoroute_py.core.clock import Monotonic, Wall
@@ -18,7 +18,10 @@ from octoroute_py.core.registry import Registry
 from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import Surface, Tier
 from octoroute_py.features.estimate import prompt_estimate
+from octoroute_py.gateway.exposure import Exposure
+from octoroute_py.gateway.rollouts import Rollouts
 from octoroute_py.gateway.scope import Scope, Scopes, workspace_of
+from octoroute_py.gateway.targets import Targets
 from octoroute_py.gateway.timers import Timers
 from octoroute_py.ledger.outcome import Attempt, Outcome
 from octoroute_py.routing.default import Cascade
@@ -32,6 +35,8 @@ RawHeaders = list[tuple[bytes, bytes]]
 
 _HINT_HEADERS = frozenset(name.lower().encode() for name in HEADERS.values())
 _NO_HINTS = Hints()
+_CALLERS = ("user", "safety_identifier")
+"""Where an OpenAI body tells who its end user is."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +54,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     router: Cascade
     table: TierTable
     registry: Registry
+    targets: Targets
+    rollouts: Rollouts
     scopes: Scopes
     timers: Timers
     gated: bool
@@ -69,8 +76,9 @@ class RequestContext:
 
     `source` is the peer's address, `entry` tells requests apart that came with one id, `started_ms` is Unix time as the
     journal believes it. `claims` is whom the request counts for, `permit` and `hold` what they gave it; `capped`
-    says that a budget applies, so that its answer must not grow without limit. `judged` says that a judge was asked
-    for it, or may have been. `outcome` is there once it has ended, `kept` once its row was handed to the journal.
+    says that a budget applies, so that its answer must not grow without limit. `judged` says that a judge was asked for
+    it, or may have been. `exposures` are the arms it was given. `outcome` is there once it has ended, `kept` once its
+    row was handed to the journal.
     """
 
     __slots__ = (
@@ -90,6 +98,7 @@ class RequestContext:
         "envelope",
         "error_code",
         "estimated",
+        "exposures",
         "first_event_s",
         "gone",
         "hints",
@@ -164,6 +173,7 @@ class RequestContext:
         self._prompt_tokens: int | None = None
         self.first_event_s: float | None = None
         self.warnings: list[str] = []
+        self.exposures: tuple[Exposure, ...] = ()
         self.status = 500
         self.error_code: str | None = None
         self.outcome: Outcome | None = None
@@ -194,6 +204,19 @@ class RequestContext:
             self._prompt_tokens = prompt_estimate(self.surface, self.envelope.fields)
         return self._prompt_tokens
 
+    def stable_id(self) -> str | None:
+        """By what a caller is known from one request to the next: a session, a user, its key; None for a stranger."""
+        if self.hints.session is not None:
+            return f"session:{self.hints.session}"
+        for name in _CALLERS:
+            raw = self.envelope.fields.get(name)
+            user = "" if raw is None else _text(raw)
+            if user:
+                return f"user:{user}"
+        if self.user_id is not None:
+            return f"user:{self.user_id}"
+        return None if self.principal.key_id == ANONYMOUS else f"key:{self.principal.key_id}"
+
     def enter(self, policies: Mapping[str, WorkspacePolicy]) -> None:
         """Settle whose request it is, by the policies of workspaces in force. Raises Denied for another's workspace."""
         principal = self.principal
@@ -218,3 +241,10 @@ class RequestContext:
         self.cut = True
         if self.task is not None:
             self.task.cancel()
+
+
+def _text(raw: msgspec.Raw) -> str:
+    try:
+        return msgspec.json.decode(raw, type=str)
+    except (msgspec.MsgspecError, ValueError):
+        return ""  # what a client means by something else is its upstream's business

@@ -13,7 +13,9 @@ from octoroute_py.core.decision import Decision
 from octoroute_py.core.errors import BadRequest, GatewayError, Refused
 from octoroute_py.core.words import TIERS, Reason, Strategy, Tier
 from octoroute_py.features.facts import Facts
+from octoroute_py.gateway.exposure import Exposure
 from octoroute_py.gateway.scope import Scope
+from octoroute_py.tiers.demands import Demand, strictest
 from octoroute_py.tiers.eligibility import Misfit, Quality, misfit
 from octoroute_py.tiers.endpoint import Endpoint
 from octoroute_py.tiers.pool import Pool
@@ -26,8 +28,9 @@ _REASON = {
     Misfit.LOCATION: Reason.LOCAL_ONLY,
     Misfit.CAPABILITY: Reason.CAPABILITY,
     Misfit.CONTEXT_WINDOW: Reason.CONTEXT_OVERFLOW,
+    Misfit.PRICE: Reason.POLICY,
 }
-_GRAVEST_FIRST = (Misfit.LOCATION, Misfit.CAPABILITY, Misfit.CONTEXT_WINDOW, Misfit.POLICY)
+_GRAVEST_FIRST = (Misfit.LOCATION, Misfit.CAPABILITY, Misfit.CONTEXT_WINDOW, Misfit.PRICE, Misfit.POLICY)
 """What is told of several: an endpoint that may not be used at all says the least of the request."""
 _NO_FIT_RETRY_S = 60.0
 
@@ -35,15 +38,15 @@ _NO_FIT_RETRY_S = 60.0
 class Plan(msgspec.Struct, frozen=True):
     """Pools in the order they are tried, nothing else; `fits` None means every endpoint could serve it.
 
-    `quality` is asked of an endpoint at the moment it is picked. `arms` are the experiments and canary deployments that
-    had a part in it, as the journal keeps them.
+    `quality` is asked of an endpoint at the moment it is picked. `exposures` are the experiments and canary deployments
+    that have a part in it.
     """
 
     decision: Decision
     pools: tuple[Pool, ...]
     fits: Fits | None = None
     quality: Quality | None = None
-    arms: str | None = None
+    exposures: tuple[Exposure, ...] = ()
 
     @property
     def tiers(self) -> tuple[Tier, ...]:
@@ -56,22 +59,36 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Needs(msgspec.Struct, frozen=True):
-    """What a request asks of an endpoint. `output_tokens` is the client's own token limit, `scope` where it may go."""
+    """What a request asks of an endpoint.
+
+    `output_tokens` is the client's own token limit, `scope` where it may go, `demand` what its agent type asks for.
+    """
 
     facts: Facts | None
     output_tokens: int | None
     local_only: bool
     scope: Scope | None = None
+    demand: Demand | None = None
 
     @property
     def nothing(self) -> bool:
         """Whether every endpoint will do."""
-        return self.facts is None and not self.local_only and self.scope is None
+        return self.facts is None and not self.local_only and self.scope is None and self.demand is None
+
+    @property
+    def quality(self) -> Quality | None:
+        """What is asked of an endpoint as measured lately."""
+        of_scope = None if self.scope is None else self.scope.quality
+        return of_scope if self.demand is None else strictest(of_scope, self.demand.quality)
 
     def misfit(self, config: EndpointConfig) -> Misfit | None:
         """What keeps this endpoint from serving the request, or None."""
         if self.scope is not None and not self.scope.allows(config):
             return Misfit.POLICY
+        if self.demand is not None and not self.demand.able(config):
+            return Misfit.CAPABILITY
+        if self.demand is not None and not self.demand.cheap_enough(config):
+            return Misfit.PRICE
         facts = self.facts
         if facts is None and not self.local_only:
             return None
@@ -140,8 +157,7 @@ def fitted(decision: Decision, pools: tuple[Pool, ...], needs: Needs) -> Plan:
     """The plan for these pools, of which only what the request needs is used."""
     if needs.nothing:
         return Plan(decision, pools)
-    quality = None if needs.scope is None else needs.scope.quality
-    return Plan(decision, pools, lambda endpoint: needs.misfit(endpoint.config) is None, quality)
+    return Plan(decision, pools, lambda endpoint: needs.misfit(endpoint.config) is None, needs.quality)
 
 
 def _worst(misfits: Iterable[Misfit | None]) -> Misfit:

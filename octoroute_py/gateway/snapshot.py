@@ -7,7 +7,9 @@ from octoroute_py.core import clock
 from octoroute_py.core.allowance import NO_RATES
 from octoroute_py.core.registry import EMPTY_REGISTRY, Registry
 from octoroute_py.gateway.context import Snapshot
+from octoroute_py.gateway.rollouts import Rollouts, ShareOf
 from octoroute_py.gateway.scope import Scopes
+from octoroute_py.gateway.targets import Targets
 from octoroute_py.gateway.timers import Timers
 from octoroute_py.ledger.pricing import baseline_price
 from octoroute_py.routing.artifact import load_prepared
@@ -21,16 +23,30 @@ from octoroute_py.transport.base import ConnectFailed, UpstreamAnswer, UpstreamR
 
 
 def make_snapshot(
-    config: Config, table: TierTable, router: Cascade, *, generation: int, registry: Registry = EMPTY_REGISTRY
+    config: Config,
+    table: TierTable,
+    router: Cascade,
+    *,
+    generation: int,
+    registry: Registry = EMPTY_REGISTRY,
+    share_now: ShareOf | None = None,
 ) -> Snapshot:
-    """The snapshot of a configuration, which has the registered endpoints in it, with its live parts."""
+    """The snapshot of a configuration, which has the registered endpoints in it, with its live parts.
+
+    `share_now` tells a canary's share as it is at the moment; without it the registry's holds.
+    """
+    catalog = Catalog(config.endpoints)
+    targets = Targets(catalog, table)
+    share_now = share_now or (lambda deployment: registry.canaries[deployment].traffic_split.canary)
     return Snapshot(
         generation=generation,
         config=config,
-        catalog=Catalog(config.endpoints),
+        catalog=catalog,
         router=router,
         table=table,
         registry=registry,
+        targets=targets,
+        rollouts=Rollouts(registry, targets, table, share_now=share_now),
         scopes=Scopes(config.endpoints),
         timers=Timers(config),
         gated=any(e.capabilities is not None or e.context_window is not None for e in config.endpoints),
