@@ -129,11 +129,13 @@ class PerformanceRequirements(msgspec.Struct, frozen=True, kw_only=True, rename=
     """What is asked of a model as measured lately; one that was hardly measured is let in.
 
     `max_latency` in ms, `min_success_rate` 0 to 1, `max_cost_per_token` in USD for the dearer of input and output.
+    `min_quality` is kept and told back: nothing measures it.
     """
 
     max_latency: Annotated[float, Meta(gt=0, le=86_400_000)] | None = None
     min_success_rate: Share | None = None
     max_cost_per_token: Annotated[float, Meta(ge=0, le=1)] | None = None
+    min_quality: Annotated[float, Meta(ge=0, le=1000)] | None = None
 
 
 class AgentPreferences(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):

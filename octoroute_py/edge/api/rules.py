@@ -15,7 +15,7 @@ from octoroute_py.edge.api.answer import Answer, Ready
 from octoroute_py.edge.api.documents import expected, tagged
 from octoroute_py.edge.api.merge import merged, read_patch
 from octoroute_py.edge.api.rule_view import RuleList, RuleView, view
-from octoroute_py.edge.api.wire import principal_of, query, read_json
+from octoroute_py.edge.api.wire import principal_of, query, read_json, yes_or_no
 from octoroute_py.edge.asgi import Table
 from octoroute_py.edge.operation import Operation, Parameter
 from octoroute_py.manage.rules import Listed, Rules, RuleSource
@@ -65,7 +65,7 @@ class RuleRoutes:
 
     async def _list(self, scope: Scope, receive: Receive) -> RuleList:
         asked = query(scope, "enabled", "source", "ruleSet")
-        enabled, source = _enabled(asked.get("enabled")), _source(asked.get("source"))
+        enabled, source = yes_or_no(asked, "enabled"), _source(asked.get("source"))
         found = [
             self._view(each)
             for each in await self._rules.every(built_in=source is RuleSource.BUILT_IN)
@@ -115,12 +115,6 @@ class RuleRoutes:
 def _id_of(scope: Scope) -> str:
     id_: str = scope["path_params"]["id"]
     return id_
-
-
-def _enabled(text: str | None) -> bool | None:
-    if text not in (None, "true", "false"):
-        raise BadRequest("'enabled' must be true or false.", param="enabled")
-    return None if text is None else text == "true"
 
 
 def _source(text: str | None) -> RuleSource | None:
