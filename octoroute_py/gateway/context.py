@@ -27,6 +27,8 @@ from octoroute_py.ledger.outcome import Attempt, Outcome
 from octoroute_py.routing.default import Cascade
 from octoroute_py.routing.intent import Catalog
 from octoroute_py.routing.policy import HEADERS, Hints, header_text, read_hints
+from octoroute_py.routing.rulebook import Rulebook
+from octoroute_py.tiers.demands import Demand
 from octoroute_py.tiers.table import TierTable
 from octoroute_py.transport.openai import Envelope
 
@@ -44,8 +46,11 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     `generation` counts up by one with every reload and every change of the `registry`. Live endpoint state inside
     `table` outlives a snapshot. `gated` tells whether any endpoint declares capabilities or a context window,
-    `header_rules` whether any rule looks at headers: where not, that work is not done. `baseline` is the endpoint whose
-    prices "all deep" means. `agent_types` are those with limits; `unlimited`: the configuration itself limits nobody.
+    `header_rules` and `metadata_rules` whether any rule looks at those: where not, that work is not done. `rulebook`
+    are the rules of operators for all requests, `rulebooks` those and the rules of a rule set, by its id. `demands` is
+    what agent types ask of who answers them. `baseline` is
+    the endpoint whose prices "all deep" means. `agent_types` are those with limits; `unlimited`: the configuration
+    itself limits nobody.
     """
 
     generation: int
@@ -55,11 +60,15 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     table: TierTable
     registry: Registry
     targets: Targets
+    demands: Mapping[str, Demand]
     rollouts: Rollouts
     scopes: Scopes
     timers: Timers
     gated: bool
+    rulebook: Rulebook
+    rulebooks: Mapping[str, Rulebook] = {}
     header_rules: bool
+    metadata_rules: bool
     baseline: EndpointConfig | None = None
     agent_types: Mapping[str, AgentTypeLimits] = {}
     unlimited: bool = False
@@ -77,8 +86,9 @@ class RequestContext:
     `source` is the peer's address, `entry` tells requests apart that came with one id, `started_ms` is Unix time as the
     journal believes it. `claims` is whom the request counts for, `permit` and `hold` what they gave it; `capped`
     says that a budget applies, so that its answer must not grow without limit. `judged` says that a judge was asked for
-    it, or may have been. `exposures` are the arms it was given. `outcome` is there once it has ended, `kept` once its
-    row was handed to the journal.
+    it, or may have been. `exposures` are the arms it was given. `metadata` is what rules see in place of the body's
+    own, where it was told apart from that. `outcome` is there once it has ended, `kept` once its row was handed to the
+    journal.
     """
 
     __slots__ = (
@@ -105,6 +115,7 @@ class RequestContext:
         "hold",
         "judged",
         "kept",
+        "metadata",
         "monotonic",
         "outcome",
         "permit",
@@ -179,6 +190,7 @@ class RequestContext:
         self.outcome: Outcome | None = None
         self.user_id: str | None = None
         self.request_type: str | None = None
+        self.metadata: msgspec.Raw | None = None
         self.refusal: Refused | None = None
         self.task: asyncio.Task[object] | None = None
         self.stream = self.broken_stream = self.estimated = self.priced = False
@@ -228,7 +240,13 @@ class RequestContext:
         """The headers that rules may look at; none are read when no rule does."""
         if not self.snapshot.header_rules:
             return {}
-        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self.raw_headers}
+        return {name.decode("latin-1"): header_text(value) for name, value in self.raw_headers}
+
+    def rule_metadata(self) -> msgspec.Raw | None:
+        """The metadata that rules may look at, None when no rule does or there is none."""
+        if not self.snapshot.metadata_rules:
+            return None
+        return self.metadata if self.metadata is not None else self.envelope.fields.get("metadata")
 
     def leave(self) -> None:
         """The client is gone: stop whatever is being done for it."""

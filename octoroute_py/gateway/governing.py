@@ -43,15 +43,15 @@ def plan_of(case: Case, rule: Rule) -> Plan | None:
     snapshot = case.ctx.snapshot
     if rule.decision is not None:
         return plan_tiers(rule.decision, case.needs, snapshot.table, snapshot.config.routing.tier_fallback)
-    pools = pools_of(case, rule)
+    pools = tuple(pool for _, pool in eligible_targets(case, rule))
     if not pools:
         return None
     decision = Decision(pools[0].tier, Strategy.RULE, Reason.RULE_MATCHED, rule=rule.name, rule_id=rule.id)
     return fitted(decision, pools, case.needs)
 
 
-def pools_of(case: Case, rule: Rule) -> tuple[Pool, ...]:
-    """The eligible targets of a rule, in the order they are tried for this request."""
+def eligible_targets(case: Case, rule: Rule) -> tuple[tuple[str, Pool], ...]:
+    """The targets of a rule that can answer now, by name and in the order they are tried for this request."""
     ctx = case.ctx
     found: dict[str, Pool] = {}
     now = ctx.monotonic()
@@ -72,7 +72,7 @@ def pools_of(case: Case, rule: Rule) -> tuple[Pool, ...]:
     elif len(rule.targets) > 1:
         draw = fraction(f"rule:{rule.id}", ctx.request_id)
     order = ordered(rule.targets, split, eligible=eligible, draw=draw, share=share)
-    return tuple(found[target.model_id] for target in order)
+    return tuple((target.model_id, found[target.model_id]) for target in order)
 
 
 def by_preferences(case: Case) -> Plan | None:

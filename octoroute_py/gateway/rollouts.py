@@ -5,6 +5,7 @@ to the production model when that fails before it has answered. Endpoint ids mea
 """
 
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
@@ -12,7 +13,7 @@ from octoroute_py.core.registry import Registry
 from octoroute_py.core.rollout import CanaryDeployment, RolloutStatus
 from octoroute_py.core.words import Reason
 from octoroute_py.gateway.exposure import Exposure
-from octoroute_py.gateway.plan import Plan
+from octoroute_py.gateway.plan import Needs, Plan
 from octoroute_py.gateway.targets import Targets
 from octoroute_py.routing.sticky import share_of
 from octoroute_py.tiers.pool import Pool
@@ -21,6 +22,8 @@ from octoroute_py.tiers.table import TierTable
 ShareOf = Callable[[str], float]
 """The percentage of callers that a deployment's canary gets now, by the deployment's id."""
 PRODUCTION, CANARY = "production", "canary"
+MOST_REMEMBERED: Final = 4096
+"""Pools, and parts of them, that are known to hold the production model or not."""
 
 
 class Rollouts:
@@ -37,10 +40,10 @@ class Rollouts:
         """Whether there is any."""
         return bool(self._active)
 
-    def applied(self, plan: Plan, caller: str) -> Plan:
+    def applied(self, plan: Plan, needs: Needs, *, caller: str) -> Plan:
         """The plan with canaries where this caller, by its stable id, meets their production models."""
         for rollout in self._active:
-            plan = rollout.applied(plan, caller, self._share_now(rollout.id))
+            plan = rollout.applied(plan, needs, caller=caller, share=self._share_now(rollout.id))
         return plan
 
 
@@ -54,7 +57,7 @@ class _Rollout:
         self._production = production
         self._canary = canary
         self._table = table
-        self._mixed: dict[Pool, Pool] = {}
+        self._mixed: dict[Pool, Pool | None] = {}
         self._replaced = frozenset(endpoint.id for endpoint in production.endpoints)
         self._among = self._replaced.union(endpoint.id for endpoint in canary.endpoints)
 
@@ -66,26 +69,32 @@ class _Rollout:
         canary = targets.pool(deployment.canary_model_id, canary=True)
         return None if production is None or canary is None else cls(deployment.id, production, canary, table)
 
-    def applied(self, plan: Plan, caller: str, share: float) -> Plan:
-        pools = tuple(self._with_canary(pool) for pool in plan.pools)
-        if all(new is old for new, old in zip(pools, plan.pools, strict=True)):
+    def applied(self, plan: Plan, needs: Needs, *, caller: str, share: float) -> Plan:
+        mixed = [self._mixed_of(pool) for pool in plan.pools]
+        if not any(mixed) or not needs.part_of(self._canary).endpoints:
             return plan
         if share_of(f"canary:{self.id}", caller) >= share:
-            exposures = (*plan.exposures, Exposure(f"{self.id}:{PRODUCTION}", self._among))
-            return msgspec.structs.replace(plan, exposures=exposures)
-        decision = msgspec.structs.replace(plan.decision, tier=pools[0].tier, reason=Reason.EXPERIMENT)
+            exposure = Exposure(f"{self.id}:{PRODUCTION}", self._among)
+            return msgspec.structs.replace(plan, exposures=(*plan.exposures, exposure))
+        pools = [pool if other is None else needs.part_of(other) for pool, other in zip(plan.pools, mixed, strict=True)]
+        decision = plan.decision
+        if mixed[0] is not None:
+            decision = msgspec.structs.replace(decision, reason=Reason.EXPERIMENT)
         return msgspec.structs.replace(
             plan,
-            decision=decision if pools[0] is not plan.pools[0] else plan.decision,
-            pools=(*pools, self._production),
+            decision=decision,
+            pools=(*pools, needs.part_of(self._production)),
             exposures=(*plan.exposures, Exposure(f"{self.id}:{CANARY}", self._among)),
         )
 
-    def _with_canary(self, pool: Pool) -> Pool:
-        """The pool as canary callers get it: itself, unless the production model is in it."""
-        mixed = self._mixed.get(pool)
-        if mixed is None:
-            replaced = [endpoint for endpoint in pool.endpoints if endpoint.id in self._replaced]
-            mixed = self._table.substituted(pool, replaced, self._canary.endpoints) if replaced else pool
-            self._mixed[pool] = mixed
-        return mixed
+    def _mixed_of(self, pool: Pool) -> Pool | None:
+        """What canary callers get instead of a pool that the production model is in; None for every other."""
+        if pool not in self._mixed:
+            if len(self._mixed) >= MOST_REMEMBERED:
+                self._mixed.clear()
+            self._mixed[pool] = None
+            if any(endpoint.id in self._replaced for endpoint in pool.endpoints):
+                whole = pool.whole
+                replaced = [endpoint for endpoint in whole.endpoints if endpoint.id in self._replaced]
+                self._mixed[pool] = self._table.substituted(whole, replaced, self._canary.endpoints)
+        return self._mixed[pool]

@@ -37,14 +37,11 @@ class Targets:
 
 def able(pool: Pool, needs: Needs, *, stream: bool, now: float) -> bool:
     """Whether an endpoint of the pool could take the request at this moment."""
-    if needs.nothing:
-        return any(endpoint.unavailable(now) is None for endpoint in pool.endpoints)
     quality = needs.quality
     return any(
         endpoint.unavailable(now) is None
-        and needs.misfit(endpoint.config) is None
         and (quality is None or quality.shortfall(endpoint.live.recent, stream=stream, now=now) is None)
-        for endpoint in pool.endpoints
+        for endpoint in needs.part_of(pool).endpoints
     )
 
 

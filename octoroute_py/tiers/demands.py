@@ -19,6 +19,10 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
     max_cost_per_mtok: float | None = None
     quality: Quality | None = None
 
+    def met_by(self, config: EndpointConfig) -> bool:
+        """Whether the endpoint has what is asked, but for what is measured."""
+        return self.able(config) and self.cheap_enough(config)
+
     def able(self, config: EndpointConfig) -> bool:
         """Whether the endpoint has every capability; one that declares none is taken to have all."""
         return all(has_capability(config, word) for word in self.capabilities)

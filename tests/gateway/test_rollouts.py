@@ -9,7 +9,7 @@ from octoroute_py.core.decision import Decision
 from octoroute_py.core.registry import Registry
 from octoroute_py.core.rollout import CanaryDeployment, RolloutStatus
 from octoroute_py.core.words import Reason, Strategy, Tier
-from octoroute_py.gateway.plan import Plan
+from octoroute_py.gateway.plan import Needs, Plan
 from octoroute_py.gateway.rollouts import Rollouts
 from octoroute_py.gateway.targets import Targets
 from octoroute_py.routing.intent import Catalog
@@ -41,7 +41,7 @@ class Scene:
         return Plan(DECISION, tuple(self.table.pool(tier) for tier in tiers or (Tier.FAST, Tier.DEEP)))
 
     def applied(self, caller: str, plan: Plan | None = None) -> Plan:
-        return self.rollouts.applied(plan or self.plan(), caller)
+        return self.rollouts.applied(plan or self.plan(), Needs(None, None, False), caller=caller)
 
 
 def arms(scene: Scene, callers: range) -> list[str]:
