@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from octoroute_py.config.addresses import Wrong, location_of
-from octoroute_py.config.schema import Config, EndpointConfig, NetworkRules, Registered, RegistryConfig
+from octoroute_py.config.schema import Config, EndpointConfig, NetworkRules, Registered, RegistryConfig, Secret
 from octoroute_py.core.catalog import EndpointRole, Model, ModelEndpoint, ModelStatus
 from octoroute_py.core.registry import Registry
-from octoroute_py.core.words import CAPABILITY_WORDS, Capability, Location
+from octoroute_py.core.words import CAPABILITY_WORDS, Capability
 from octoroute_py.transport.reach import literal_address, read_url
 
 T = TypeVar("T", int, float)
@@ -47,13 +47,11 @@ def clashes(config: Config, registry: Registry) -> frozenset[str]:
 
 def endpoints_of(model: Model, endpoints: tuple[ModelEndpoint, ...], config: Config) -> Iterator[EndpointConfig]:
     """What a model's endpoints are to the gateway; left out where its credential may not go."""
-    credentials = dict(config.registry.credentials)
     words = frozenset(word.lower() for word in model.capabilities)
     known = frozenset(CAPABILITY_WORDS[word] for word in words if word in CAPABILITY_WORDS)
-    aliases = tuple(dict.fromkeys((model.name, f"{model.name}/{model.version}")))
     for each in endpoints:
-        credential = None if model.credential is None else credentials.get(model.credential)
-        if model.credential is not None and (credential is None or not _goes_to(each.url, credential.hosts)):
+        credential = _credential(model, each, config)
+        if credential is None and model.credential is not None:
             continue
         yield EndpointConfig(
             id=each.id,
@@ -61,7 +59,7 @@ def endpoints_of(model: Model, endpoints: tuple[ModelEndpoint, ...], config: Con
             name=model.id,
             model=model.upstream_model or model.name,
             base_url=each.url,
-            api_key=None if credential is None else credential.key,
+            api_key=credential,
             max_tokens=_number(model, "maxTokens", int),
             temperature=_number(model, "temperature", float),
             weight=each.weight,
@@ -70,21 +68,31 @@ def endpoints_of(model: Model, endpoints: tuple[ModelEndpoint, ...], config: Con
             context_window=model.context_window,
             # words that say nothing of what a request may need leave the model open to all
             capabilities=known | _ALWAYS if known - _ALWAYS else None,
-            location=model.location or Location(location_of(each.url)),
+            location=model.location or location_of(each.url),
             input_cost_per_mtok=model.input_cost_per_mtok,
             output_cost_per_mtok=model.output_cost_per_mtok,
             cached_input_cost_per_mtok=model.cached_input_cost_per_mtok,
             compliance=tuple(tag.lower() for tag in model.compliance),
             timeout_seconds=each.timeout_seconds,
-            registered=Registered(
-                model_id=model.id,
-                status=model.status,
-                rules=network_rules(config, each),
-                aliases=aliases,
-                capabilities=words,
-                health_url=each.health_check_url,
-            ),
+            registered=_registered(model, each, config, words),
         )
+
+
+def _credential(model: Model, endpoint: ModelEndpoint, config: Config) -> Secret | None:
+    """The key that the model names, if the configuration lets it go to the endpoint's host."""
+    named = dict(config.registry.credentials).get(model.credential or "")
+    return named.key if named is not None and _goes_to(endpoint.url, named.hosts) else None
+
+
+def _registered(model: Model, endpoint: ModelEndpoint, config: Config, words: frozenset[str]) -> Registered:
+    return Registered(
+        model_id=model.id,
+        status=model.status,
+        rules=network_rules(config, endpoint),
+        aliases=tuple(dict.fromkeys((model.name, f"{model.name}/{model.version}"))),
+        capabilities=words,
+        health_url=endpoint.health_check_url,
+    )
 
 
 def network_rules(config: Config, endpoint: ModelEndpoint) -> NetworkRules:
