@@ -9,6 +9,8 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
+import msgspec
+
 from octoroute_py.core.decision import Decision
 from octoroute_py.core.errors import GatewayError, Refused
 from octoroute_py.core.words import BreakerState, Reason, Tier
@@ -140,7 +142,7 @@ class Dispatcher:
         fits = job.fits if job.choosy else None
         return not any(
             job.sends_in.get(pool.tier, 0) < retry.max_attempts
-            and pool.has_besides(endpoint, now=now, excluded=job.excluded, fits=fits)
+            and pool.has_any(now=now, besides=endpoint, excluded=job.excluded, fits=fits)
             for pool in job.plan.pools
         )
 
@@ -253,4 +255,4 @@ def _is_limited(job: Job, endpoint: Endpoint) -> bool:
 def _decision_in(decision: Decision, tier: Tier) -> Decision:
     if tier is decision.tier:
         return decision
-    return Decision(tier, decision.strategy, Reason.TIER_FALLBACK, decision.confidence, decision.rule)
+    return msgspec.structs.replace(decision, tier=tier, reason=Reason.TIER_FALLBACK)

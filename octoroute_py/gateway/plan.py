@@ -13,7 +13,9 @@ from octoroute_py.core.decision import Decision
 from octoroute_py.core.errors import BadRequest, GatewayError, Refused
 from octoroute_py.core.words import TIERS, Capability, Reason, Strategy, Tier
 from octoroute_py.features.facts import Facts
+from octoroute_py.gateway.exposure import Exposure
 from octoroute_py.gateway.scope import Scope
+from octoroute_py.tiers.demands import Demand, strictest
 from octoroute_py.tiers.eligibility import Misfit, Quality, misfit
 from octoroute_py.tiers.endpoint import Endpoint
 from octoroute_py.tiers.pool import Pool
@@ -24,24 +26,25 @@ _REASON = {
     Misfit.LOCATION: Reason.LOCAL_ONLY,
     Misfit.CAPABILITY: Reason.CAPABILITY,
     Misfit.CONTEXT_WINDOW: Reason.CONTEXT_OVERFLOW,
+    Misfit.PRICE: Reason.POLICY,
 }
-_GRAVEST_FIRST = (Misfit.LOCATION, Misfit.CAPABILITY, Misfit.CONTEXT_WINDOW, Misfit.POLICY)
+_GRAVEST_FIRST = (Misfit.LOCATION, Misfit.CAPABILITY, Misfit.CONTEXT_WINDOW, Misfit.PRICE, Misfit.POLICY)
 """What is told of several: an endpoint that may not be used at all says the least of the request."""
 _NO_FIT_RETRY_S = 60.0
 _NONE: frozenset[Capability] = frozenset()
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Pools in the order they are tried, nothing else; whoever is in them could serve the request.
+    """Pools in the order they are tried, nothing else.
 
-    `quality` is asked of an endpoint at the moment it is picked. `arms` are the experiments and canary deployments that
-    had a part in it, as the journal keeps them.
+    `quality` is asked of an endpoint at the moment it is picked. `exposures` are the experiments and canary deployments
+    that have a part in it.
     """
 
     decision: Decision
     pools: tuple[Pool, ...]
     quality: Quality | None = None
-    arms: str | None = None
+    exposures: tuple[Exposure, ...] = ()
 
     @property
     def tiers(self) -> tuple[Tier, ...]:
@@ -54,22 +57,36 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Needs(msgspec.Struct, frozen=True):
-    """What a request asks of an endpoint. `output_tokens` is the client's own token limit, `scope` where it may go."""
+    """What a request asks of an endpoint.
+
+    `output_tokens` is the client's own token limit, `scope` where it may go, `demand` what its agent type asks for.
+    """
 
     facts: Facts | None
     output_tokens: int | None
     local_only: bool
     scope: Scope | None = None
+    demand: Demand | None = None
 
     @property
     def nothing(self) -> bool:
         """Whether every endpoint will do."""
-        return self.facts is None and not self.local_only and self.scope is None
+        return self.facts is None and not self.local_only and self.scope is None and self.demand is None
+
+    @property
+    def quality(self) -> Quality | None:
+        """What is asked of an endpoint as measured lately."""
+        of_scope = None if self.scope is None else self.scope.quality
+        return of_scope if self.demand is None else strictest(of_scope, self.demand.quality)
 
     def misfit(self, config: EndpointConfig) -> Misfit | None:
         """What keeps this endpoint from serving the request, or None."""
         if self.scope is not None and not self.scope.allows(config):
             return Misfit.POLICY
+        if self.demand is not None and not self.demand.able(config):
+            return Misfit.CAPABILITY
+        if self.demand is not None and not self.demand.cheap_enough(config):
+            return Misfit.PRICE
         facts = self.facts
         if facts is None and not self.local_only:
             return None
@@ -85,6 +102,8 @@ class Needs(msgspec.Struct, frozen=True):
         """Those of a pool that could serve the request: whom nothing keeps from it by `misfit`."""
         if self.scope is not None:
             pool = pool.within(self.scope.allowed)
+        if self.demand is not None:
+            pool = pool.meeting(self.demand)
         facts = self.facts
         if facts is None:
             return pool.able(_NONE, local_only=True).with_room(0, self.output_tokens) if self.local_only else pool
@@ -144,11 +163,17 @@ def _may_use(scope: Scope, tier: Tier, table: TierTable) -> bool:
 
 
 def fitted(decision: Decision, pools: tuple[Pool, ...], needs: Needs) -> Plan:
-    """The plan for these pools, of which only what the request needs is used."""
+    """The plan for these pools, of which only what the request needs is to be used (`narrowed`)."""
+    return Plan(decision, pools, needs.quality)
+
+
+def narrowed(plan: Plan, needs: Needs) -> Plan:
+    """The plan as it is carried out: nobody is left in its pools but those that could serve the request."""
     if needs.nothing:
-        return Plan(decision, pools)
-    quality = None if needs.scope is None else needs.scope.quality
-    return Plan(decision, tuple([needs.part_of(pool) for pool in pools]), quality)
+        return plan
+    parts = [needs.part_of(pool) for pool in plan.pools]
+    pools = tuple([part for part in parts if part.endpoints] or parts)
+    return Plan(plan.decision, pools, plan.quality, plan.exposures)
 
 
 def _worst(misfits: Iterable[Misfit | None]) -> Misfit:

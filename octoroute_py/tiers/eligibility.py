@@ -25,6 +25,7 @@ class Misfit(enum.StrEnum):
     LOCATION = "location"
     CAPABILITY = "capability"
     CONTEXT_WINDOW = "context_window"
+    PRICE = "price"
 
 
 def misfit(

@@ -5,6 +5,8 @@ import random
 from collections.abc import Callable, Container, Hashable, Iterable, Sequence
 from functools import cache
 
+import msgspec
+
 from octoroute_py.config.schema import Config, EndpointConfig, TierFallback
 from octoroute_py.core.words import TIERS, BreakerState, Tier
 from octoroute_py.ledger.pricing import cheapest
@@ -168,6 +170,15 @@ class TierTable:
             found = self._cheapest[allowed] = cheapest(may)
         return found
 
+    def substituted(self, pool: Pool, replaced: Sequence[Endpoint], by: Sequence[Endpoint]) -> Pool:
+        """The pool with other endpoints in the place of some, which get their priority and their weight together."""
+        gone = {endpoint.id for endpoint in (*replaced, *by)}
+        scale = sum(each.weight for each in replaced) / sum(each.weight for each in by)
+        priority = max(each.priority for each in replaced)
+        in_their_place = [_as(each, weight=each.weight * scale, priority=priority) for each in by]
+        others = [each for each in pool.endpoints if each.id not in gone]
+        return Pool(pool.tier, (*others, *in_their_place), balancer=self._balancer)
+
     def pick(
         self,
         tier: Tier,
@@ -218,6 +229,12 @@ class TierTable:
             if first <= now:
                 break
         return now if first == math.inf else first
+
+
+def _as(endpoint: Endpoint, *, weight: float, priority: int) -> Endpoint:
+    """The same endpoint, with the same live state, in another standing."""
+    config = msgspec.structs.replace(endpoint.config, weight=weight, priority=priority)
+    return Endpoint(config, transport=endpoint.transport, live=endpoint.live)
 
 
 @cache

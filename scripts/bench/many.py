@@ -58,7 +58,7 @@ class Answer:
     """A whole answer that is there at once."""
 
     status = 200
-    headers: Headers = ((b"content-type", b"application/json"),)
+    headers: Headers = [(b"content-type", b"application/json")]  # noqa: RUF012 - nobody changes it
 
     async def read(self, *, deadline: float, max_bytes: int = MAX_BODY_BYTES) -> bytes:
         return ANSWER
