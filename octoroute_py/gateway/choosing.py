@@ -12,7 +12,7 @@ from octoroute_py.core.words import Reason, Surface
 from octoroute_py.features.facts import About, Facts, read_facts
 from octoroute_py.gateway.context import RequestContext
 from octoroute_py.gateway.governing import Case, by_preferences, by_rules, eligible_targets
-from octoroute_py.gateway.plan import Needs, Plan, plan_exact, plan_tiers
+from octoroute_py.gateway.plan import Needs, Plan, narrowed, plan_exact, plan_tiers
 from octoroute_py.gateway.ways import Way, way_of
 from octoroute_py.routing.explain import Explanation, RuleTrial, Trail, seen, walk
 from octoroute_py.routing.intent import Auto, Exact, Intent, TierIntent, read_intent, tier_decision
@@ -29,7 +29,7 @@ async def choose(ctx: RequestContext) -> Plan:
     if not isinstance(intent, Auto):
         facts = _facts(ctx, words=False) if snapshot.gated else None
         needs = _needs(ctx, facts)
-        return _rolled_out(ctx, _named(ctx, intent, needs), needs)
+        return narrowed(_rolled_out(ctx, _named(ctx, intent, needs), needs), needs)
     facts = _facts(ctx, words=snapshot.reads_words)
     case = Case(ctx, facts, _needs(ctx, facts))
     way = way_of(case)
@@ -40,7 +40,7 @@ async def choose(ctx: RequestContext) -> Plan:
         ctx.judged = decision.reason in _OF_A_JUDGE
         plan = _by_tier(ctx, decision, case.needs)
         plan = _exposed(plan, way)
-    return _rolled_out(ctx, plan, case.needs)
+    return narrowed(_rolled_out(ctx, plan, case.needs), case.needs)
 
 
 async def explain(ctx: RequestContext, *, ask_judge: bool) -> Explanation:
@@ -69,7 +69,7 @@ async def explain(ctx: RequestContext, *, ask_judge: bool) -> Explanation:
     else:
         plan = _named(ctx, intent, case.needs)
     plan = _rolled_out(ctx, plan, case.needs)
-    misfits = {endpoint.id: case.needs.misfit(endpoint.config) for endpoint in plan.pools[0].whole.endpoints}
+    misfits = {endpoint.id: case.needs.misfit(endpoint.config) for endpoint in plan.pools[0].endpoints}
     return Explanation(
         tier=plan.decision.tier,
         strategy=plan.decision.strategy,
@@ -84,7 +84,7 @@ async def explain(ctx: RequestContext, *, ask_judge: bool) -> Explanation:
         candidates=tuple(each for each, found in misfits.items() if found is None),
         unfit={each: found for each, found in misfits.items() if found is not None},
         facts=seen(facts),
-        models=tuple(dict.fromkeys(endpoint.name for endpoint in plan.endpoints())),
+        models=tuple(dict.fromkeys(endpoint.name for endpoint in narrowed(plan, case.needs).endpoints())),
         rule_id=plan.decision.rule_id,
         arms=tuple(exposure.label for exposure in plan.exposures),
     )
