@@ -7,6 +7,9 @@ an endpoint that is avoided for it is tried again.
 
 from typing import Final
 
+import msgspec
+from msgspec.structs import astuple
+
 FEWEST: Final = 10
 """With fewer measurements than this nothing is said."""
 BUCKET_S: Final = 30.0
@@ -26,6 +29,20 @@ class _Bucket:
         self.slot = slot
         self.good = self.bad = self.first_events = self.answers = 0
         self.first_events_s = self.answers_s = 0.0
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """Everything that was measured in five minutes, however little."""
+
+    good: int = 0
+    bad: int = 0
+    first_events: int = 0
+    first_events_s: float = 0.0
+    answers: int = 0
+    answers_s: float = 0.0
+
+    def __add__(self, other: "Totals") -> "Totals":
+        return Totals(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
 
 
 class Recent:
@@ -73,6 +90,18 @@ class Recent:
         """The mean time to a whole buffered answer, None while too few were measured."""
         known = self._known(now)
         return _mean(sum(bucket.answers_s for bucket in known), sum(bucket.answers for bucket in known))
+
+    def totals(self, now: float) -> Totals:
+        """All of it, for whoever adds up several endpoints."""
+        known = self._known(now)
+        return Totals(
+            sum(bucket.good for bucket in known),
+            sum(bucket.bad for bucket in known),
+            sum(bucket.first_events for bucket in known),
+            sum(bucket.first_events_s for bucket in known),
+            sum(bucket.answers for bucket in known),
+            sum(bucket.answers_s for bucket in known),
+        )
 
     def _known(self, now: float) -> list[_Bucket]:
         oldest = int(now / BUCKET_S) - BUCKETS + 1
