@@ -14,10 +14,11 @@ from octoroute_py.admission.auth import Access, is_loopback
 from octoroute_py.admission.claims import Subject
 from octoroute_py.admission.keyring import IssuedKeys
 from octoroute_py.admission.throttle import WrongKeys
+from octoroute_py.app.catalog import model_routes
 from octoroute_py.app.ledger import CLOSE_WITHIN_S, Ledger
 from octoroute_py.app.probes import Probes
 from octoroute_py.app.settings import known_secrets, listening_hosts, needs_restart, open_database, refuse_unbuilt
-from octoroute_py.app.watch import watch_endpoints
+from octoroute_py.app.watch import log_reach, watch_endpoints
 from octoroute_py.config.schema import Config, EndpointConfig, KeyConfig
 from octoroute_py.core import clock
 from octoroute_py.core.allowance import NO_BUDGETS
@@ -42,6 +43,7 @@ from octoroute_py.ledger.recorder import Recorder
 from octoroute_py.manage.analytics import Analytics, Model
 from octoroute_py.manage.audit import Audit
 from octoroute_py.manage.directories import follow_directory, follow_registry
+from octoroute_py.manage.documents import Documents
 from octoroute_py.manage.feedback import Feedback
 from octoroute_py.manage.key_order import known_in
 from octoroute_py.manage.keys import Keys
@@ -98,7 +100,7 @@ class Application:
         self._loopback = all(is_loopback(host) for host in listening_hosts(config))
         self._wrong_keys = WrongKeys()
         self._rng = rng or random.Random()
-        self._maker = TransportMaker()
+        self._maker = TransportMaker(tell=log_reach)
         self._probes = Probes(self._make_transport)
         self._closing: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
@@ -182,6 +184,7 @@ class Application:
             wall=clock.wall,
             changed=self._directory.refresh,
         )
+        documents = Documents(store, wall=clock.wall, changed=self._registry.refresh)
         feedback = Feedback(store, wall=clock.wall, behind=lambda: self._ledger.keeping().state is not Keeping.OK)
         return [
             KeyRoutes(keys, wall=clock.wall, standing=partial(self._ledger.standing, Subject.KEY)),
@@ -189,6 +192,7 @@ class Application:
             WorkspaceRoutes(workspaces),
             FeedbackRoutes(feedback),
             AnalyticsApi(self.gateway, self._analytics(store)),
+            *model_routes(documents, self.gateway, file=lambda: self._file),
             RouteCalls(self.gateway, self._memory, answered=None if self._database is None else feedback.answered),
         ]
 

@@ -23,6 +23,23 @@ class RolloutStatus(enum.StrEnum):
     FAILED = "failed"
     ROLLED_BACK = "rolledback"
 
+    @property
+    def is_live(self) -> bool:
+        """Whether the canary has a share of the callers."""
+        return self in (RolloutStatus.ACTIVE, RolloutStatus.PAUSED)
+
+
+class Side(enum.StrEnum):
+    """Which of the two models a caller gets."""
+
+    PRODUCTION = "production"
+    CANARY = "canary"
+
+
+def arm_of(deployment_id: str, side: Side) -> str:
+    """How a journal row tells that a deployment decided about its request, and for whom."""
+    return f"{deployment_id}:{side}"
+
 
 class RolloutType(enum.StrEnum):
     """How the canary's share grows from one step to the next."""
@@ -40,7 +57,10 @@ class Split(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
 
 
 class RolloutStrategy(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """How far and how fast: `duration` is the least time, in minutes, from start to the highest share."""
+    """How far and how fast: `duration` is the least time from start to completion, in minutes, the same for each step.
+
+    `steps` is for linear (10 where there is none) and step (4); exponential begins with 5 percent and doubles.
+    """
 
     type: RolloutType = RolloutType.LINEAR
     duration: Minutes | None = None
@@ -49,9 +69,12 @@ class RolloutStrategy(msgspec.Struct, frozen=True, kw_only=True, rename="camel",
 
 
 class SuccessCriteria(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """What must hold before the share grows; latencies in ms, rates 0 to 1, `evaluation_window` in minutes."""
+    """What must hold before the share grows; latencies in ms, rates 0 to 1.
 
-    min_requests: Annotated[int, Meta(ge=1, le=10_000_000)] = 100
+    Judged is what was measured in the last `evaluation_window` minutes, and at least the last `min_requests`.
+    """
+
+    min_requests: Annotated[int, Meta(ge=1, le=100_000)] = 100
     max_error_rate: Share | None = None
     min_success_rate: Share | None = None
     max_latency_p95: Milliseconds | None = msgspec.field(default=None, name="maxLatencyP95")

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, TypeAlias
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -17,6 +16,7 @@ from octoroute_py.core.words import Role
 from octoroute_py.manage.documents import Desk
 from octoroute_py.manage.model_order import RESERVED, check_networks
 from octoroute_py.tiers.registered import network_rules
+from octoroute_py.transport.reach import read_url
 
 CheckUrl: TypeAlias = Callable[[str, NetworkRules], Awaitable[str]]
 """The URL in the spelling to keep. Raises Wrong for one that the rules do not let the gateway ask."""
@@ -74,7 +74,7 @@ def check_free(desk: Desk, id_: str, *, among: Kind, param: str = "id") -> None:
             told = f"There is {'a model' if kind is Kind.MODEL else 'an endpoint'} of this id already."
             raise BadRequest(told, status=409, code="already_exists", param=param)
     most = MOST_MODELS if among is Kind.MODEL else MOST_ENDPOINTS
-    if len(desk.every(among)) >= most:
+    if desk.count(among) >= most:
         raise BadRequest(f"There are {most} of them, and may not be more.", status=409, code="limit_reached")
 
 
@@ -88,7 +88,7 @@ def check_credential(model: Model, endpoints: Iterable[ModelEndpoint], file: Con
         hint = did_you_mean(model.credential, known)
         told = "[registry.credentials] has no credential of this name"
         raise BadRequest(f"{told}; {hint}" if hint else f"{told}.", param="credential")
-    strange = [each.id for each in endpoints if urlsplit(each.url).hostname not in found.hosts]
+    strange = [each.id for each in endpoints if read_url(each.url).host not in found.hosts]
     if strange:
         raise BadRequest(
             f"The credential may not be sent to the host of the endpoint '{strange[0]}'; "

@@ -95,6 +95,11 @@ def noted(connection: Connection, kind: Kind) -> tuple[int, int, int]:
     return int(count), int(revisions), int(newest_ms)
 
 
+def count(connection: Connection, kind: Kind) -> int:
+    """How many documents of a kind there are."""
+    return int(connection.execute(select(func.count()).where(*_is(kind, None))).scalar_one())
+
+
 def put(
     connection: Connection, kind: Kind, id_: str, value: msgspec.Struct, *, by: Change, created_ms: int | None = None
 ) -> Document:

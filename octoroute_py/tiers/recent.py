@@ -117,3 +117,8 @@ class Recent:
 
 def _mean(total_s: float, count: int) -> float | None:
     return total_s / count if count >= FEWEST else None
+
+
+def milliseconds(seconds: float | None) -> float | None:
+    """A measurement as the API tells it."""
+    return None if seconds is None else round(seconds * 1000, 3)
