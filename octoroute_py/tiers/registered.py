@@ -89,6 +89,7 @@ def _registered(model: Model, endpoint: ModelEndpoint, config: Config, words: fr
     return Registered(
         model_id=model.id,
         status=model.status,
+        model_type=model.model_type,
         rules=network_rules(config, endpoint),
         aliases=tuple(dict.fromkeys((model.name, f"{model.name}/{model.version}"))),
         capabilities=words,
