@@ -17,7 +17,7 @@ from octoroute_py.admission.throttle import WrongKeys
 from octoroute_py.app.ledger import CLOSE_WITHIN_S, Ledger
 from octoroute_py.app.probes import Probes
 from octoroute_py.app.settings import known_secrets, listening_hosts, needs_restart, open_database, refuse_unbuilt
-from octoroute_py.app.watch import watch_endpoints
+from octoroute_py.app.watch import log_reach, watch_endpoints
 from octoroute_py.config.schema import Config, EndpointConfig, KeyConfig
 from octoroute_py.core import clock
 from octoroute_py.core.allowance import NO_BUDGETS
@@ -98,7 +98,7 @@ class Application:
         self._loopback = all(is_loopback(host) for host in listening_hosts(config))
         self._wrong_keys = WrongKeys()
         self._rng = rng or random.Random()
-        self._maker = TransportMaker()
+        self._maker = TransportMaker(tell=log_reach)
         self._probes = Probes(self._make_transport)
         self._closing: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()

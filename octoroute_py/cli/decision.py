@@ -52,7 +52,8 @@ def _rules(trials: tuple[RuleTrial, ...]) -> Table | None:
     table = Table("rule", "tier", "matched", "because", box=None, pad_edge=False)
     for trial in trials:
         why = "" if trial.matched else f"{trial.failed}: wants {trial.wanted}"
-        table.add_row(trial.name, trial.tier.value, "yes" if trial.matched else "no", why)
+        goes_to = trial.tier.value if trial.tier is not None else ", ".join(trial.targets)
+        table.add_row(trial.name, goes_to, "yes" if trial.matched else "no", why)
     return table
 
 

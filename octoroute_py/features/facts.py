@@ -6,13 +6,24 @@ from typing import Final
 
 import msgspec
 
+from octoroute_py.core.allowance import DEFAULT_WORKSPACE
+from octoroute_py.core.rules import RequestType
 from octoroute_py.core.words import Capability, Importance, Surface, TaskType
 from octoroute_py.features.conversation import Conversation, read_conversation
 from octoroute_py.features.messages import Reading, read_items, read_messages, read_prompt
+from octoroute_py.features.metadata import read_metadata
 from octoroute_py.features.tasks import infer_task_type, shows_code
 from octoroute_py.features.tokens import CODE_POINTS_PER_TOKEN
 
 _CREDENTIALS: Final = frozenset({"authorization", "proxy-authorization", "x-api-key", "cookie"})
+_REQUEST_TYPES: Final = {
+    Surface.CHAT: RequestType.CHAT,
+    Surface.RESPONSES: RequestType.CHAT,
+    Surface.COMPLETIONS: RequestType.COMPLETION,
+    Surface.EMBEDDINGS: RequestType.EMBEDDING,
+}
+_TIER_MEMBERS: Final = ("userTier", "user_tier")
+"""Where the metadata may say the user's tier."""
 _FILLED_ARRAY: Final = re.compile(rb"\s*\[\s*[^\s\]]")
 _NO_TOOL: Final = re.compile(rb'\s*(?:null|"none")\s*')
 _NO_REASONING: Final = re.compile(rb'\s*(?:null|false|"none")\s*')
@@ -25,6 +36,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     for. `headers` are the request's headers (lower-case names, last value wins) as far as rules may look at them:
     credentials are never in it. `last_user_text` is the last user message's text, cut to its first 16,384 characters,
     for rules; never logged. `conversation` is there when it was asked for: a scorer or a judge reads it.
+
+    `characters` are the code points of all message text. `agent_type` and `user_tier` are empty where nobody said
+    them. `metadata` are the members of the body's object of that name, as text, when rules look at it; never logged.
     """
 
     tokens: int
@@ -38,11 +52,33 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
     last_user_text: str = ""
     conversation: Conversation | None = None
+    characters: int = 0
+    agent_type: str = ""
+    workspace: str = DEFAULT_WORKSPACE
+    request_type: RequestType = RequestType.CHAT
+    user_tier: str = ""
+    metadata: dict[str, str] = {}
 
     @property
     def has_code(self) -> bool:
         """Whether the last user message contains code itself; looked for when asked, as few requests need to know."""
         return shows_code(self.last_user_text)
+
+
+class About(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request's client said about it beside the request, and whose it is; None and empty where nobody said.
+
+    `metadata` is the raw object, None where no rule looks at it.
+    """
+
+    agent_type: str = ""
+    workspace: str = DEFAULT_WORKSPACE
+    request_type: RequestType | None = None
+    user_tier: str | None = None
+    metadata: msgspec.Raw | None = None
+
+
+_NOTHING_SAID: Final = About()
 
 
 class _Format(msgspec.Struct):
@@ -67,6 +103,7 @@ def read_facts(
     headers: Mapping[str, str],
     stream: bool,
     words: bool = False,
+    about: About = _NOTHING_SAID,
 ) -> Facts:
     """Looks at a request once, for everything that decides about its tier and endpoint.
 
@@ -75,6 +112,7 @@ def read_facts(
     conversation too.
     """
     reading = _read(surface, fields)
+    metadata = read_metadata(about.metadata)
     needs = reading.needs | _needs(surface, fields, stream=stream)
     return Facts(
         tokens=reading.code_points // CODE_POINTS_PER_TOKEN,
@@ -88,6 +126,12 @@ def read_facts(
         headers={name: value for name, value in headers.items() if name not in _CREDENTIALS},
         last_user_text=reading.last_user_text,
         conversation=read_conversation(reading.messages, fields) if words else None,
+        characters=reading.code_points,
+        agent_type=about.agent_type,
+        workspace=about.workspace,
+        request_type=about.request_type or _REQUEST_TYPES[surface],
+        user_tier=about.user_tier or next((metadata[name] for name in _TIER_MEMBERS if name in metadata), ""),
+        metadata=metadata,
     )
 
 

@@ -86,7 +86,7 @@ def read_messages(raw: msgspec.Raw) -> Reading:
     except _UNREADABLE:
         if len(raw) > _MOST_ODD_BYTES:
             return Reading(code_points=len(raw))
-        return _read(_recognised(_any_value(raw)), raw)
+        return _read(_recognised(any_value(raw)), raw)
 
 
 def read_items(raw: msgspec.Raw | None, instructions: msgspec.Raw | None) -> Reading:
@@ -123,7 +123,7 @@ def read_prompt(raw: msgspec.Raw | None) -> Reading:
         pass
     if len(raw) > _MOST_ODD_BYTES:
         return Reading(code_points=len(raw))
-    value = _any_value(raw)
+    value = any_value(raw)
     return _of_texts([text for text in value if isinstance(text, str)]) if isinstance(value, list) else Reading()
 
 
@@ -144,7 +144,7 @@ def _string(raw: msgspec.Raw) -> str | None:
     try:
         return _TEXT.decode(raw)
     except _UNREADABLE:
-        value = _any_value(raw)
+        value = any_value(raw)
         return value if isinstance(value, str) else None
 
 
@@ -156,7 +156,7 @@ def _is_filled(raw: msgspec.Raw, opener: bytes) -> bool:
     return head.startswith(opener) and (len(raw) > _HEAD or len(head[1:-1].strip()) > 0)
 
 
-def _any_value(raw: msgspec.Raw) -> object:
+def any_value(raw: msgspec.Raw) -> object:
     """The value as plain Python objects, None when it cannot be read at all.
 
     The second try is for what msgspec refuses and some clients send: half a surrogate pair, bytes that are not UTF-8.

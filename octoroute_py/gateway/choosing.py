@@ -7,12 +7,14 @@ import msgspec
 
 from octoroute_py.core.decision import Decision
 from octoroute_py.core.errors import BadRequest
+from octoroute_py.core.rules import RequestType
 from octoroute_py.core.words import Reason, Surface
-from octoroute_py.features.facts import Facts, read_facts
+from octoroute_py.features.facts import About, Facts, read_facts
 from octoroute_py.gateway.context import RequestContext
+from octoroute_py.gateway.governing import Case, by_preferences, by_rules, eligible_targets
 from octoroute_py.gateway.plan import Needs, Plan, plan_exact, plan_tiers
-from octoroute_py.routing.explain import Explanation, Trail, seen, walk
-from octoroute_py.routing.intent import Auto, Exact, Intent, explicit_decision, read_intent
+from octoroute_py.routing.explain import Explanation, RuleTrial, Trail, seen, walk
+from octoroute_py.routing.intent import Auto, Exact, Intent, TierIntent, read_intent, tier_decision
 from octoroute_py.routing.router import Inquiry
 
 _OF_A_JUDGE: Final = frozenset({Reason.LLM_JUDGED, Reason.JUDGE_FAILED})
@@ -22,13 +24,19 @@ async def choose(ctx: RequestContext) -> Plan:
     """Where a request that has been read may go. Raises the GatewayError the client is to get."""
     snapshot = ctx.snapshot
     intent = _intent(ctx)
-    if isinstance(intent, Auto):
-        facts = _facts(ctx, words=snapshot.router.reads_words)
+    if not isinstance(intent, Auto):
+        facts = _facts(ctx, words=False) if snapshot.gated else None
+        needs = _needs(ctx, facts)
+        return _rolled_out(ctx, _named(ctx, intent, needs), needs)
+    facts = _facts(ctx, words=snapshot.router.reads_words)
+    case = Case(ctx, facts, _needs(ctx, facts))
+    plan = _governed(case)
+    if plan is None:
         ctx.judged = snapshot.router.judge is not None  # whoever leaves or fails now may have had it asked
         decision = await snapshot.router.route(_inquiry(ctx, facts))
         ctx.judged = decision.reason in _OF_A_JUDGE
-        return plan_tiers(decision, _needs(ctx, facts), snapshot.table, snapshot.config.routing.tier_fallback)
-    return _plan(ctx, intent, None, _facts(ctx, words=False) if snapshot.gated else None)
+        plan = _by_tier(ctx, decision, case.needs)
+    return _rolled_out(ctx, plan, case.needs)
 
 
 async def explain(ctx: RequestContext, *, ask_judge: bool) -> Explanation:
@@ -37,22 +45,26 @@ async def explain(ctx: RequestContext, *, ask_judge: bool) -> Explanation:
     Raises as `choose`.
     """
     snapshot = ctx.snapshot
-    routing = snapshot.config.routing
     intent = _intent(ctx)
     facts = _facts(ctx, words=snapshot.router.reads_words)
+    case = Case(ctx, facts, _needs(ctx, facts))
     trail = Trail()
     if isinstance(intent, Auto):
+        governed = _governed(case)
         trail = await walk(
             snapshot.router,
             _inquiry(ctx, facts),
-            own=routing.rules,
-            judge_tier=routing.router_tier,
+            book=snapshot.rulebook,
+            decided=None if governed is None else governed.decision,
+            judge_tier=snapshot.config.routing.router_tier,
             now=ctx.wall(),
             ask_judge=ask_judge,
         )
-    plan = _plan(ctx, intent, trail.decision or snapshot.router.otherwise, facts)
-    needs = _needs(ctx, facts)
-    misfits = {endpoint.id: needs.misfit(endpoint.config) for endpoint in plan.pools[0].endpoints}
+        plan = governed or _by_tier(ctx, trail.decision or snapshot.router.otherwise, case.needs)
+    else:
+        plan = _named(ctx, intent, case.needs)
+    plan = _rolled_out(ctx, plan, case.needs)
+    misfits = {endpoint.id: case.needs.misfit(endpoint.config) for endpoint in plan.pools[0].whole.endpoints}
     return Explanation(
         tier=plan.decision.tier,
         strategy=plan.decision.strategy,
@@ -61,12 +73,39 @@ async def explain(ctx: RequestContext, *, ask_judge: bool) -> Explanation:
         confidence=plan.decision.confidence,
         next_step="judge" if isinstance(intent, Auto) and trail.decision is None else None,
         default_tier=snapshot.router.otherwise.tier,
-        rules=trail.rules,
+        rules=_with_eligible(case, trail.rules),
         scorer=trail.scorer,
         judge=trail.judge,
         candidates=tuple(each for each, found in misfits.items() if found is None),
         unfit={each: found for each, found in misfits.items() if found is not None},
         facts=seen(facts),
+        models=tuple(dict.fromkeys(endpoint.name for endpoint in plan.endpoints())),
+        rule_id=plan.decision.rule_id,
+        arms=tuple(exposure.label for exposure in plan.exposures),
+    )
+
+
+def _governed(case: Case) -> Plan | None:
+    """Where operators send a request that leaves the choice to the gateway; None where they leave it open."""
+    return by_rules(case, case.ctx.snapshot.rulebook) or by_preferences(case)
+
+
+def _rolled_out(ctx: RequestContext, plan: Plan, needs: Needs) -> Plan:
+    """The plan with canaries where the caller meets their production models; an endpoint's id means that one."""
+    rollouts, table, model = ctx.snapshot.rollouts, ctx.snapshot.table, ctx.envelope.model
+    if not rollouts or (model in table.by_id and model not in table.by_name):
+        return plan
+    return rollouts.applied(plan, needs, caller=ctx.stable_id() or ctx.request_id)
+
+
+def _with_eligible(case: Case, trials: tuple[RuleTrial, ...]) -> tuple[RuleTrial, ...]:
+    """The trials, and for each rule of the API that matched which of its targets can answer now."""
+    rules = {rule.id: rule for rule in case.ctx.snapshot.rulebook.rules if rule.targets}
+    return tuple(
+        msgspec.structs.replace(trial, eligible=tuple(name for name, _ in eligible_targets(case, rules[trial.id])))
+        if trial.matched and trial.targets
+        else trial
+        for trial in trials
     )
 
 
@@ -77,22 +116,26 @@ def _intent(ctx: RequestContext) -> Intent:
     return intent
 
 
-def _plan(ctx: RequestContext, intent: Intent, decided: Decision | None, facts: Facts | None) -> Plan:
-    """The plan for what the client named, or else for what was decided."""
+def _named(ctx: RequestContext, intent: TierIntent | Exact, needs: Needs) -> Plan:
+    """The plan for what the client named."""
     snapshot = ctx.snapshot
-    needs = _needs(ctx, facts)
     if isinstance(intent, Exact):
         return plan_exact(snapshot.table.pool_of(intent.ids), needs)
-    decision = explicit_decision(intent, snapshot.catalog) or decided or snapshot.router.otherwise
-    return plan_tiers(decision, needs, snapshot.table, snapshot.config.routing.tier_fallback)
+    return _by_tier(ctx, tier_decision(intent), needs)
+
+
+def _by_tier(ctx: RequestContext, decision: Decision, needs: Needs) -> Plan:
+    return plan_tiers(decision, needs, ctx.snapshot.table, ctx.snapshot.config.routing.tier_fallback)
 
 
 def _needs(ctx: RequestContext, facts: Facts | None) -> Needs:
+    demands, agent_type = ctx.snapshot.demands, ctx.hints.agent_type
+    demand = demands.get(agent_type) if demands and agent_type is not None else None
     if facts is None or not ctx.snapshot.gated:
-        return Needs(None, ctx.envelope.token_limit, ctx.hints.local_only, ctx.scope)
+        return Needs(None, ctx.envelope.token_limit, ctx.hints.local_only, ctx.scope, demand)
     if facts.conversation is not None:  # needs live as long as the answer does, and the words need not
         facts = msgspec.structs.replace(facts, conversation=None)
-    return Needs(facts, ctx.envelope.token_limit, ctx.hints.local_only, ctx.scope)
+    return Needs(facts, ctx.envelope.token_limit, ctx.hints.local_only, ctx.scope, demand)
 
 
 def _inquiry(ctx: RequestContext, facts: Facts) -> Inquiry:
@@ -114,4 +157,11 @@ def _facts(ctx: RequestContext, *, words: bool) -> Facts:
         headers=ctx.rule_headers(),
         stream=ctx.stream,
         words=words,
+        about=About(
+            agent_type=hints.agent_type or "",
+            workspace=ctx.workspace,
+            request_type=None if ctx.request_type is None else RequestType(ctx.request_type),
+            user_tier=hints.user_tier,
+            metadata=ctx.rule_metadata(),
+        ),
     )

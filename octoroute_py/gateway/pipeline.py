@@ -122,6 +122,7 @@ class Gateway:
         plan = await self._plan(ctx)
         ctx.decision = plan.decision
         ctx.decided_tier = plan.decision.tier
+        ctx.exposures = plan.exposures
         ctx.deadline_s = ctx.started_s + ctx.snapshot.timers.deadline(
             plan.decision.tier, stream=ctx.stream, asked_s=ctx.hints.timeout_s
         )
@@ -223,6 +224,7 @@ def _outcome(ctx: RequestContext, now: float) -> Outcome:
         estimated=ctx.estimated,
         cost_uusd=ctx.cost_uusd,
         baseline_uusd=ctx.baseline_uusd,
+        arms=_arms(ctx),
         started_wall_s=ctx.wall() - duration_s,
         started_ms=ctx.started_ms,
         started_s=ctx.started_s,
@@ -231,3 +233,12 @@ def _outcome(ctx: RequestContext, now: float) -> Outcome:
         first_event_s=ctx.first_event_s,
         error_code=ctx.error_code,
     )
+
+
+def _arms(ctx: RequestContext) -> str | None:
+    """The arms that had an effect, as the journal keeps them."""
+    if not ctx.exposures:
+        return None
+    tried = {attempt.endpoint_id for attempt in ctx.attempts}
+    met = [each.label for each in ctx.exposures if each.endpoints is None or not tried.isdisjoint(each.endpoints)]
+    return ",".join(met) or None

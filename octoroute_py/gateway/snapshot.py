@@ -7,37 +7,77 @@ from octoroute_py.core import clock
 from octoroute_py.core.allowance import NO_RATES
 from octoroute_py.core.registry import EMPTY_REGISTRY, Registry
 from octoroute_py.gateway.context import Snapshot
+from octoroute_py.gateway.rollouts import Rollouts, ShareOf
 from octoroute_py.gateway.scope import Scopes
+from octoroute_py.gateway.targets import Targets
 from octoroute_py.gateway.timers import Timers
 from octoroute_py.ledger.pricing import baseline_price
 from octoroute_py.routing.artifact import load_prepared
 from octoroute_py.routing.default import Cascade
 from octoroute_py.routing.intent import Catalog
 from octoroute_py.routing.judge import Question
-from octoroute_py.routing.strategies import make_judge, make_router
+from octoroute_py.routing.rulebook import Rulebook, compile_rulebook
+from octoroute_py.routing.strategies import RULES, make_judge, make_router
 from octoroute_py.routing.verdict import JudgeFailed, JudgeFailure
+from octoroute_py.tiers.demands import Demand, demand_of
 from octoroute_py.tiers.table import TierTable
 from octoroute_py.transport.base import ConnectFailed, UpstreamAnswer, UpstreamRequest
 
 
 def make_snapshot(
-    config: Config, table: TierTable, router: Cascade, *, generation: int, registry: Registry = EMPTY_REGISTRY
+    config: Config,
+    table: TierTable,
+    router: Cascade,
+    *,
+    generation: int,
+    registry: Registry = EMPTY_REGISTRY,
+    share_now: ShareOf | None = None,
 ) -> Snapshot:
-    """The snapshot of a configuration, which has the registered endpoints in it, with its live parts."""
+    """The snapshot of a configuration, which has the registered endpoints in it, with its live parts.
+
+    `share_now` tells a canary's share as it is at the moment; without it the registry's holds. Raises ConfigError for a
+    rule that cannot be used.
+    """
+    catalog = Catalog(config.endpoints)
+    targets = Targets(catalog, table)
+    share_now = share_now or (lambda deployment: registry.canaries[deployment].traffic_split.canary)
+    rulebook, *others = books = [_rulebook(config, registry, each) for each in (None, *_rule_sets(registry))]
     return Snapshot(
         generation=generation,
         config=config,
-        catalog=Catalog(config.endpoints),
+        catalog=catalog,
         router=router,
         table=table,
         registry=registry,
+        targets=targets,
+        demands=_demands(registry),
+        rollouts=Rollouts(registry, targets, table, share_now=share_now),
         scopes=Scopes(config.endpoints),
         timers=Timers(config),
         gated=any(e.capabilities is not None or e.context_window is not None for e in config.endpoints),
-        header_rules=any(rule.enabled and rule.when.header for rule in config.routing.rules),
+        rulebook=rulebook,
+        rulebooks=dict(zip(_rule_sets(registry), others, strict=True)),
+        header_rules=any(book.reads_headers for book in books),
+        metadata_rules=any(book.reads_metadata for book in books),
         baseline=baseline_price(config),
         agent_types=dict(config.limits.agent_types),
         unlimited=config.limits.per_key == config.limits.per_ip == NO_RATES and not config.limits.agent_types,
+    )
+
+
+def _demands(registry: Registry) -> dict[str, Demand]:
+    found = ((agent_type, demand_of(each)) for agent_type, each in registry.preferences.items())
+    return {agent_type: demand for agent_type, demand in found if demand is not None}
+
+
+def _rule_sets(registry: Registry) -> list[str]:
+    return sorted({rule.rule_set for rule in registry.rules.values() if rule.rule_set is not None})
+
+
+def _rulebook(config: Config, registry: Registry, rule_set: str | None) -> Rulebook:
+    routing = config.routing
+    return compile_rulebook(
+        routing.rules, registry.rules.values(), file_rules=routing.strategy in RULES, rule_set=rule_set
     )
 
 

@@ -41,6 +41,10 @@ class Desk:
         """All documents of a kind, in the order they were made."""
         return registry.every(self._connection, kind)
 
+    def count(self, kind: Kind) -> int:
+        """How many documents of a kind there are."""
+        return registry.count(self._connection, kind)
+
     def whole(self) -> Registry:
         """Everything that decides where requests go, with what this transaction has changed so far."""
         return registry.read(self._connection)
@@ -55,7 +59,7 @@ class Desk:
         self, kind: Kind, id_: str, value: msgspec.Struct, *, action: str, expect: int | None = None
     ) -> Document:
         """Change a document that is at revision `expect` (None: whichever). Raises NotFound, BadRequest 412."""
-        self._expect(kind, id_, expect)
+        self.expected(kind, id_, expect)
         return self.put(kind, id_, value, action=action)
 
     def put(
@@ -66,12 +70,15 @@ class Desk:
 
     def remove(self, kind: Kind, id_: str, *, action: str, expect: int | None = None) -> None:
         """Forget a document. Raises as `replace`."""
-        self._expect(kind, id_, expect)
+        self.expected(kind, id_, expect)
         registry.remove(self._connection, kind, id_, by=self._by(action))
 
-    def _expect(self, kind: Kind, id_: str, revision: int | None) -> None:
-        if revision not in (None, self.needed(kind, id_).revision):
+    def expected(self, kind: Kind, id_: str, revision: int | None) -> Document:
+        """A document at this revision (None: whichever). Raises NotFound, BadRequest 412."""
+        document = self.needed(kind, id_)
+        if revision not in (None, document.revision):
             raise BadRequest("It was changed since you read it: read it again.", status=412, code="precondition_failed")
+        return document
 
     def _by(self, action: str) -> Change:
         return Change(at_ms=self._at_ms, actor=self._actor, action=action)

@@ -1,4 +1,4 @@
-"""Where a request goes: the strategies in their order, and a tier for when none has an opinion."""
+"""Where a request goes that no rule of an operator claims: the strategies in their order, else the default tier."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Cascade:
-    """A router that always decides: rules, then the scorer, then the judge, as far as there are any.
+    """A router that always decides: built-in rules, then the scorer, then the judge, as far as there are any.
 
     What all of them abstain from goes to the default tier.
     """

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from octoroute_py.config.schema import RuleConfig
 from octoroute_py.core.decision import Decision
 from octoroute_py.core.score import Score
 from octoroute_py.core.words import Importance, Reason, Strategy, TaskType, Tier
@@ -18,7 +17,7 @@ from octoroute_py.neural.flips import Flip
 from octoroute_py.routing.default import Cascade
 from octoroute_py.routing.llm import JudgeRouter
 from octoroute_py.routing.router import Inquiry
-from octoroute_py.routing.rules import Rule, compile_rules
+from octoroute_py.routing.rulebook import Rule, Rulebook, Source
 from octoroute_py.tiers.eligibility import Misfit
 
 if TYPE_CHECKING:
@@ -28,15 +27,23 @@ if TYPE_CHECKING:
 class RuleTrial(msgspec.Struct, frozen=True, kw_only=True):
     """One rule held against the facts; `failed` is the first condition that did not hold, `wanted` what it asks for.
 
-    Several rules may match; the first of them decided.
+    Several rules may match; the first of them that names something which can answer decided. `own` tells the rules of
+    operators from the built-in ones. A rule has a tier, or else targets: models by the names it gives them, and,
+    where it matched, those of them that can answer now, in the order they are tried.
     """
 
     name: str
-    tier: Tier
+    tier: Tier | None
     own: bool
     matched: bool
     failed: str | None = None
     wanted: str | None = None
+    id: str
+    source: Source
+    priority: int
+    targets: tuple[str, ...] = ()
+    eligible: tuple[str, ...] | None = None
+    rule_set: str | None = None
 
 
 class ScorerView(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +104,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
     `next_step` is `judge` when the decision is still the judge's: then `tier` is where the request goes if the judge
     fails. `rules`, `scorer` and `judge` are empty when the client named a tier or an endpoint: then nobody is asked.
+    `models` are the names that may answer, in the order they are tried, `arms` what experiments and canary deployments
+    give the request.
     """
 
     tier: Tier
@@ -112,17 +121,31 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     candidates: tuple[str, ...]
     unfit: dict[str, Misfit]
     facts: Seen
+    models: tuple[str, ...] = ()
+    rule_id: str | None = None
+    arms: tuple[str, ...] = ()
 
 
 async def walk(
-    router: Cascade, inquiry: Inquiry, *, own: tuple[RuleConfig, ...], judge_tier: Tier, now: float, ask_judge: bool
+    router: Cascade,
+    inquiry: Inquiry,
+    *,
+    book: Rulebook,
+    decided: Decision | None,
+    judge_tier: Tier,
+    now: float,
+    ask_judge: bool,
 ) -> Trail:
-    """Asks each step of the router and keeps what it said; `own` are the configured rules, `now` is wall-clock time.
+    """Asks each step of the router and keeps what it said, after the rules of operators in `book` at Unix time `now`.
 
-    The scorer tells its beliefs also where a rule decided. The judge is asked only with `ask_judge`.
+    `decided` is the decision that came before the router, if there is one. The scorer tells its beliefs also where a
+    rule decided. The judge is asked only with `ask_judge`.
     """
-    rules = try_rules(own, inquiry.facts, now=now) if router.rules is not None else ()
-    decision = None if router.rules is None else await router.rules.route(inquiry)
+    built_in = router.rules.book if router.rules is not None else None
+    rules = try_rules(book, inquiry.facts, now=now, then=built_in)
+    decision = decided
+    if decision is None and router.rules is not None:
+        decision = await router.rules.route(inquiry)
     scorer = None if router.neural is None else _believes(router.neural, inquiry)
     if decision is None and router.neural is not None:
         decision = await router.neural.route(inquiry)
@@ -135,15 +158,17 @@ async def walk(
     return Trail(decision=decision, rules=rules, scorer=scorer, judge=view)
 
 
-def try_rules(own: tuple[RuleConfig, ...], facts: Facts, *, now: float) -> tuple[RuleTrial, ...]:
-    """Every rule held against the facts at wall-clock time `now`, in the order they are asked; disabled ones last."""
-    tried = [_try(rule, facts, now=now) for rule in compile_rules(own)]
-    disabled = [
-        RuleTrial(name=rule.name, tier=rule.tier, own=True, matched=False, failed="enabled", wanted="being enabled")
-        for rule in own
-        if not rule.enabled
-    ]
-    return (*tried, *disabled)
+def try_rules(book: Rulebook, facts: Facts, *, now: float, then: Rulebook | None = None) -> tuple[RuleTrial, ...]:
+    """Every rule of the book held against the facts at Unix time `now`, in the order they are asked.
+
+    Those of the book `then` come after them, and last the disabled ones.
+    """
+    asked = (*book.rules, *(then.rules if then is not None else ()))
+    tried = []
+    for rule in asked:
+        failed = rule.fails(facts, now)
+        tried.append(_trial(rule, None if failed is None else (failed.key, failed.wants)))
+    return (*tried, *(_trial(rule, ("enabled", "being enabled")) for rule in book.disabled))
 
 
 def seen(facts: Facts) -> Seen:
@@ -160,15 +185,19 @@ def seen(facts: Facts) -> Seen:
     )
 
 
-def _try(rule: Rule, facts: Facts, *, now: float) -> RuleTrial:
-    failed = rule.fails(facts, now)
+def _trial(rule: Rule, failed: tuple[str, str] | None) -> RuleTrial:
     return RuleTrial(
         name=rule.name,
         tier=rule.tier,
-        own=rule.own,
+        own=rule.source is not Source.BUILT_IN,
         matched=failed is None,
-        failed=failed.key if failed is not None else None,
-        wanted=failed.wants if failed is not None else None,
+        failed=failed[0] if failed is not None else None,
+        wanted=failed[1] if failed is not None else None,
+        id=rule.id,
+        source=rule.source,
+        priority=rule.priority,
+        targets=tuple(target.model_id for target in rule.targets),
+        rule_set=rule.rule_set,
     )
 
 

@@ -24,6 +24,7 @@ HEADERS: Final[dict[str, str]] = {
     "task_type": "X-Octoroute-Task-Type",
     "agent_type": "X-Octoroute-Agent-Type",
     "workspace": "X-Octoroute-Workspace",
+    "user_tier": "X-Octoroute-User-Tier",
     "tag": "X-Octoroute-Tag",
     "max_quality_loss": "X-Octoroute-Max-Quality-Loss",
     "privacy": "X-Octoroute-Privacy",
@@ -49,6 +50,7 @@ class Hints(msgspec.Struct, frozen=True, kw_only=True):
     task_type: TaskType | None = None
     agent_type: str | None = None
     workspace: str | None = None
+    user_tier: str | None = None
     tag: str | None = None
     max_quality_loss: float | None = None
     local_only: bool = False
@@ -95,6 +97,7 @@ def _hints(given: Mapping[str, list[_Given]]) -> Hints:
         task_type=_first(given, "task_type", _task_type),
         agent_type=_first(given, "agent_type", _text),
         workspace=_first(given, "workspace", _text),
+        user_tier=_first(given, "user_tier", _text),
         tag=_first(given, "tag", _text),
         max_quality_loss=_first(given, "max_quality_loss", _share),
         local_only=_first(given, "privacy", _local_only) or False,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from octoroute_py.routing.neural import NeuralRouter
 
 RULES: Final = frozenset({StrategyName.RULE, StrategyName.HYBRID})
-"""Strategies that look at the rules."""
+"""Strategies that look at the rules of the configuration and at the built-in ones."""
 SCORED: Final = frozenset({StrategyName.NEURAL, StrategyName.HYBRID})
 """Strategies that need the scorer."""
 JUDGED: Final = frozenset({StrategyName.LLM, StrategyName.TOOL, StrategyName.HYBRID})
@@ -47,16 +47,13 @@ def judge_limit_s(timeouts: RouterTimeouts, tier: Tier) -> float:
 def make_router(
     config: Config, wall: Wall, *, neural: "NeuralRouter | None" = None, judge: Judge | None = None
 ) -> Cascade:
-    """The router of `[routing]`; it always decides. Give it the scorer and the judge that the strategy needs.
-
-    Raises ConfigError for a rule that cannot be used.
-    """
+    """The router of `[routing]`; it always decides. Give it the scorer and the judge that the strategy needs."""
     routing = config.routing
     tier = default_tier(routing, config.endpoints)
     label = Strategy.TOOL if routing.strategy is StrategyName.TOOL else Strategy.LLM
     return Cascade(
         tier,
-        rules=RuleRouter(routing, wall=wall) if routing.strategy in RULES else None,
+        rules=RuleRouter(wall=wall) if routing.strategy in RULES else None,
         neural=neural if routing.strategy in SCORED else None,
         judge=JudgeRouter(judge, strategy=label, otherwise=tier)
         if judge is not None and routing.strategy in JUDGED

@@ -66,6 +66,11 @@ def every(connection: Connection, kind: Kind) -> list[Document]:
     return list(_found(connection, kind))
 
 
+def count(connection: Connection, kind: Kind) -> int:
+    """How many documents of a kind there are."""
+    return int(connection.execute(select(func.count()).where(*_is(kind, None))).scalar_one())
+
+
 def put(
     connection: Connection, kind: Kind, id_: str, value: msgspec.Struct, *, by: Change, created_ms: int | None = None
 ) -> Document:

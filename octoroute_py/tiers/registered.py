@@ -1,22 +1,23 @@
 """From the registry to endpoints: what was registered serves beside what the configuration file names."""
 
-import ipaddress
 from collections.abc import Iterator
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
-from octoroute_py.config.addresses import location_of
+from octoroute_py.config.addresses import Wrong, location_of
 from octoroute_py.config.schema import Config, EndpointConfig, NetworkRules, Registered, RegistryConfig, Secret
 from octoroute_py.core.catalog import EndpointRole, Model, ModelEndpoint, ModelStatus
 from octoroute_py.core.registry import Registry
 from octoroute_py.core.words import CAPABILITY_WORDS, Capability
+from octoroute_py.transport.reach import literal_address, read_url
 
 T = TypeVar("T", int, float)
 
 _ALWAYS: Final = frozenset({Capability.CHAT, Capability.STREAM})
 _BACKUP_PRIORITY: Final = 0
+_LOOPBACK: Final = ("127.0.0.1", "::1")
 
 
 def with_registry(config: Config, registry: Registry) -> Config:
@@ -45,7 +46,7 @@ def clashes(config: Config, registry: Registry) -> frozenset[str]:
 
 
 def endpoints_of(model: Model, endpoints: tuple[ModelEndpoint, ...], config: Config) -> Iterator[EndpointConfig]:
-    """What a model's endpoints are to the gateway; one whose credential is gone from the configuration is left out."""
+    """What a model's endpoints are to the gateway; left out where its credential may not go."""
     words = frozenset(word.lower() for word in model.capabilities)
     known = frozenset(CAPABILITY_WORDS[word] for word in words if word in CAPABILITY_WORDS)
     for each in endpoints:
@@ -80,7 +81,7 @@ def endpoints_of(model: Model, endpoints: tuple[ModelEndpoint, ...], config: Con
 def _credential(model: Model, endpoint: ModelEndpoint, config: Config) -> Secret | None:
     """The key that the model names, if the configuration lets it go to the endpoint's host."""
     named = dict(config.registry.credentials).get(model.credential or "")
-    return named.key if named is not None and urlsplit(endpoint.url).hostname in named.hosts else None
+    return named.key if named is not None and _goes_to(endpoint.url, named.hosts) else None
 
 
 def _registered(model: Model, endpoint: ModelEndpoint, config: Config, words: frozenset[str]) -> Registered:
@@ -101,17 +102,23 @@ def network_rules(config: Config, endpoint: ModelEndpoint) -> NetworkRules:
     return NetworkRules(networks=(*allowed, *endpoint.allow_networks), ports=own.allow_ports)
 
 
+def _goes_to(url: str, hosts: tuple[str, ...]) -> bool:
+    """Whether requests to this URL go to one of these hosts, by the parser that connects."""
+    try:
+        return read_url(url).host in hosts
+    except Wrong:
+        return False
+
+
 def _named_addresses(config: Config) -> tuple[str, ...]:
     """The addresses that the file's own endpoints name: whoever wrote it lets the gateway talk to these machines."""
     found: dict[str, None] = {}
     for each in config.endpoints:
-        host = "127.0.0.1" if (name := urlsplit(each.base_url).hostname or "") == "localhost" else name
-        try:
-            address = ipaddress.ip_address(host)
-        except ValueError:
-            continue
         if each.registered is None:
-            found[f"{address}/{address.max_prefixlen}"] = None
+            host = urlsplit(each.base_url).hostname or ""
+            for name in _LOOPBACK if host == "localhost" else (host,):
+                if (address := literal_address(name)) is not None:
+                    found[f"{address}/{address.max_prefixlen}"] = None
     return tuple(found)
 
 

@@ -17,7 +17,8 @@ from octoroute_py.features.facts import Facts, read_facts
 from octoroute_py.features.vector import Prompt
 from octoroute_py.neural.artifact import Artifact
 from octoroute_py.neural.flips import Asked, applied, decide, flips
-from octoroute_py.routing.rules import compile_rules
+from octoroute_py.routing.rulebook import compile_table
+from octoroute_py.routing.rules import BUILT_IN
 from octoroute_py.routing.scorer import Scorer
 from octoroute_py.training.dataset import Row
 
@@ -70,11 +71,11 @@ def flipped_share(scorer: Scorer, rows: Sequence[Row]) -> float:
 
 def steps(scorer: Scorer, rows: Sequence[Row]) -> Counter[str]:
     """Which step of `hybrid` decides each prompt as a request of its own; the judge is not asked."""
-    rules = compile_rules(())
+    table = compile_table(BUILT_IN)
     found: Counter[str] = Counter()
     for row in rows:
         facts = _facts(row.prompt.text)
-        if any(rule.fails(facts, wall()) is None for rule in rules):
+        if any(table.matching(facts, wall())):
             found["rules"] += 1
             continue
         choice = decide(Asked(score=scorer.score(row.prompt), alpha=ALPHA, tag=row.prompt.tag), scorer.calibration)

@@ -1,6 +1,6 @@
 import pytest
 
-from octoroute_py.config.schema import Config, EndpointConfig, RoutingConfig, RuleConfig, StrategyName
+from octoroute_py.config.schema import Config, EndpointConfig, RoutingConfig, StrategyName
 from octoroute_py.core.decision import Decision
 from octoroute_py.core.words import Importance, Reason, Strategy, TaskType, Tier
 from octoroute_py.features.facts import Facts
@@ -48,9 +48,8 @@ async def test_what_no_rule_matches_goes_to_the_default_tier() -> None:
     assert decision == Decision(Tier.BALANCED, Strategy.RULE, Reason.DEFAULT_TIER)
 
 
-async def test_a_rule_goes_before_the_default_tier() -> None:
-    routing = RoutingConfig(strategy=StrategyName.RULE, rules=(RuleConfig(name="mine", tier=Tier.DEEP),))
-    decision = await make_router(Config(endpoints=endpoints(fast=1), routing=routing), lambda: 0.0).route(
-        Inquiry(SHORT_QUESTION)
-    )
-    assert decision == Decision(Tier.DEEP, Strategy.RULE, Reason.RULE_MATCHED, rule="mine")
+async def test_a_built_in_rule_goes_before_the_default_tier() -> None:
+    config = Config(endpoints=endpoints(fast=1), routing=RoutingConfig(strategy=StrategyName.RULE))
+    code = Facts(tokens=3, importance=Importance.NORMAL, task_type=TaskType.CODE)
+    decision = await make_router(config, lambda: 0.0).route(Inquiry(code))
+    assert decision == Decision(Tier.BALANCED, Strategy.RULE, Reason.RULE_MATCHED, rule="code")

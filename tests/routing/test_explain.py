@@ -16,6 +16,7 @@ from octoroute_py.neural.decide import Doubt
 from octoroute_py.routing.default import Cascade
 from octoroute_py.routing.explain import JudgeState, Trail, try_rules, walk
 from octoroute_py.routing.router import Inquiry
+from octoroute_py.routing.rulebook import compile_rulebook
 from octoroute_py.routing.strategies import make_router
 from tests.fakes.endpoints import config
 from tests.fakes.judging import ScriptedAsk, completion, facts, judge
@@ -23,6 +24,7 @@ from tests.fakes.scoring import FakeScorer, neural, score
 
 CODE = Facts(tokens=2000, importance=Importance.NORMAL, task_type=TaskType.CODE)
 SHORT = facts()
+NO_RULES = compile_rulebook((), (), file_rules=True)
 
 
 def router(strategy: StrategyName, *, asked: ScriptedAsk | None = None, scorer: FakeScorer | None = None) -> Cascade:
@@ -33,7 +35,7 @@ def router(strategy: StrategyName, *, asked: ScriptedAsk | None = None, scorer: 
 
 
 async def told(one: Cascade, about: Facts, **more: Any) -> Trail:
-    asked = {"own": (), "judge_tier": Tier.DEEP, "now": 0.0, "ask_judge": False, **more}
+    asked = {"book": NO_RULES, "decided": None, "judge_tier": Tier.DEEP, "now": 0.0, "ask_judge": False, **more}
     return await walk(one, Inquiry(about), **asked)
 
 
@@ -66,7 +68,7 @@ def test_own_rules_come_first_and_disabled_ones_are_told() -> None:
         RuleConfig(name="night", tier=Tier.FAST, when=RuleWhen(hours=(TimeOfDayRange(1320, 360),))),
         RuleConfig(name="words", tier=Tier.DEEP, priority=1, when=RuleWhen(pattern="fox", header=(("x-a", "b"),))),
     )
-    tried = try_rules(rules, SHORT, now=12 * 3600.0)
+    tried = try_rules(compile_rulebook(rules, (), file_rules=True), SHORT, now=12 * 3600.0)
     assert [(trial.name, trial.failed, trial.wanted) for trial in tried if trial.own] == [
         ("words", "header", "header x-a: b"),
         ("night", "hours", "the time within 22:00-06:00 UTC"),

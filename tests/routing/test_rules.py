@@ -3,13 +3,15 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from octoroute_py.config.schema import RoutingConfig, RuleConfig, RuleWhen, StrategyName, TimeOfDayRange
+from octoroute_py.config.schema import RuleConfig, RuleWhen, TimeOfDayRange
 from octoroute_py.core.decision import Decision
 from octoroute_py.core.errors import ConfigError
 from octoroute_py.core.words import Importance, Reason, Strategy, TaskType, Tier
 from octoroute_py.features.facts import Facts
+from octoroute_py.routing.daytime import in_range
 from octoroute_py.routing.router import Inquiry
-from octoroute_py.routing.rules import RuleRouter, compile_rules, in_range
+from octoroute_py.routing.rulebook import compile_rulebook
+from octoroute_py.routing.rules import RuleRouter
 
 LOW, NORMAL, HIGH = Importance.LOW, Importance.NORMAL, Importance.HIGH
 CASUAL, CODE, QA = TaskType.CASUAL_CHAT, TaskType.CODE, TaskType.QUESTION_ANSWER
@@ -22,8 +24,9 @@ def facts(tokens: int = 10, *, importance: Importance = NORMAL, task_type: TaskT
 
 
 async def decide(facts: Facts, *rules: RuleConfig, at: float = 0.0) -> Decision | None:
-    router = RuleRouter(RoutingConfig(strategy=StrategyName.RULE, rules=rules), wall=lambda: at)
-    return await router.route(Inquiry(facts))
+    for rule in compile_rulebook(rules, (), file_rules=True).matching(facts, at):
+        return rule.decision
+    return await RuleRouter(wall=lambda: at).route(Inquiry(facts))
 
 
 async def matches(when: RuleWhen, facts: Facts, *, at: float = 0.0) -> bool:
@@ -70,7 +73,7 @@ async def test_higher_priority_first_and_file_order_among_equals() -> None:
     rules = [
         RuleConfig(name=name, tier=FAST, priority=each) for name, each in [("a", -1), ("b", 5), ("c", 5), ("d", 0)]
     ]
-    assert [rule.name for rule in compile_rules(tuple(rules)) if rule.own] == ["b", "c", "d", "a"]
+    assert [rule.name for rule in compile_rulebook(tuple(rules), (), file_rules=True).rules] == ["b", "c", "d", "a"]
 
 
 async def test_disabled_rules_are_skipped() -> None:
@@ -200,4 +203,4 @@ async def test_every_condition_must_hold() -> None:
 )
 def test_a_rule_that_cannot_be_used_is_named(when: RuleWhen, words: str) -> None:
     with pytest.raises(ConfigError, match=rf"\(odd\).*{words}"):
-        compile_rules((RuleConfig(name="odd", tier=FAST, when=when),))
+        compile_rulebook((RuleConfig(name="odd", tier=FAST, when=when),), (), file_rules=True)

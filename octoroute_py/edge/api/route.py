@@ -13,6 +13,7 @@ from octoroute_py.core.clock import iso
 from octoroute_py.core.errors import BadRequest, GatewayError, UpstreamFailed
 from octoroute_py.core.ids import new_request_id, safe_request_id
 from octoroute_py.core.money import usd
+from octoroute_py.core.rules import RequestType
 from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import Importance, Role, Surface
 from octoroute_py.edge.api.wire import decode
@@ -53,15 +54,6 @@ _CAME_FROM = {
 }
 
 
-class RequestType(enum.StrEnum):
-    """What a request wants done."""
-
-    COMPLETION = "completion"
-    CHAT = "chat"
-    EMBEDDING = "embedding"
-    ANALYSIS = "analysis"
-
-
 class Priority(enum.StrEnum):
     """How much a request matters to whoever sends it."""
 
@@ -85,7 +77,7 @@ class _Metadata(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """The body of a request. `parameters` are as spelled; `metadata` may hold more, which is not looked at."""
+    """The body of a request. `parameters` are as spelled; `metadata` may hold more, which only rules look at."""
 
     id: str
     agent_type: str
@@ -94,6 +86,10 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
     prompt: str
     parameters: dict[str, msgspec.Raw]
     metadata: _Metadata
+
+
+class _Told(msgspec.Struct, gc=False):
+    metadata: msgspec.Raw
 
 
 class _Sized(msgspec.Struct, gc=False):
@@ -120,6 +116,7 @@ class _Vectors(msgspec.Struct, gc=False):
     data: tuple[_Vector, ...]
 
 
+_decode_told = msgspec.json.Decoder(_Told).decode
 _decode_sized = msgspec.json.Decoder(_Sized).decode
 _decode_called = msgspec.json.Decoder(_Called).decode
 _decode_vectors = msgspec.json.Decoder(_Vectors).decode
@@ -161,6 +158,8 @@ class ModelRouter:
         ctx.entry = random.getrandbits(ENTRY_BITS)
         ctx.user_id = asked.user_id
         ctx.request_type = asked.metadata.request_type.value
+        if ctx.snapshot.metadata_rules:
+            ctx.metadata = _decode_told(body).metadata
         if asked.metadata.request_type is RequestType.EMBEDDING:
             ctx.surface = Surface.EMBEDDINGS
         return openai
