@@ -14,6 +14,7 @@ import msgspec
 
 from octoroute_py.config.schema import EndpointConfig
 from octoroute_py.core.ending import CLIENT_GONE
+from octoroute_py.core.money import usd
 from octoroute_py.core.rollout import CanaryDeployment, Side
 from octoroute_py.ledger.entry import AttemptRow
 from octoroute_py.ledger.outcome import Outcome
@@ -122,9 +123,14 @@ class Tally:
         return len(self._samples)
 
     @property
-    def average_cost_uusd(self) -> float | None:
-        """What an attempt cost on average; None without any."""
-        return self._cost_uusd / len(self._samples) if self._samples else None
+    def average_cost(self) -> float | None:
+        """What an attempt cost on average, in USD; None without any."""
+        return usd(self._cost_uusd) / len(self._samples) if self._samples else None
+
+    @property
+    def since_s(self) -> float | None:
+        """When the oldest of them ended (Unix s)."""
+        return self._samples[0].at_s if self._samples else None
 
     def add(self, sample: Sample) -> None:
         """One more; the oldest goes where there are too many."""
@@ -180,6 +186,11 @@ class Measured:
         self.windows = {side: Tally(most=max(MOST_SAMPLES, least), fewest=least, window_s=window_s) for side in Side}
         self._recent = Tally(most=least)
         self._step = self._fresh_step()
+
+    @property
+    def step_requests(self) -> int:
+        """How many canary requests are measured since the step began."""
+        return self._step.requests
 
     def _fresh_step(self) -> Tally:
         return Tally(most=max(MOST_SAMPLES, self.deployment.success_criteria.min_requests))

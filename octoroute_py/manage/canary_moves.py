@@ -15,7 +15,7 @@ from octoroute_py.config.schema import EndpointConfig
 from octoroute_py.core.catalog import Model, ModelStatus
 from octoroute_py.core.errors import BadRequest
 from octoroute_py.core.registry import Kind, Registry
-from octoroute_py.core.rollout import CanaryDeployment, RolloutStatus, Split
+from octoroute_py.core.rollout import CanaryBody, CanaryDeployment, RolloutStatus, Split
 from octoroute_py.manage.documents import Desk
 from octoroute_py.routing.rollout import next_share
 from octoroute_py.storage.registry import Document
@@ -106,7 +106,7 @@ def complete(desk: Desk, id_: str, place: Place, *, reason: str) -> tuple[Docume
     return _keep(desk, _now(deployment, RolloutStatus.COMPLETED, reason), "canary.complete"), warnings
 
 
-def check_models(deployment: CanaryDeployment, whole: Registry, place: Place) -> None:
+def check_models(deployment: CanaryBody, whole: Registry, place: Place) -> None:
     """Raises BadRequest for a name that no model has."""
     named = {each.name for each in place.endpoints} | whole.models.keys()
     for field, model in (
@@ -133,7 +133,10 @@ def _check_free(deployment: CanaryDeployment, whole: Registry) -> None:
 
 
 def _check_canary(desk: Desk, deployment: CanaryDeployment, whole: Registry, place: Place) -> None:
-    """It can serve, and nobody reported it to be ill."""
+    """Both can serve, and nobody reported the canary to be ill."""
+    production = whole.models.get(deployment.production_model_id)
+    if production is not None and production.status is not ModelStatus.ACTIVE and not place.from_file(production.id):
+        raise conflict(f"The production model is {production.status.value}, not active.")
     model = deployment.canary_model_id
     registered = whole.models.get(model)
     if not place.from_file(model) and registered is not None:

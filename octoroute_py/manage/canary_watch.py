@@ -7,6 +7,7 @@ request. In the registry, from `run`: the next step, the end, and every cut unti
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -26,14 +27,13 @@ from octoroute_py.manage.documents import Desk, Documents
 from octoroute_py.manage.store import Store
 from octoroute_py.routing.rollout import Call, Verdict, judge
 from octoroute_py.routing.shares import Shares
-from octoroute_py.storage.rollouts import opinions, served
+from octoroute_py.storage.rollouts import Opinion, Served, opinions, served
+from octoroute_py.storage.transaction import Transaction
 
 EVERY_S: Final = 5.0
 """How often it looks where no outcome calls for it."""
 GATEWAY: Final = "canary"
 """Who the audit says it was."""
-
-_SIDES: Final = frozenset(side.value for side in Side)
 
 _log = structlog.stdlib.get_logger("octoroute")
 
@@ -44,6 +44,13 @@ class Ending(msgspec.Struct, frozen=True):
     status: RolloutStatus
     reason: str
     by: Principal | str = GATEWAY
+
+
+class Acted(msgspec.Struct, frozen=True):
+    """What was done about a deployment."""
+
+    verdict: Verdict
+    warnings: Sequence[str] = ()
 
 
 class CanaryWatch:
@@ -58,9 +65,11 @@ class CanaryWatch:
         self._shares = shares
         self._wall = wall
         self._live: dict[str, Measured] = {}
+        self._by_arm: dict[str, str] = {}
         self._endings: dict[str, Ending] = {}
         self._endpoints: Sequence[EndpointConfig] = ()
         self._due = asyncio.Event()
+        self._acting = asyncio.Lock()
         self._not_before_s = 0.0
 
     def follow(self, registry: Registry, endpoints: Sequence[EndpointConfig]) -> None:
@@ -79,6 +88,7 @@ class CanaryWatch:
                 self._live[id_] = Measured(deployment, sides)
             self._shares.put(id_, deployment.traffic_split.canary)
         self._shares.keep_only(live)
+        self._by_arm = {arm_of(id_, side): id_ for id_ in live for side in Side}
 
     async def load(self) -> None:
         """Learn from the journal what was measured before this process: call it before the first request."""
@@ -87,32 +97,36 @@ class CanaryWatch:
                 await self.read(measured)
             except Refused:
                 _log.error("what a canary did before the start is not known", deployment=measured.deployment.id)
+            else:
+                self._consider(measured.deployment.id, measured)
 
     async def read(self, measured: Measured, *, until_ms: int | None = None) -> None:
         """Fill in what the journal has of a deployment. Raises Refused 503."""
         deployment = measured.deployment
         since_ms = deployment.started_ms or 0
         most = max(MOST_SAMPLES, deployment.success_criteria.min_requests)
-        for side in Side:
-            arm = arm_of(deployment.id, side)
-            rows = await self._store.read(
-                lambda connection, arm=arm: served(connection, arm, since_ms=since_ms, until_ms=until_ms, most=most)
-            )
-            for row in rows:
-                measured.take(samples_of_row(row))
+        arms = [arm_of(deployment.id, side) for side in Side]
+
+        def look(connection: Transaction) -> list[Served]:
+            found = (served(connection, arm, since_ms=since_ms, until_ms=until_ms, most=most) for arm in arms)
+            return list(chain.from_iterable(found))
+
+        for row in await self._store.read(look):
+            measured.take(samples_of_row(row))
         await self.hear(measured, until_ms=until_ms)
 
     async def hear(self, measured: Measured, *, until_ms: int | None = None) -> None:
         """Read what feedback says since the deployment was started. Raises Refused 503."""
         deployment = measured.deployment
         since_ms = deployment.started_ms or 0
-        said = await self._store.read(
-            lambda connection: {
+
+        def look(connection: Transaction) -> dict[Side, list[Opinion]]:
+            return {
                 side: opinions(connection, arm_of(deployment.id, side), since_ms=since_ms, until_ms=until_ms)
                 for side in Side
             }
-        )
-        measured.hear(said)
+
+        measured.hear(await self._store.read(look))
 
     def saw(self, outcome: Outcome) -> None:
         """A request has ended. Cheap where no deployment decided about it."""
@@ -120,10 +134,9 @@ class CanaryWatch:
         if arms is None or not self._live:
             return
         for arm in arms.split(","):
-            id_, _, side = arm.rpartition(":")
-            measured = self._live.get(id_)
-            if measured is not None and side in _SIDES and measured.take(samples_of(outcome)):
-                self._consider(id_, measured)
+            id_ = self._by_arm.get(arm)
+            if id_ is not None and self._live[id_].take(samples_of(outcome)):
+                self._consider(id_, self._live[id_])
 
     def measured(self, id_: str) -> Measured | None:
         """What is known of a deployment that runs."""
@@ -165,52 +178,55 @@ class CanaryWatch:
 
     async def look(self) -> None:
         """Act on what is known now, and write down what is not written yet."""
-        for id_, measured in list(self._live.items()):
+        for id_ in list(self._live):
             try:
-                await self._look_at(id_, measured)
+                await self.act(id_)
             except Refused:  # the store has told the log
                 self._not_before_s = self._wall() + EVERY_S
             except GatewayError as error:  # somebody else was quicker: the registry tells how it stands
                 _log.info("a canary deployment was changed meanwhile", deployment=id_, because=error.client_message)
 
-    async def _look_at(self, id_: str, measured: Measured) -> None:
-        if id_ not in self._endings:
-            if Side.CANARY not in measured.sides.values():
-                self.cut(id_, Ending(RolloutStatus.FAILED, "The canary's model, or its last endpoint, is gone."))
-            elif _wants_feedback(measured.deployment):
-                await self.hear(measured)
-        if id_ in self._endings:
-            await self.write_ending(id_)
-        else:
-            await self.carry_out(measured, self.verdict(measured))
+    async def act(self, id_: str, *, by: Principal | str = GATEWAY) -> Acted | None:
+        """Do what the evidence says now of a deployment that runs; None for one that does not.
 
-    async def carry_out(self, measured: Measured, verdict: Verdict, *, by: Principal | str = GATEWAY) -> list[str]:
-        """Do what a verdict says; warnings in words. Raises Refused 503, BadRequest 409 where somebody was quicker."""
-        deployment, call = measured.deployment, verdict.call
-        reason = " ".join(verdict.reasons)
-        if call is Call.HOLD:
+        Raises Refused 503 when it cannot be written down, NotFound and BadRequest 409 where somebody was quicker.
+        """
+        async with self._acting:
+            measured = self._live.get(id_)
+            if measured is None:
+                return None
+            if id_ not in self._endings and Side.CANARY not in measured.sides.values():
+                self.cut(id_, Ending(RolloutStatus.FAILED, "The canary's model, or its last endpoint, is gone.", by))
+            if id_ not in self._endings and wants_feedback(measured.deployment):
+                await self.hear(measured)
+            verdict = self.verdict(measured)
+            if id_ not in self._endings and verdict.call is Call.ROLLBACK:
+                self.cut(id_, Ending(RolloutStatus.ROLLED_BACK, " ".join(verdict.reasons), by))
+            if id_ in self._endings:
+                ending = self._endings[id_]
+                await self._write_ending(id_, ending)
+                return Acted(msgspec.structs.replace(verdict, call=Call.ROLLBACK, reasons=(ending.reason,), share=0.0))
+            return Acted(verdict, await self._carry_out(measured.deployment, verdict, by=by))
+
+    async def _carry_out(self, deployment: CanaryDeployment, verdict: Verdict, *, by: Principal | str) -> list[str]:
+        """Write the next step, or the completion, down; warnings in words."""
+        if verdict.call is Call.HOLD:
             return []
-        if call is Call.ROLLBACK:
-            self.cut(deployment.id, Ending(RolloutStatus.ROLLED_BACK, reason, by))
-            await self.write_ending(deployment.id)
-            return []
-        place = self.place()
+        place, reason = self.place(), " ".join(verdict.reasons)
 
         def work(desk: Desk) -> list[str]:
             if canary_moves.found(desk, deployment.id).step != deployment.step:
                 raise conflict("The deployment has gone on meanwhile.")
-            if call is Call.PROCEED:
+            if verdict.call is Call.PROCEED:
                 canary_moves.widen(desk, deployment.id, verdict.share, place, reason=reason)
                 return []
             return canary_moves.complete(desk, deployment.id, place, reason=reason)[1]
 
         warnings = await self._documents.change(work, by=by)
-        _log.info("canary deployment moved", deployment=deployment.id, call=call.value, share=verdict.share)
+        _log.info("canary deployment moved", deployment=deployment.id, call=verdict.call.value, share=verdict.share)
         return warnings
 
-    async def write_ending(self, id_: str) -> None:
-        """Write a cut down. Raises Refused 503: then it is in force, and `run` tries again."""
-        ending = self._endings[id_]
+    async def _write_ending(self, id_: str, ending: Ending) -> None:
         await self._documents.change(
             lambda desk: canary_moves.roll_back(desk, id_, reason=ending.reason, status=ending.status), by=ending.by
         )
@@ -227,6 +243,7 @@ class CanaryWatch:
             self._due.set()
 
 
-def _wants_feedback(deployment: CanaryDeployment) -> bool:
+def wants_feedback(deployment: CanaryDeployment) -> bool:
+    """Whether a criterion needs what people thought."""
     criteria = (deployment.success_criteria, deployment.rollback_criteria)
     return any(each.min_quality_score is not None for each in criteria)

@@ -1,7 +1,5 @@
 """What the journal has on the two sides of a canary deployment; functions take a connection and only read."""
 
-from typing import NamedTuple
-
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Float, and_, case, cast, func, select
 
@@ -27,7 +25,7 @@ class Served(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     cost_uusd: int
 
 
-class Opinion(NamedTuple):
+class Opinion(msgspec.Struct, frozen=True):
     """The sum of what feedback says of an endpoint's answers, 0 to 1 each, and how many it is of."""
 
     endpoint: str
