@@ -378,11 +378,43 @@ class KeyConfig(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
 
 
+class TokenAlgorithm(enum.StrEnum):
+    """How a JSON Web Token may be signed: by a secret both sides know, or by one whose public half is configured."""
+
+    HS256 = "HS256"
+    RS256 = "RS256"
+    ES256 = "ES256"
+
+
+class JwtConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[auth.jwt]`: tokens of one issuer that are as good as keys.
+
+    `key` is the shared secret, or the public key in PEM. `workspace_claim` names the workspaces a token is bound to,
+    `scopes_claim` what it may do, beside the standard `scope`.
+    """
+
+    algorithms: tuple[TokenAlgorithm]
+    key: Secret
+    issuer: str
+    audience: str
+    leeway_seconds: float = 30.0
+    max_age_seconds: float = 86400.0
+    workspace_claim: str = "tenantId"
+    require_workspace: bool = True
+    scopes_claim: str = "scopes"
+
+
 class AuthConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`[auth]`; TINY_DANCER_AUTH_TOKEN stands in `keys` as the admin key `tiny-dancer`."""
 
     mode: AuthMode = AuthMode.AUTO
     keys: tuple[KeyConfig, ...] = ()
+    jwt: JwtConfig | None = None
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether anybody can show who they are without the key of a first start."""
+        return bool(self.keys) or self.jwt is not None
 
 
 class AdminConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -38,7 +38,7 @@ class Side(enum.StrEnum):
 
 def arm_of(deployment_id: str, side: Side) -> str:
     """How a journal row tells that a deployment decided about its request, and for whom."""
-    return f"{deployment_id}:{side}"
+    return f"canary/{deployment_id}:{side}"  # no id of an experiment has a slash
 
 
 class RolloutType(enum.StrEnum):

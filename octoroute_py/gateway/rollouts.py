@@ -9,8 +9,9 @@ from typing import Final
 
 import msgspec
 
+from octoroute_py.core.catalog import ModelStatus
 from octoroute_py.core.registry import Registry
-from octoroute_py.core.rollout import CanaryDeployment, RolloutStatus
+from octoroute_py.core.rollout import CanaryDeployment, RolloutStatus, Side, arm_of
 from octoroute_py.core.words import Reason
 from octoroute_py.gateway.exposure import Exposure
 from octoroute_py.gateway.plan import Needs, Plan
@@ -21,9 +22,11 @@ from octoroute_py.tiers.table import TierTable
 
 ShareOf = Callable[[str], float]
 """The percentage of callers that a deployment's canary gets now, by the deployment's id."""
-PRODUCTION, CANARY = "production", "canary"
 MOST_REMEMBERED: Final = 4096
 """Pools, and parts of them, that are known to hold the production model or not."""
+
+
+_CANARY = (ModelStatus.CANARY,)
 
 
 class Rollouts:
@@ -66,7 +69,7 @@ class _Rollout:
         if deployment.status not in (RolloutStatus.ACTIVE, RolloutStatus.PAUSED):
             return None
         production = targets.pool(deployment.production_model_id)
-        canary = targets.pool(deployment.canary_model_id, canary=True)
+        canary = targets.pool(deployment.canary_model_id, also=_CANARY)
         return None if production is None or canary is None else cls(deployment.id, production, canary, table)
 
     def applied(self, plan: Plan, needs: Needs, *, caller: str, share: float) -> Plan:
@@ -74,7 +77,7 @@ class _Rollout:
         if not any(mixed) or not needs.part_of(self._canary).endpoints:
             return plan
         if share_of(f"canary:{self.id}", caller) >= share:
-            exposure = Exposure(f"{self.id}:{PRODUCTION}", self._among)
+            exposure = Exposure(arm_of(self.id, Side.PRODUCTION), self._among)
             return msgspec.structs.replace(plan, exposures=(*plan.exposures, exposure))
         pools = [pool if other is None else needs.part_of(other) for pool, other in zip(plan.pools, mixed, strict=True)]
         decision = plan.decision
@@ -84,7 +87,7 @@ class _Rollout:
             plan,
             decision=decision,
             pools=(*pools, needs.part_of(self._production)),
-            exposures=(*plan.exposures, Exposure(f"{self.id}:{CANARY}", self._among)),
+            exposures=(*plan.exposures, Exposure(arm_of(self.id, Side.CANARY), self._among)),
         )
 
     def _mixed_of(self, pool: Pool) -> Pool | None:

@@ -104,6 +104,7 @@ def test_its_comments_are_settings_that_exist() -> None:
         "models.fast[0].ca_file",
         "auth.keys[0].env",
         "registry.credentials.openai.env",
+        "auth.jwt",
     }
 
 
@@ -149,6 +150,7 @@ def test_it_shows_every_setting_there_is() -> None:
         "neural",
         "keys",
         "credentials",
+        "jwt",
         *schema.Config.__struct_fields__,
         "end_minute",
     }
