@@ -252,8 +252,8 @@ def _notes(experiment: Experiment, arms: Sequence[_Sums], *, blocks: int) -> Ite
     if per_request:
         yield f"{per_request} of {requests} requests named no caller: their arm was drawn for each of them."
     yield (
-        "A p-value and its interval hold for one look that was settled beforehand, the verdict for any number of looks; "
-        "both take requests as independent of each other."
+        "A p-value and its interval hold for one look that was settled beforehand, the verdict for any number of "
+        "looks; both take requests as independent of each other."
     )
 
 

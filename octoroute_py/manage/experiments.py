@@ -112,7 +112,7 @@ class Experiments:
     ) -> Document:
         """Put what `rewrite` makes of a draft in its place, if it is at revision `expect` (None: whichever).
 
-        Raises NotFound, BadRequest: as `create`, 409 `conflict` for what is no draft any more, 412 for another revision.
+        Raises NotFound, BadRequest: as `create`, 409 `conflict` for what is no draft any more, 412.
         """
 
         def work(desk: Desk) -> Document:
