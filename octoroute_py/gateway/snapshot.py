@@ -5,19 +5,21 @@ import random
 from octoroute_py.config.schema import Config
 from octoroute_py.core import clock
 from octoroute_py.core.allowance import NO_RATES
+from octoroute_py.core.clock import Wall
 from octoroute_py.core.registry import EMPTY_REGISTRY, Registry
 from octoroute_py.gateway.context import Snapshot
 from octoroute_py.gateway.rollouts import Rollouts, ShareOf
 from octoroute_py.gateway.scope import Scopes
 from octoroute_py.gateway.targets import Targets
 from octoroute_py.gateway.timers import Timers
+from octoroute_py.gateway.trials import Trials
 from octoroute_py.ledger.pricing import baseline_price
 from octoroute_py.routing.artifact import load_prepared
 from octoroute_py.routing.default import Cascade
 from octoroute_py.routing.intent import Catalog
 from octoroute_py.routing.judge import Question
 from octoroute_py.routing.rulebook import Rulebook, compile_rulebook
-from octoroute_py.routing.strategies import RULES, make_judge, make_router
+from octoroute_py.routing.strategies import RULES, cascades_of, make_judge, make_router
 from octoroute_py.routing.verdict import JudgeFailed, JudgeFailure
 from octoroute_py.tiers.demands import Demand, demand_of
 from octoroute_py.tiers.table import TierTable
@@ -32,6 +34,7 @@ def make_snapshot(
     generation: int,
     registry: Registry = EMPTY_REGISTRY,
     share_now: ShareOf | None = None,
+    wall: Wall = clock.wall,
 ) -> Snapshot:
     """The snapshot of a configuration, which has the registered endpoints in it, with its live parts.
 
@@ -41,6 +44,7 @@ def make_snapshot(
     catalog = Catalog(config.endpoints)
     targets = Targets(catalog, table)
     share_now = share_now or (lambda deployment: registry.canaries[deployment].traffic_split.canary)
+    trials = Trials(registry.experiments.values(), cascades_of(router, wall))
     rulebook, *others = books = [_rulebook(config, registry, each) for each in (None, *_rule_sets(registry))]
     return Snapshot(
         generation=generation,
@@ -52,13 +56,15 @@ def make_snapshot(
         targets=targets,
         demands=_demands(registry),
         rollouts=Rollouts(registry, targets, table, share_now=share_now),
+        trials=trials,
+        reads_words=router.reads_words or trials.reads_words,
         scopes=Scopes(config.endpoints),
         timers=Timers(config),
         gated=any(e.capabilities is not None or e.context_window is not None for e in config.endpoints),
         rulebook=rulebook,
         rulebooks=dict(zip(_rule_sets(registry), others, strict=True)),
-        header_rules=any(book.reads_headers for book in books),
-        metadata_rules=any(book.reads_metadata for book in books),
+        header_rules=trials.reads_headers or any(book.reads_headers for book in books),
+        metadata_rules=trials.reads_metadata or any(book.reads_metadata for book in books),
         baseline=baseline_price(config),
         agent_types=dict(config.limits.agent_types),
         unlimited=config.limits.per_key == config.limits.per_ip == NO_RATES and not config.limits.agent_types,
