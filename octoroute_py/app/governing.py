@@ -5,10 +5,12 @@ from collections.abc import Callable, Coroutine
 from octoroute_py.config.schema import Config
 from octoroute_py.core import clock
 from octoroute_py.core.clock import Wall
+from octoroute_py.core.experiment import ArmStrategy
 from octoroute_py.core.registry import Registry
 from octoroute_py.edge.api.agents import AgentRoutes
 from octoroute_py.edge.api.canaries import CanaryRoutes
 from octoroute_py.edge.api.endpoints import EndpointRoutes
+from octoroute_py.edge.api.experiments import ExperimentRoutes
 from octoroute_py.edge.api.model_health import HealthRoutes
 from octoroute_py.edge.api.models import ModelRoutes
 from octoroute_py.edge.api.rules import RuleRoutes
@@ -20,6 +22,7 @@ from octoroute_py.manage.canary_watch import CanaryWatch
 from octoroute_py.manage.directories import follow_registry
 from octoroute_py.manage.documents import Documents
 from octoroute_py.manage.endpoint_check import EndpointCheck
+from octoroute_py.manage.experiments import Experiments
 from octoroute_py.manage.model_endpoints import Endpoints
 from octoroute_py.manage.model_health import FOLLOW_EVERY_S, Health, follow_health
 from octoroute_py.manage.models import Models
@@ -39,6 +42,7 @@ class Governing:
     """
 
     def __init__(self, database: Database | None, *, on_change: Callable[[Registry], None], wall: Wall) -> None:
+        self._wall = wall
         self.store = Store(database)
         self.shares = Shares()
         self.following = follow_registry(database, on_change=on_change)
@@ -71,7 +75,24 @@ class Governing:
             RuleRoutes(rules),
             AgentRoutes(agents),
             CanaryRoutes(Canaries(documents, self.watch)),
+            ExperimentRoutes(self._experiments(gateway, file)),
         ]
+
+    def _experiments(self, gateway: Gateway, file: Callable[[], Config]) -> Experiments:
+        def unusable(strategy: ArmStrategy) -> str | None:
+            if strategy in gateway.snapshot.trials.cascades:
+                return None
+            return f"Strategy '{strategy}' needs what the configured strategy does not load: a scorer or a judge."
+
+        return Experiments(
+            self.documents,
+            self.store,
+            wall=self._wall,
+            endpoints=lambda: file().endpoints,
+            registry=lambda: self.registry,
+            problems=lambda rule: (),
+            unusable=unusable,
+        )
 
     async def start(self) -> None:
         """Learn what was measured before this process; before the first request."""
