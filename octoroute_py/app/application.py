@@ -262,7 +262,7 @@ class Application:
         for taken in sorted(clashes(file, registry)):
             _log.warning("a registered model has a name that stands in the configuration: left out", id=taken)
         table, removed = old.table.rebuild(config, self._make_transport)
-        snapshot = make_snapshot(config, table, router, registry=registry, generation=old.generation + 1)
+        snapshot = make_snapshot(config, table, router, registry=registry, generation=old.generation + 1, before=old)
         self.gateway.swap(snapshot, access)
         for transport in (*(endpoint.transport for endpoint in removed), *self._probes.forget(removed)):
             self._later(transport.aclose())

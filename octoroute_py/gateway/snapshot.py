@@ -1,6 +1,7 @@
 """All that is worked out from a configuration, once: for a running gateway, and for decisions alone."""
 
 import random
+from collections.abc import Mapping
 
 from octoroute_py.config.schema import Config
 from octoroute_py.core import clock
@@ -22,13 +23,21 @@ from octoroute_py.transport.base import ConnectFailed, UpstreamAnswer, UpstreamR
 
 
 def make_snapshot(
-    config: Config, table: TierTable, router: Cascade, *, generation: int, registry: Registry = EMPTY_REGISTRY
+    config: Config,
+    table: TierTable,
+    router: Cascade,
+    *,
+    generation: int,
+    registry: Registry = EMPTY_REGISTRY,
+    before: Snapshot | None = None,
 ) -> Snapshot:
     """The snapshot of a configuration, which has the registered endpoints in it, with its live parts.
 
-    Raises ConfigError for a rule that cannot be used.
+    What has not changed since the one `before` is not worked out again. Raises ConfigError for a rule that cannot be
+    used.
     """
-    rulebook, *others = books = [_rulebook(config, registry, each) for each in (None, *_rule_sets(registry))]
+    rulebook, rulebooks = _rulebooks(config, registry, before)
+    books = (rulebook, *rulebooks.values())
     return Snapshot(
         generation=generation,
         config=config,
@@ -40,7 +49,7 @@ def make_snapshot(
         timers=Timers(config),
         gated=any(e.capabilities is not None or e.context_window is not None for e in config.endpoints),
         rulebook=rulebook,
-        rulebooks=dict(zip(_rule_sets(registry), others, strict=True)),
+        rulebooks=rulebooks,
         header_rules=any(book.reads_headers for book in books),
         metadata_rules=any(book.reads_metadata for book in books),
         baseline=baseline_price(config),
@@ -49,15 +58,18 @@ def make_snapshot(
     )
 
 
-def _rule_sets(registry: Registry) -> list[str]:
-    return sorted({rule.rule_set for rule in registry.rules.values() if rule.rule_set is not None})
-
-
-def _rulebook(config: Config, registry: Registry, rule_set: str | None) -> Rulebook:
-    routing = config.routing
-    return compile_rulebook(
-        routing.rules, registry.rules.values(), file_rules=routing.strategy in RULES, rule_set=rule_set
-    )
+def _rulebooks(config: Config, registry: Registry, before: Snapshot | None) -> tuple[Rulebook, Mapping[str, Rulebook]]:
+    """The rules for all requests, and for each rule set the same and its own."""
+    routing, rules = config.routing, list(registry.rules.values())
+    file_rules = routing.strategy in RULES
+    if before is not None and rules == list(before.registry.rules.values()):
+        was = before.config.routing
+        if routing.rules == was.rules and file_rules is (was.strategy in RULES):
+            return before.rulebook, before.rulebooks
+    rule_sets = {rule.rule_set for rule in rules if rule.rule_set is not None}
+    return compile_rulebook(routing.rules, rules, file_rules=file_rules), {
+        each: compile_rulebook(routing.rules, rules, file_rules=file_rules, rule_set=each) for each in rule_sets
+    }
 
 
 def dry_snapshot(config: Config, *, rng: random.Random) -> Snapshot:
