@@ -45,9 +45,9 @@ def test_nothing_asked_holds_for_all() -> None:
     ],
 )
 def test_words_are_one_of_a_list(key: str, fact: str, good: str, bad: str) -> None:
-    other = RequestType.EMBEDDING if fact == "request_type" else "other"
-    assert holds(facts(**{fact: good}), **{key: [other, good]})
-    assert not holds(facts(**{fact: bad}), **{key: [other, good]})
+    given: dict[str, Any] = {key: [RequestType.EMBEDDING if fact == "request_type" else "other", good]}
+    assert holds(facts(**{fact: good}), **given)
+    assert not holds(facts(**{fact: bad}), **given)
 
 
 def test_lengths_are_characters_with_both_bounds_included() -> None:
