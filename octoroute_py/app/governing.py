@@ -1,13 +1,12 @@
 """What operators set over the API and what governs live traffic by it, as one part of the application."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 
 from octoroute_py.config.schema import Config
 from octoroute_py.core import clock
 from octoroute_py.core.clock import Wall
 from octoroute_py.core.experiment import ArmStrategy
 from octoroute_py.core.registry import Registry
-from octoroute_py.core.rules import RoutingRule
 from octoroute_py.edge.api.agents import AgentRoutes
 from octoroute_py.edge.api.canaries import CanaryRoutes
 from octoroute_py.edge.api.dry_run import DryRuns
@@ -30,14 +29,11 @@ from octoroute_py.manage.model_health import FOLLOW_EVERY_S, Health, follow_heal
 from octoroute_py.manage.models import Models
 from octoroute_py.manage.rules import Rules
 from octoroute_py.manage.store import Store
+from octoroute_py.routing.rule_problems import problems
 from octoroute_py.routing.rules import BUILT_IN
 from octoroute_py.routing.shares import Shares
 from octoroute_py.storage.db import Database
 from octoroute_py.transport.resolve import check_endpoint_url, check_health_url
-
-
-def problems(rule: RoutingRule) -> Sequence[tuple[str, str]]:
-    return ()
 
 
 class Governing:
