@@ -11,11 +11,13 @@ from octoroute_py.core.rules import RequestType
 from octoroute_py.core.words import Reason, Surface
 from octoroute_py.features.facts import About, Facts, read_facts
 from octoroute_py.gateway.context import RequestContext
-from octoroute_py.gateway.governing import Case, by_preferences, by_rules, eligible_targets
-from octoroute_py.gateway.plan import Needs, Plan, plan_exact, plan_tiers
-from octoroute_py.routing.explain import Explanation, RuleTrial, Trail, seen, walk
+from octoroute_py.gateway.governing import Case, by_preferences, by_rules, eligible_targets, preferred
+from octoroute_py.gateway.plan import Needs, Plan, narrowed, plan_exact, plan_tiers
+from octoroute_py.gateway.ways import Way, way_of
+from octoroute_py.routing.explain import Decider, Explanation, RuleTrial, Trail, seen, walk
 from octoroute_py.routing.intent import Auto, Exact, Intent, TierIntent, read_intent, tier_decision
 from octoroute_py.routing.router import Inquiry
+from octoroute_py.routing.rulebook import Rulebook
 
 _OF_A_JUDGE: Final = frozenset({Reason.LLM_JUDGED, Reason.JUDGE_FAILED})
 
@@ -27,16 +29,18 @@ async def choose(ctx: RequestContext) -> Plan:
     if not isinstance(intent, Auto):
         facts = _facts(ctx, words=False) if snapshot.gated else None
         needs = _needs(ctx, facts)
-        return _rolled_out(ctx, _named(ctx, intent, needs), needs)
-    facts = _facts(ctx, words=snapshot.router.reads_words)
+        return narrowed(_rolled_out(ctx, _named(ctx, intent, needs), needs), needs)
+    facts = _facts(ctx, words=snapshot.reads_words)
     case = Case(ctx, facts, _needs(ctx, facts))
-    plan = _governed(case)
+    way = way_of(case)
+    plan = _governed(case, way)
     if plan is None:
-        ctx.judged = snapshot.router.judge is not None  # whoever leaves or fails now may have had it asked
-        decision = await snapshot.router.route(_inquiry(ctx, facts))
+        ctx.judged = way.router.judge is not None  # whoever leaves or fails now may have had it asked
+        decision = await way.router.route(_inquiry(ctx, facts))
         ctx.judged = decision.reason in _OF_A_JUDGE
         plan = _by_tier(ctx, decision, case.needs)
-    return _rolled_out(ctx, plan, case.needs)
+        plan = _exposed(plan, way)
+    return narrowed(_rolled_out(ctx, plan, case.needs), case.needs)
 
 
 async def explain(ctx: RequestContext, *, ask_judge: bool) -> Explanation:
@@ -46,25 +50,28 @@ async def explain(ctx: RequestContext, *, ask_judge: bool) -> Explanation:
     """
     snapshot = ctx.snapshot
     intent = _intent(ctx)
-    facts = _facts(ctx, words=snapshot.router.reads_words)
+    facts = _facts(ctx, words=snapshot.reads_words)
     case = Case(ctx, facts, _needs(ctx, facts))
-    trail = Trail()
+    way = way_of(case) if isinstance(intent, Auto) else Way(book=snapshot.rulebook, router=snapshot.router)
+    trail, decider = Trail(), Decider.CLIENT
     if isinstance(intent, Auto):
-        governed = _governed(case)
+        governed = _governed(case, way)
+        decider = _decider(governed, way)
         trail = await walk(
-            snapshot.router,
+            way.router,
             _inquiry(ctx, facts),
-            book=snapshot.rulebook,
+            book=way.book,
             decided=None if governed is None else governed.decision,
             judge_tier=snapshot.config.routing.router_tier,
             now=ctx.wall(),
             ask_judge=ask_judge,
         )
-        plan = governed or _by_tier(ctx, trail.decision or snapshot.router.otherwise, case.needs)
+        plan = governed or _exposed(_by_tier(ctx, trail.decision or way.router.otherwise, case.needs), way)
     else:
         plan = _named(ctx, intent, case.needs)
     plan = _rolled_out(ctx, plan, case.needs)
-    misfits = {endpoint.id: case.needs.misfit(endpoint.config) for endpoint in plan.pools[0].whole.endpoints}
+    carried_out = narrowed(plan, case.needs)
+    misfits = {endpoint.id: case.needs.misfit(endpoint.config) for endpoint in plan.pools[0].endpoints}
     return Explanation(
         tier=plan.decision.tier,
         strategy=plan.decision.strategy,
@@ -72,22 +79,61 @@ async def explain(ctx: RequestContext, *, ask_judge: bool) -> Explanation:
         rule=plan.decision.rule,
         confidence=plan.decision.confidence,
         next_step="judge" if isinstance(intent, Auto) and trail.decision is None else None,
-        default_tier=snapshot.router.otherwise.tier,
-        rules=_with_eligible(case, trail.rules),
+        default_tier=way.router.otherwise.tier,
+        rules=_with_eligible(case, way.book, trail.rules),
         scorer=trail.scorer,
         judge=trail.judge,
         candidates=tuple(each for each, found in misfits.items() if found is None),
         unfit={each: found for each, found in misfits.items() if found is not None},
         facts=seen(facts),
-        models=tuple(dict.fromkeys(endpoint.name for endpoint in plan.endpoints())),
+        models=tuple(dict.fromkeys(endpoint.name for endpoint in carried_out.endpoints())),
         rule_id=plan.decision.rule_id,
         arms=tuple(exposure.label for exposure in plan.exposures),
+        decided_by=decider,
+        preferred=_preferred(case) if isinstance(intent, Auto) else None,
+        first=_drawn_first(ctx, carried_out),
     )
 
 
-def _governed(case: Case) -> Plan | None:
+def _governed(case: Case, way: Way) -> Plan | None:
     """Where operators send a request that leaves the choice to the gateway; None where they leave it open."""
-    return by_rules(case, case.ctx.snapshot.rulebook) or by_preferences(case)
+    plan = way.plan or by_rules(case, way.book) or by_preferences(case)
+    return None if plan is None else plan if way.by_router else _exposed(plan, way)
+
+
+def _decider(governed: Plan | None, way: Way) -> Decider:
+    """Who made the plan of a request that leaves the choice to the gateway."""
+    if governed is None:
+        return Decider.STRATEGY
+    if way.plan is not None:
+        return Decider.EXPERIMENT
+    return Decider.PREFERENCES if governed.decision.rule is None else Decider.RULE
+
+
+def _preferred(case: Case) -> tuple[str, ...] | None:
+    """The models that the agent type prefers and that can answer now; None for one without preferences."""
+    preferences = case.ctx.snapshot.registry.preferences.get(case.ctx.hints.agent_type or "")
+    return None if preferences is None else tuple(name for name, _ in preferred(case, preferences))
+
+
+def _drawn_first(ctx: RequestContext, plan: Plan) -> tuple[str, ...]:
+    """The names among whom the first attempt is drawn at this moment; none when nobody can take it."""
+    now, quality = ctx.monotonic(), plan.quality
+    for pool in plan.pools:
+        found = [
+            each
+            for each in pool.endpoints
+            if each.unavailable(now) is None
+            and (quality is None or quality.shortfall(each.live.recent, stream=ctx.stream, now=now) is None)
+        ]
+        highest = max((each.priority for each in found), default=None)
+        if highest is not None:
+            return tuple(dict.fromkeys(each.name for each in found if each.priority == highest))
+    return ()
+
+
+def _exposed(plan: Plan, way: Way) -> Plan:
+    return plan if way.exposure is None else msgspec.structs.replace(plan, exposures=(*plan.exposures, way.exposure))
 
 
 def _rolled_out(ctx: RequestContext, plan: Plan, needs: Needs) -> Plan:
@@ -98,9 +144,9 @@ def _rolled_out(ctx: RequestContext, plan: Plan, needs: Needs) -> Plan:
     return rollouts.applied(plan, needs, caller=ctx.stable_id() or ctx.request_id)
 
 
-def _with_eligible(case: Case, trials: tuple[RuleTrial, ...]) -> tuple[RuleTrial, ...]:
+def _with_eligible(case: Case, book: Rulebook, trials: tuple[RuleTrial, ...]) -> tuple[RuleTrial, ...]:
     """The trials, and for each rule of the API that matched which of its targets can answer now."""
-    rules = {rule.id: rule for rule in case.ctx.snapshot.rulebook.rules if rule.targets}
+    rules = {rule.id: rule for rule in book.rules if rule.targets}
     return tuple(
         msgspec.structs.replace(trial, eligible=tuple(name for name, _ in eligible_targets(case, rules[trial.id])))
         if trial.matched and trial.targets

@@ -23,6 +23,7 @@ from octoroute_py.gateway.rollouts import Rollouts
 from octoroute_py.gateway.scope import Scope, Scopes, workspace_of
 from octoroute_py.gateway.targets import Targets
 from octoroute_py.gateway.timers import Timers
+from octoroute_py.gateway.trials import Trials
 from octoroute_py.ledger.outcome import Attempt, Outcome
 from octoroute_py.routing.default import Cascade
 from octoroute_py.routing.intent import Catalog
@@ -48,7 +49,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     `table` outlives a snapshot. `gated` tells whether any endpoint declares capabilities or a context window,
     `header_rules` and `metadata_rules` whether any rule looks at those: where not, that work is not done. `rulebook`
     are the rules of operators for all requests, `rulebooks` those and the rules of a rule set, by its id. `demands` is
-    what agent types ask of who answers them. `baseline` is
+    what agent types ask of who answers them, `reads_words` whether any strategy looks at the words of a request.
+    `baseline` is
     the endpoint whose prices "all deep" means. `agent_types` are those with limits; `unlimited`: the configuration
     itself limits nobody.
     """
@@ -62,6 +64,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     targets: Targets
     demands: Mapping[str, Demand]
     rollouts: Rollouts
+    trials: Trials
+    reads_words: bool
     scopes: Scopes
     timers: Timers
     gated: bool
@@ -72,6 +76,14 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     baseline: EndpointConfig | None = None
     agent_types: Mapping[str, AgentTypeLimits] = {}
     unlimited: bool = False
+
+    @property
+    def rule_ids(self) -> tuple[str, ...]:
+        """The ids of all rules, whether they are asked now or not: the file's, the API's, the built-in ones."""
+        table = () if self.router.rules is None else self.router.rules.book.rules
+        books = (self.rulebook, *self.rulebooks.values())
+        asked = (rule.id for book in books for rule in (*book.rules, *book.disabled))
+        return tuple(dict.fromkeys((*asked, *(rule.id for rule in table))))
 
 
 class RequestContext:

@@ -5,6 +5,7 @@ Both may leave it to the configured strategy. The same functions answer live req
 
 import msgspec
 
+from octoroute_py.core.catalog import ModelStatus
 from octoroute_py.core.decision import Decision
 from octoroute_py.core.rules import AgentPreferences, RuleTarget
 from octoroute_py.core.words import Reason, Strategy
@@ -16,6 +17,8 @@ from octoroute_py.routing.rulebook import Rule, Rulebook
 from octoroute_py.routing.sticky import fraction, share_of
 from octoroute_py.routing.targets import ordered
 from octoroute_py.tiers.pool import Pool
+
+_CANARY = (ModelStatus.CANARY,)
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -57,7 +60,7 @@ def eligible_targets(case: Case, rule: Rule) -> tuple[tuple[str, Pool], ...]:
     now = ctx.monotonic()
 
     def eligible(target: RuleTarget, canary: bool) -> bool:
-        pool = ctx.snapshot.targets.pool(target.model_id, canary=canary)
+        pool = ctx.snapshot.targets.pool(target.model_id, also=_CANARY if canary else ())
         if pool is None or not able(pool, case.needs, stream=ctx.stream, now=now):
             return False
         most = target.max_concurrent_requests

@@ -5,12 +5,12 @@ to the production model when that fails before it has answered. Endpoint ids mea
 """
 
 from collections.abc import Callable
-from typing import Final
 
 import msgspec
 
+from octoroute_py.core.catalog import ModelStatus
 from octoroute_py.core.registry import Registry
-from octoroute_py.core.rollout import CanaryDeployment, RolloutStatus
+from octoroute_py.core.rollout import CanaryDeployment, RolloutStatus, Side, arm_of
 from octoroute_py.core.words import Reason
 from octoroute_py.gateway.exposure import Exposure
 from octoroute_py.gateway.plan import Needs, Plan
@@ -21,9 +21,9 @@ from octoroute_py.tiers.table import TierTable
 
 ShareOf = Callable[[str], float]
 """The percentage of callers that a deployment's canary gets now, by the deployment's id."""
-PRODUCTION, CANARY = "production", "canary"
-MOST_REMEMBERED: Final = 4096
-"""Pools, and parts of them, that are known to hold the production model or not."""
+
+
+_CANARY = (ModelStatus.CANARY,)
 
 
 class Rollouts:
@@ -66,7 +66,7 @@ class _Rollout:
         if deployment.status not in (RolloutStatus.ACTIVE, RolloutStatus.PAUSED):
             return None
         production = targets.pool(deployment.production_model_id)
-        canary = targets.pool(deployment.canary_model_id, canary=True)
+        canary = targets.pool(deployment.canary_model_id, also=_CANARY)
         return None if production is None or canary is None else cls(deployment.id, production, canary, table)
 
     def applied(self, plan: Plan, needs: Needs, *, caller: str, share: float) -> Plan:
@@ -74,27 +74,24 @@ class _Rollout:
         if not any(mixed) or not needs.part_of(self._canary).endpoints:
             return plan
         if share_of(f"canary:{self.id}", caller) >= share:
-            exposure = Exposure(f"{self.id}:{PRODUCTION}", self._among)
+            exposure = Exposure(arm_of(self.id, Side.PRODUCTION), self._among)
             return msgspec.structs.replace(plan, exposures=(*plan.exposures, exposure))
-        pools = [pool if other is None else needs.part_of(other) for pool, other in zip(plan.pools, mixed, strict=True)]
+        pools = [other or pool for pool, other in zip(plan.pools, mixed, strict=True)]
         decision = plan.decision
         if mixed[0] is not None:
             decision = msgspec.structs.replace(decision, reason=Reason.EXPERIMENT)
         return msgspec.structs.replace(
             plan,
             decision=decision,
-            pools=(*pools, needs.part_of(self._production)),
-            exposures=(*plan.exposures, Exposure(f"{self.id}:{CANARY}", self._among)),
+            pools=(*pools, self._production),
+            exposures=(*plan.exposures, Exposure(arm_of(self.id, Side.CANARY), self._among)),
         )
 
     def _mixed_of(self, pool: Pool) -> Pool | None:
         """What canary callers get instead of a pool that the production model is in; None for every other."""
         if pool not in self._mixed:
-            if len(self._mixed) >= MOST_REMEMBERED:
-                self._mixed.clear()
             self._mixed[pool] = None
             if any(endpoint.id in self._replaced for endpoint in pool.endpoints):
-                whole = pool.whole
-                replaced = [endpoint for endpoint in whole.endpoints if endpoint.id in self._replaced]
-                self._mixed[pool] = self._table.substituted(whole, replaced, self._canary.endpoints)
+                replaced = [endpoint for endpoint in pool.endpoints if endpoint.id in self._replaced]
+                self._mixed[pool] = self._table.substituted(pool, replaced, self._canary.endpoints)
         return self._mixed[pool]

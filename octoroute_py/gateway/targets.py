@@ -1,10 +1,11 @@
 """From the names in rules, preferences and deployments to the endpoints that answer for them in a snapshot."""
 
+from collections.abc import Container
+
 from octoroute_py.core.catalog import ModelStatus
 from octoroute_py.core.words import TIERS
 from octoroute_py.gateway.plan import Needs
 from octoroute_py.routing.intent import Catalog
-from octoroute_py.tiers.endpoint import Endpoint
 from octoroute_py.tiers.pool import Pool
 from octoroute_py.tiers.table import TierTable
 
@@ -20,10 +21,10 @@ class Targets:
         self._catalog = catalog
         self._table = table
 
-    def pool(self, name: str, *, canary: bool = False) -> Pool | None:
+    def pool(self, name: str, *, also: Container[ModelStatus] = ()) -> Pool | None:
         """The endpoints of a tier, a name, an id or a registered model, as far as it may be sent to.
 
-        None for a name that nothing has and for a model that is not active; with `canary` its status may be that.
+        None for a name that nothing has and for a model that is neither active nor of a status in `also`.
         """
         tier = _TIERS.get(name)
         if tier is not None:
@@ -32,26 +33,22 @@ class Targets:
         if found is None:
             return None
         pool = self._table.pool_of(found.ids)
-        return pool if _may_be_sent_to(pool.endpoints[0], canary=canary) else None
+        registered = pool.endpoints[0].config.registered
+        if registered is None or registered.status is ModelStatus.ACTIVE or registered.status in also:
+            return pool
+        return None
 
 
 def able(pool: Pool, needs: Needs, *, stream: bool, now: float) -> bool:
     """Whether an endpoint of the pool could take the request at this moment."""
     quality = needs.quality
-    return any(
-        endpoint.unavailable(now) is None
-        and (quality is None or quality.shortfall(endpoint.live.recent, stream=stream, now=now) is None)
-        for endpoint in needs.part_of(pool).endpoints
+    if quality is None:
+        return needs.part_of(pool).has_any(now=now)
+    return needs.part_of(pool).has_any(
+        now=now, fits=lambda each: quality.shortfall(each.live.recent, stream=stream, now=now) is None
     )
 
 
 def in_flight(pool: Pool) -> int:
     """Attempts under way at all endpoints of the pool."""
-    return sum(endpoint.in_flight for endpoint in pool.endpoints)
-
-
-def _may_be_sent_to(endpoint: Endpoint, *, canary: bool) -> bool:
-    registered = endpoint.config.registered
-    if registered is None or registered.status is ModelStatus.ACTIVE:
-        return True
-    return canary and registered.status is ModelStatus.CANARY
+    return sum([endpoint.live.in_flight for endpoint in pool.endpoints])

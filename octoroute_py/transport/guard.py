@@ -5,6 +5,7 @@ TLS and the Host header keep the name. A connection that is kept for the next re
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
 import ssl
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from typing import NoReturn, TypeAlias
 
 from octoroute_py.config.schema import NetworkRules
-from octoroute_py.transport.base import ConnectFailed, NotPermitted, UpstreamRequest
+from octoroute_py.transport.base import NotPermitted, UpstreamRequest
 from octoroute_py.transport.connection import Connection
 from octoroute_py.transport.headers import Origin
 from octoroute_py.transport.reach import Address, permitted_address
@@ -45,7 +46,7 @@ class Guard:
         """
         found = await addresses_of(origin, self._resolve)
         permitted = [address for address in found if permitted_address(address, self._rules)]
-        forbidden = not permitted and bool(found)
+        forbidden = not permitted
         if forbidden is not self._forbidden:
             self._forbidden = forbidden
             self._tell(forbidden)
@@ -82,18 +83,17 @@ class Forbidden:
 
 
 async def _first_taken(addresses: list[Address], port: int) -> socket.socket:
-    failure: OSError | ConnectFailed = ConnectFailed("the host has no address")
-    for address in addresses:
-        try:
+    *others, last = addresses
+    for address in others:
+        with contextlib.suppress(OSError):
             return await _connected(address, port)
-        except OSError as error:
-            failure = error
-    raise failure
+    return await _connected(last, port)
 
 
 async def _connected(address: Address, port: int) -> socket.socket:
     """A socket whose other end is this address, looked at before a byte is sent."""
-    taken = socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    taken = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # the loop sends at once on TCP only
     try:
         taken.setblocking(False)
         await asyncio.get_running_loop().sock_connect(taken, (str(address), port))

@@ -1,7 +1,6 @@
 """From the name of a registered endpoint to the addresses it may have, when it is registered and at every connect."""
 
 import asyncio
-import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeAlias
@@ -38,8 +37,11 @@ async def addresses_of(origin: Origin, resolve: Resolve) -> list[Address]:
     literal = literal_address(origin.host)
     if literal is not None:
         return [literal]
-    found = await resolve(origin.host, origin.port)
-    return list(dict.fromkeys(ipaddress.ip_address(text) for text in found))
+    found = [literal_address(text) for text in await resolve(origin.host, origin.port)]
+    addresses = list(dict.fromkeys(address for address in found if address is not None))
+    if not addresses:
+        raise OSError("the host has no address")
+    return addresses
 
 
 async def check_endpoint_url(text: str, rules: NetworkRules, *, resolve: Resolve = resolve_name) -> str:
@@ -66,7 +68,7 @@ async def _resolved(origin: Origin, rules: NetworkRules, resolve: Resolve) -> No
     try:
         async with asyncio.timeout(RESOLVE_LIMIT_S):
             found = await addresses_of(origin, resolve)
-    except (OSError, UnicodeError, ValueError):  # a TimeoutError is an OSError
+    except (OSError, UnicodeError):  # a TimeoutError is an OSError
         raise Wrong("has a host name that could not be resolved; register it again when it can") from None
     verdicts = [judge(address, rules) for address in found]
     if Verdict.PERMITTED not in verdicts:

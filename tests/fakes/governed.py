@@ -10,6 +10,7 @@ from octoroute_py.admission.principal import ANONYMOUS, Principal
 from octoroute_py.config.schema import Config, EndpointConfig, RoutingConfig, StrategyName
 from octoroute_py.core.allowance import WorkspacePolicy
 from octoroute_py.core.catalog import Model, ModelEndpoint, Provider
+from octoroute_py.core.experiment import Experiment
 from octoroute_py.core.registry import Registry
 from octoroute_py.core.rollout import CanaryDeployment
 from octoroute_py.core.rules import AgentPreferences, Conditions, RoutingRule, RuleTarget
@@ -23,6 +24,7 @@ from octoroute_py.transport.openai import parse_body
 from tests.fakes.endpoints import config, endpoint_config
 from tests.fakes.silent_transport import SilentTransport
 
+Document = Model | ModelEndpoint | RoutingRule | AgentPreferences | CanaryDeployment | Experiment
 WALL_S = 1_700_000_000.0  # Tuesday 2023-11-14, 22:13:20 UTC
 FILE = ("fast/small#1", "balanced/middle#1", "deep/large#1")
 
@@ -45,9 +47,7 @@ def rule(id_: str, *targets: RuleTarget | str, **fields: Any) -> RoutingRule:
     return RoutingRule(**{"id": id_, "name": id_, "targets": found, **fields})
 
 
-def registry(
-    *documents: Model | ModelEndpoint | RoutingRule | AgentPreferences | CanaryDeployment, version: int = 1
-) -> Registry:
+def registry(*documents: Document, version: int = 1) -> Registry:
     """These documents as one registry; a model without endpoints gets one."""
     models = {each.id: each for each in documents if isinstance(each, Model)}
     given = [each for each in documents if isinstance(each, ModelEndpoint)]
@@ -58,6 +58,7 @@ def registry(
         endpoints=endpoints,
         rules={each.id: each for each in documents if isinstance(each, RoutingRule)},
         preferences={each.agent_type: each for each in documents if isinstance(each, AgentPreferences)},
+        experiments={each.id: each for each in documents if isinstance(each, Experiment)},
         canaries={each.id: each for each in documents if isinstance(each, CanaryDeployment)},
     )
 
@@ -67,7 +68,7 @@ class Governed:
 
     def __init__(
         self,
-        *documents: Model | ModelEndpoint | RoutingRule | AgentPreferences | CanaryDeployment,
+        *documents: Document,
         file: tuple[EndpointConfig, ...] | None = None,
         routing: RoutingConfig | None = None,
         policies: Mapping[str, WorkspacePolicy] | None = None,

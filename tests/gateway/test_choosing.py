@@ -9,8 +9,9 @@ from octoroute_py.config.schema import RoutingConfig, RuleConfig, RuleWhen, Stra
 from octoroute_py.core.allowance import WorkspacePolicy
 from octoroute_py.core.catalog import EndpointRole, ModelStatus
 from octoroute_py.core.errors import GatewayError
+from octoroute_py.core.experiment import Arm, ArmStrategy, Experiment, ExperimentStatus
 from octoroute_py.core.rollout import CanaryDeployment, RolloutStatus, Split
-from octoroute_py.core.rules import AgentPreferences, PerformanceRequirements, RuleTarget, TrafficSplit
+from octoroute_py.core.rules import AgentPreferences, Conditions, PerformanceRequirements, RuleTarget, TrafficSplit
 from octoroute_py.core.words import Capability, Importance, Reason, Tier
 from octoroute_py.gateway.choosing import choose, explain
 from octoroute_py.gateway.context import RequestContext
@@ -243,6 +244,86 @@ async def test_a_canary_gets_its_share_of_callers_of_a_tier_a_name_and_a_rule_bu
         assert follows(counts, {"small": 0.6, "m": 0.4})
         canary = next(plan for plan in plans if plan.pools[0].endpoints[0].name == "m")
         assert canary.decision.reason is Reason.EXPERIMENT
-        assert [each.label for each in canary.exposures] == ["c:canary"]
+        assert [each.label for each in canary.exposures] == ["canary/c:canary"]
     plans = [await choose(governed.request(model="fast/small#1", user=f"u{n}")) for n in range(200)]
     assert {plan.pools[0].endpoints[0].name for plan in plans} == {"small"}
+
+
+def experiment(*arms: Arm, **fields: Any) -> Experiment:
+    return Experiment(**{"id": "x", "name": "x", "arms": arms, "status": ExperimentStatus.RUNNING, **fields})
+
+
+async def exposed(governed: Governed, caller: int, **told: Any) -> tuple[str, tuple[str, ...]]:
+    """What is tried first, and the arms."""
+    ctx = governed.request(user=f"u{caller}", request_id=f"req-{caller}", **told)
+    plan = await choose(ctx)
+    assert (await explain(ctx, ask_judge=False)).arms == tuple(each.label for each in plan.exposures)
+    return next(plan.endpoints()).name, tuple(each.label for each in plan.exposures)
+
+
+async def test_callers_are_shared_out_among_tiers_and_models_by_weight_and_stay() -> None:
+    arms = (Arm(name="a", weight=3, tier=Tier.FAST), Arm(name="b", model_id="m"))
+    governed = Governed(model("m", status=ModelStatus.TESTING), experiment(*arms), rule("r", "large"))
+    found = [await exposed(governed, n) for n in range(4_000)]
+    assert set(found) == {("small", ("x:a",)), ("m", ("x:b",))}
+    assert follows(Counter(arms[0] for _, arms in found), {"x:a": 0.75, "x:b": 0.25})
+    assert [await exposed(governed, n) for n in range(200)] == found[:200]
+    plan = await choose(governed.request(user="u1"))
+    assert plan.decision.reason is Reason.EXPERIMENT
+
+
+async def test_an_experiment_is_for_those_who_meet_its_conditions_and_leave_the_choice_to_the_gateway() -> None:
+    arms = (Arm(name="a", tier=Tier.FAST), Arm(name="b", tier=Tier.DEEP))
+    governed = Governed(experiment(*arms, conditions=Conditions(agent_type=("writer",))))
+    writer = [(b"x-octoroute-agent-type", b"writer")]
+    assert (await exposed(governed, 1))[1] == ()
+    assert (await exposed(governed, 1, headers=writer))[1] != ()
+    assert (await exposed(governed, 1, headers=writer, model="deep"))[1] == ()
+
+
+async def test_an_arm_may_have_rules_of_its_own() -> None:
+    arms = (Arm(name="usual"), Arm(name="other", rule_set="set"))
+    governed = Governed(experiment(*arms), rule("r", "small"), rule("s", "large", rule_set="set", priority=1))
+    found = {await exposed(governed, n) for n in range(50)}
+    assert found == {("small", ("x:usual",)), ("large", ("x:other",))}
+
+
+async def test_between_strategies_only_those_count_whom_no_rule_decided_about() -> None:
+    arms = (Arm(name="a"), Arm(name="b", strategy=ArmStrategy.RULE))
+    governed = Governed(
+        experiment(*arms),
+        rule("r", "large", conditions={"agent_type": ("writer",)}),
+        routing=RoutingConfig(strategy=StrategyName.RULE, default_tier=Tier.BALANCED),
+    )
+    assert {arms for _, arms in [await exposed(governed, n) for n in range(50)]} == {("x:a",), ("x:b",)}
+    writer = [(b"x-octoroute-agent-type", b"writer")]
+    assert await exposed(governed, 1, headers=writer) == ("large", ())
+
+
+async def test_an_arm_that_cannot_be_given_changes_nothing_and_counts_for_nothing() -> None:
+    arms = (Arm(name="a", strategy=ArmStrategy.NEURAL), Arm(name="b", model_id="gone"))
+    governed = Governed(experiment(*arms), rule("r", "small"))
+    assert {await exposed(governed, n) for n in range(50)} == {("small", ())}
+
+
+@pytest.mark.parametrize("status", [each for each in ExperimentStatus if each is not ExperimentStatus.RUNNING])
+async def test_only_a_running_experiment_has_callers(status: ExperimentStatus) -> None:
+    arms = (Arm(name="a", tier=Tier.FAST), Arm(name="b", tier=Tier.DEEP))
+    assert (await exposed(Governed(experiment(*arms, status=status)), 1))[1] == ()
+
+
+async def test_a_canary_that_the_workspace_may_not_use_leaves_its_requests_to_the_production_model() -> None:
+    deployment = CanaryDeployment(
+        id="c",
+        name="c",
+        production_model_id="small",
+        canary_model_id="m",
+        status=RolloutStatus.ACTIVE,
+        traffic_split=Split(production=0, canary=100),
+    )
+    policies = {"shop": WorkspacePolicy(restrictions=("small", "deep"))}
+    governed = Governed(model("m", status=ModelStatus.CANARY), deployment, policies=policies)
+    shop = [(b"x-octoroute-workspace", b"shop")]
+    assert await names(governed.request(model="small", headers=shop)) == ["small"]
+    assert set(await names(governed.request(model="fast", headers=shop))) == {"small", "large"}
+    assert await first(governed.request(model="fast")) == "m"

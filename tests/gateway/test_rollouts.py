@@ -51,19 +51,21 @@ def arms(scene: Scene, callers: range) -> list[str]:
 def test_the_share_of_callers_is_the_share_that_was_set_and_each_stays_where_it_is() -> None:
     scene = Scene()
     found = arms(scene, range(10_000))
-    assert follows(Counter(found), {"c:canary": 0.3, "c:production": 0.7})
+    assert follows(Counter(found), {"canary/c:canary": 0.3, "canary/c:production": 0.7})
     assert arms(scene, range(10_000)) == found
     scene.share = 40.0
     wider = arms(scene, range(10_000))
-    assert all(now == "c:canary" for before, now in zip(found, wider, strict=True) if before == "c:canary")
+    assert all(
+        now == "canary/c:canary" for before, now in zip(found, wider, strict=True) if before == "canary/c:canary"
+    )
 
 
 def test_a_share_of_nought_is_nobody_and_a_hundred_everybody() -> None:
     scene = Scene()
     scene.share = 0.0
-    assert set(arms(scene, range(500))) == {"c:production"}
+    assert set(arms(scene, range(500))) == {"canary/c:production"}
     scene.share = 100.0
-    assert set(arms(scene, range(500))) == {"c:canary"}
+    assert set(arms(scene, range(500))) == {"canary/c:canary"}
 
 
 def test_the_canary_stands_where_the_production_model_stood_and_that_one_comes_last() -> None:
