@@ -107,13 +107,13 @@ async def test_a_worse_canary_is_rolled_back_in_time_and_no_caller_notices(tmp_p
 
 async def test_the_request_after_the_one_that_broke_the_limit_goes_to_production(tmp_path: Path) -> None:
     async with FakeUpstream() as old, FakeUpstream() as new, stage(tmp_path, old, new) as it:
-        await it.start(trafficSplit={"production": 0, "canary": 100})
-        for user in range(LEAST - 1):
+        await it.start(trafficSplit={"production": 0, "canary": 100}, rollbackCriteria={"maxErrorRate": 0.05})
+        bad = 3  # of forty: too many, and too few for a breaker to open
+        for user in range(LEAST - bad):
             assert await it.chat(user) == NEW
-        new.enqueue(*(turns.status(500, bodies.error_body()) for _ in range(5)))
-        seen = [await it.chat(user) for user in range(30)]
-        assert seen == [OLD] * 30  # five failed over, and then nobody was sent to it any more
-        assert len(new.requests) == LEAST - 1 + 5
+        new.enqueue(*[turns.status(500, bodies.error_body())] * bad)
+        assert [await it.chat(user) for user in range(30)] == [OLD] * 30
+        assert len(new.requests) == LEAST  # three failed over to production, and then nobody was sent there any more
 
 
 async def test_an_equal_canary_goes_all_the_way_and_takes_over(tmp_path: Path) -> None:
@@ -150,12 +150,16 @@ async def test_with_no_traffic_and_with_that_of_others_nothing_moves(tmp_path: P
 async def test_callers_stay_where_they_are_and_move_once_when_the_share_grows(tmp_path: Path) -> None:
     async with FakeUpstream() as old, FakeUpstream() as new, stage(tmp_path, old, new) as it:
         await it.start(trafficSplit={"production": 70, "canary": 30})
-        users = range(LEAST * 3)
+        await it.api("POST", "/canary/deployments/d/pause")
+        users = range(LEAST * 4)
         first = {user: await it.chat(user) for user in users}
         assert {user: await it.chat(user) for user in users} == first
         assert 0.15 < sum(each == NEW for each in first.values()) / len(first) < 0.45
+        await it.api("POST", "/canary/deployments/d/resume")
         assert (await it.acted())["trafficSplit"]["canary"] == 80.0
+        await it.api("POST", "/canary/deployments/d/pause")
         wider = {user: await it.chat(user) for user in users}
+        assert {user: await it.chat(user) for user in users} == wider
         assert all(wider[user] == NEW for user in users if first[user] == NEW)
         assert 0.65 < sum(each == NEW for each in wider.values()) / len(wider) < 0.95
 
