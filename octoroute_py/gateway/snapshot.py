@@ -66,8 +66,8 @@ def make_snapshot(
         gated=any(e.capabilities is not None or e.context_window is not None for e in config.endpoints),
         rulebook=books[None],
         rulebooks={rule_set: book for rule_set, book in books.items() if rule_set is not None},
-        header_rules=trials.reads_headers or any(book.reads_headers for book in books.values()),
-        metadata_rules=trials.reads_metadata or any(book.reads_metadata for book in books.values()),
+        header_rules=trials.running.reads_headers or any(book.reads_headers for book in books.values()),
+        metadata_rules=trials.running.reads_metadata or any(book.reads_metadata for book in books.values()),
         baseline=baseline_price(config),
         agent_types=dict(config.limits.agent_types),
         unlimited=config.limits.per_key == config.limits.per_ip == NO_RATES and not config.limits.agent_types,
@@ -86,7 +86,11 @@ def _rule_sets(registry: Registry) -> list[str]:
 def _same_books(before: Snapshot, config: Config, registry: Registry) -> dict[str | None, Rulebook] | None:
     """The books of the snapshot before, by rule set; None when a rule has changed since."""
     same = before.config.routing == config.routing and [*before.registry.rules.values()] == [*registry.rules.values()]
-    return {None: before.rulebook, **before.rulebooks} if same else None
+    if not same:
+        return None
+    books: dict[str | None, Rulebook] = {None: before.rulebook}
+    books.update(before.rulebooks)
+    return books
 
 
 def _rulebook(config: Config, registry: Registry, rule_set: str | None) -> Rulebook:

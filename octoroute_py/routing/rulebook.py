@@ -10,7 +10,7 @@ import msgspec
 
 from octoroute_py.config.schema import RuleConfig
 from octoroute_py.core.decision import Decision
-from octoroute_py.core.rules import Conditions, RoutingRule, RuleTarget, TrafficSplit
+from octoroute_py.core.rules import RoutingRule, RuleTarget, TrafficSplit
 from octoroute_py.core.words import Reason, Strategy, Tier
 from octoroute_py.features.facts import Facts
 from octoroute_py.routing.conditions import Condition, conditions_of_api, conditions_of_file
@@ -28,8 +28,9 @@ class Source(enum.StrEnum):
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """A rule ready to be asked; every condition must hold.
 
-    A rule of the configuration or of the built-in table has a `tier` and the `decision` for it; its id is its name. One
-    of the API has `targets` and maybe a `split`, and belongs to a `rule_set` or to all requests.
+    A rule of the configuration or of the built-in table has a `tier` and the `decision` for it; its id is its name
+    behind its source, as in `config:night`. One of the API has `targets` and maybe a `split`, and belongs to a
+    `rule_set` or to all requests.
     """
 
     id: str
@@ -93,21 +94,17 @@ def compile_table(table: tuple[RuleConfig, ...]) -> Rulebook:
     return Rulebook(_of_file(rule, source=Source.BUILT_IN) for rule in table)
 
 
-def compiled_conditions(conditions: Conditions) -> Rulebook:
-    """A book of a single rule without a target, for who wants to know whether these conditions hold."""
-    compiled = conditions_of_api(conditions)
-    return Rulebook((Rule(id="", name="", source=Source.API, priority=0, conditions=compiled),))
-
-
 def _of_file(rule: RuleConfig, *, source: Source = Source.FILE) -> Rule:
     return Rule(
-        id=rule.name,
+        id=f"{source}:{rule.name}",
         name=rule.name,
         source=source,
         priority=rule.priority,
         tier=rule.tier,
         conditions=conditions_of_file(rule.name, rule.when),
-        decision=Decision(rule.tier, Strategy.RULE, Reason.RULE_MATCHED, rule=rule.name),
+        decision=Decision(
+            rule.tier, Strategy.RULE, Reason.RULE_MATCHED, rule=rule.name, rule_id=f"{source}:{rule.name}"
+        ),
     )
 
 

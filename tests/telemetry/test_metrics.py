@@ -46,6 +46,7 @@ EXPECTED: dict[str, tuple[str, dict[str, set[str]]]] = {
         {"failure_type": {"panic", "unexpected_termination"}},
     ),
     "octoroute_clock_errors_total": ("counter", {}),
+    "model_router_routing_rule_matches": ("untyped", {"rule_id": {"config:night", "vip"}}),
     "octoroute_refused_requests_total": (
         "counter",
         {"reason": {"invalid_api_key", "permission_denied", "rate_limit_exceeded"}},
@@ -90,7 +91,9 @@ def live() -> LiveRows:
 
 @pytest.fixture
 def metrics() -> Metrics:
-    return Metrics(sorted(ENDPOINT), live=live)
+    made = Metrics(sorted(ENDPOINT), live=live)
+    made.rules.bind(["config:night", "vip"])
+    return made
 
 
 def samples(page: bytes) -> dict[Key, float]:
@@ -123,7 +126,7 @@ def test_every_metric_has_its_help_its_type_and_only_these_labels(metrics: Metri
 def test_there_are_no_creation_times_and_no_process_metrics(metrics: Metrics) -> None:
     names = {name for name, _ in samples(metrics.render())}
     assert not any(name.endswith("_created") for name in names)
-    assert all(name.startswith("octoroute_") for name in names)
+    assert all(name.startswith(("octoroute_", "model_router_")) for name in names)
 
 
 def test_a_gateway_without_endpoints_has_a_page() -> None:
@@ -316,8 +319,8 @@ def test_an_endpoint_id_is_escaped() -> None:
 
 
 def test_one_family_can_be_asked_for(metrics: Metrics) -> None:
-    assert metrics.render("octoroute") == metrics.render()
-    assert metrics.render("tiny_dancer") == metrics.render("model_router") == b""
+    assert metrics.render("octoroute") + metrics.render("model_router") == metrics.render()
+    assert metrics.render("tiny_dancer") == b""
     with pytest.raises(ValueError, match="octoroute"):
         metrics.render("go")
 
