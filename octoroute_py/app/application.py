@@ -14,6 +14,7 @@ from octoroute_py.admission.auth import Access, is_loopback
 from octoroute_py.admission.claims import Subject
 from octoroute_py.admission.keyring import IssuedKeys
 from octoroute_py.admission.throttle import WrongKeys
+from octoroute_py.app.catalog import model_routes
 from octoroute_py.app.ledger import CLOSE_WITHIN_S, Ledger
 from octoroute_py.app.probes import Probes
 from octoroute_py.app.settings import known_secrets, listening_hosts, needs_restart, open_database, refuse_unbuilt
@@ -29,6 +30,7 @@ from octoroute_py.edge.api.analytics import AnalyticsApi
 from octoroute_py.edge.api.audit import AuditRoutes
 from octoroute_py.edge.api.feedback import FeedbackRoutes
 from octoroute_py.edge.api.keys import KeyRoutes
+from octoroute_py.edge.api.resilience import ResilienceRoutes
 from octoroute_py.edge.api.route import RouteCalls
 from octoroute_py.edge.api.workspaces import WorkspaceRoutes
 from octoroute_py.edge.asgi import ASGIApp, Resource, RouteTable, build_app, routes
@@ -42,9 +44,11 @@ from octoroute_py.ledger.recorder import Recorder
 from octoroute_py.manage.analytics import Analytics, Model
 from octoroute_py.manage.audit import Audit
 from octoroute_py.manage.directories import follow_directory, follow_registry
+from octoroute_py.manage.documents import Documents
 from octoroute_py.manage.feedback import Feedback
 from octoroute_py.manage.key_order import known_in
 from octoroute_py.manage.keys import Keys
+from octoroute_py.manage.model_health import FOLLOW_EVERY_S, follow_health, known_scores
 from octoroute_py.manage.store import Store
 from octoroute_py.manage.workspaces import Workspaces
 from octoroute_py.neural.process import RouterProcess
@@ -136,6 +140,8 @@ class Application:
             opened.callback(self._directory.close)
             self._registry = follow_registry(self._database, on_change=self._registry_changed)
             opened.callback(self._registry.close)
+            self._health = follow_health(self._database)
+            opened.callback(self._health.close)
             self._ledger = Ledger(config.storage, self._database, metrics=self._metrics)
             opened.callback(self._ledger.let_go)
         except StorageError as error:
@@ -182,6 +188,7 @@ class Application:
             wall=clock.wall,
             changed=self._directory.refresh,
         )
+        documents = Documents(store, wall=clock.wall, changed=self._registry.refresh)
         feedback = Feedback(store, wall=clock.wall, behind=lambda: self._ledger.keeping().state is not Keeping.OK)
         return [
             KeyRoutes(keys, wall=clock.wall, standing=partial(self._ledger.standing, Subject.KEY)),
@@ -189,6 +196,8 @@ class Application:
             WorkspaceRoutes(workspaces),
             FeedbackRoutes(feedback),
             AnalyticsApi(self.gateway, self._analytics(store)),
+            *model_routes(documents, self.gateway, file=lambda: self._file, reported=self._health.refresh),
+            ResilienceRoutes(self.gateway, self._memory),
             RouteCalls(self.gateway, self._memory, answered=None if self._database is None else feedback.answered),
         ]
 
@@ -262,7 +271,7 @@ class Application:
         for taken in sorted(clashes(file, registry)):
             _log.warning("a registered model has a name that stands in the configuration: left out", id=taken)
         table, removed = old.table.rebuild(config, self._make_transport)
-        snapshot = make_snapshot(config, table, router, registry=registry, generation=old.generation + 1)
+        snapshot = make_snapshot(config, table, router, registry=registry, generation=old.generation + 1, before=old)
         self.gateway.swap(snapshot, access)
         for transport in (*(endpoint.transport for endpoint in removed), *self._probes.forget(removed)):
             self._later(transport.aclose())
@@ -302,6 +311,7 @@ class Application:
             asyncio.create_task(self._memory.run(), name="old-answers"),
             asyncio.create_task(self._directory.run(), name="directory"),
             asyncio.create_task(self._registry.run(), name="registry"),
+            asyncio.create_task(self._health.run(every_s=FOLLOW_EVERY_S), name="health"),
             asyncio.create_task(self._ledger.upkeep(lambda: self.gateway.config.storage), name="ledger-upkeep"),
         )
         self._later(self._prepare())
@@ -322,6 +332,7 @@ class Application:
     async def _close_storage(self) -> None:
         self._directory.close()
         self._registry.close()
+        self._health.close()
         await self._ledger.close()
         if self._database is not None:
             await asyncio.to_thread(self._database.close, within_s=CLOSE_WITHIN_S)
@@ -387,7 +398,9 @@ class Application:
         breakers = [BreakerRow("endpoint", e.id, e.breaker.state(now), e.breaker.trips) for e in table.endpoints]
         breakers += [BreakerRow("tier", t.value, table.tier_state(t, now), table.tier_trips(t)) for t in TIERS]
         available = [(e.id, e.unavailable(now) is None) for e in table.endpoints]
-        return LiveRows(breakers, available, self._ledger.keeping())
+        models = {*(e.name for e in table.endpoints), *self._registry.current.models}
+        health = known_scores(self._health.current, models)
+        return LiveRows(breakers, available, health, self._ledger.keeping())
 
 
 async def _all_ended(work: Iterable[Awaitable[None]]) -> None:

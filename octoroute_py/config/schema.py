@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from octoroute_py.core.allowance import NO_BUDGETS, NO_RATES, Budgets, Rates
-from octoroute_py.core.catalog import ModelStatus
+from octoroute_py.core.catalog import ModelStatus, ModelType
 from octoroute_py.core.words import Capability, Importance, Location, Role, TaskType, Tier
 
 
@@ -147,6 +147,7 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True):
     model_id: str
     status: ModelStatus
     rules: NetworkRules
+    model_type: ModelType = ModelType.CHAT
     aliases: tuple[str, ...] = ()
     capabilities: frozenset[str] = frozenset()
     health_url: str | None = None
@@ -196,7 +197,8 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def in_tier(self) -> bool:
         """Whether it takes part in what its tier is asked; else it answers only for who means it by name."""
-        return self.registered is None or self.registered.status is ModelStatus.ACTIVE
+        own = self.registered
+        return own is None or (own.status is ModelStatus.ACTIVE and own.model_type is ModelType.CHAT)
 
 
 class TimeOfDayRange(msgspec.Struct, frozen=True):

@@ -91,14 +91,12 @@ class RollbackCriteria(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
     min_quality_score: Share | None = None
 
 
-class CanaryDeployment(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """A model that takes over a growing share of another's callers, as long as it does well.
+class CanaryBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What an operator says of a deployment; both models are named by a registered id or a configured name.
 
-    `traffic_split` is the share now, `step` the number of the step it is on, `step_since_ms` and `started_ms` Unix
-    times; `reason` says in words what led to the status.
+    `traffic_split` is what it starts with; with nothing for the canary that is the first share of its strategy.
     """
 
-    id: Id
     name: Label
     description: Text = ""
     production_model_id: ModelRef
@@ -107,6 +105,16 @@ class CanaryDeployment(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
     rollout_strategy: RolloutStrategy = RolloutStrategy()
     success_criteria: SuccessCriteria = SuccessCriteria()
     rollback_criteria: RollbackCriteria = RollbackCriteria()
+
+
+class CanaryDeployment(CanaryBody, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """A model that takes over a growing share of another's callers, as long as it does well.
+
+    `traffic_split` is the share now, `step` the number of the step it is on, `step_since_ms` and `started_ms` Unix
+    times; `reason` says in words what led to the status.
+    """
+
+    id: Id
     status: RolloutStatus = RolloutStatus.PREPARING
     step: int = 0
     started_ms: int | None = None

@@ -12,7 +12,7 @@ from octoroute_py.core.words import Reason, Surface
 from octoroute_py.features.facts import About, Facts, read_facts
 from octoroute_py.gateway.context import RequestContext
 from octoroute_py.gateway.governing import Case, by_preferences, by_rules, eligible_targets, preferred
-from octoroute_py.gateway.plan import Needs, Plan, plan_exact, plan_tiers
+from octoroute_py.gateway.plan import Needs, Plan, narrowed, plan_exact, plan_tiers
 from octoroute_py.gateway.ways import Way, way_of
 from octoroute_py.routing.explain import Decider, Explanation, RuleTrial, Trail, seen, walk
 from octoroute_py.routing.intent import Auto, Exact, Intent, TierIntent, read_intent, tier_decision
@@ -29,7 +29,7 @@ async def choose(ctx: RequestContext) -> Plan:
     if not isinstance(intent, Auto):
         facts = _facts(ctx, words=False) if snapshot.gated else None
         needs = _needs(ctx, facts)
-        return _rolled_out(ctx, _named(ctx, intent, needs), needs)
+        return narrowed(_rolled_out(ctx, _named(ctx, intent, needs), needs), needs)
     facts = _facts(ctx, words=snapshot.reads_words)
     case = Case(ctx, facts, _needs(ctx, facts))
     way = way_of(case)
@@ -40,7 +40,7 @@ async def choose(ctx: RequestContext) -> Plan:
         ctx.judged = decision.reason in _OF_A_JUDGE
         plan = _by_tier(ctx, decision, case.needs)
         plan = _exposed(plan, way)
-    return _rolled_out(ctx, plan, case.needs)
+    return narrowed(_rolled_out(ctx, plan, case.needs), case.needs)
 
 
 async def explain(ctx: RequestContext, *, ask_judge: bool) -> Explanation:
@@ -55,22 +55,11 @@ async def explain(ctx: RequestContext, *, ask_judge: bool) -> Explanation:
     way = way_of(case) if isinstance(intent, Auto) else Way(book=snapshot.rulebook, router=snapshot.router)
     trail, decider = Trail(), Decider.CLIENT
     if isinstance(intent, Auto):
-        governed = _governed(case, way)
-        decider = _decider(governed, way)
-        trail = await walk(
-            way.router,
-            _inquiry(ctx, facts),
-            book=way.book,
-            decided=None if governed is None else governed.decision,
-            judge_tier=snapshot.config.routing.router_tier,
-            now=ctx.wall(),
-            ask_judge=ask_judge,
-        )
-        plan = governed or _exposed(_by_tier(ctx, trail.decision or way.router.otherwise, case.needs), way)
+        plan, trail, decider = await _walked(case, way, ask_judge=ask_judge)
     else:
         plan = _named(ctx, intent, case.needs)
     plan = _rolled_out(ctx, plan, case.needs)
-    misfits = {endpoint.id: case.needs.misfit(endpoint.config) for endpoint in plan.pools[0].whole.endpoints}
+    misfits = {endpoint.id: case.needs.misfit(endpoint.config) for endpoint in plan.pools[0].endpoints}
     return Explanation(
         tier=plan.decision.tier,
         strategy=plan.decision.strategy,
@@ -85,13 +74,30 @@ async def explain(ctx: RequestContext, *, ask_judge: bool) -> Explanation:
         candidates=tuple(each for each, found in misfits.items() if found is None),
         unfit={each: found for each, found in misfits.items() if found is not None},
         facts=seen(facts),
-        models=tuple(dict.fromkeys(endpoint.name for endpoint in plan.endpoints())),
+        models=tuple(dict.fromkeys(endpoint.name for endpoint in narrowed(plan, case.needs).endpoints())),
         rule_id=plan.decision.rule_id,
         arms=tuple(exposure.label for exposure in plan.exposures),
         decided_by=decider,
         preferred=_preferred(case) if isinstance(intent, Auto) else None,
-        first=_drawn_first(ctx, plan),
+        first=_drawn_first(ctx, narrowed(plan, case.needs)),
     )
+
+
+async def _walked(case: Case, way: Way, *, ask_judge: bool) -> tuple[Plan, Trail, Decider]:
+    """The plan of a request that leaves the choice to the gateway, what each step said of it, and who made it."""
+    ctx = case.ctx
+    governed = _governed(case, way)
+    trail = await walk(
+        way.router,
+        _inquiry(ctx, case.facts),
+        book=way.book,
+        decided=None if governed is None else governed.decision,
+        judge_tier=ctx.snapshot.config.routing.router_tier,
+        now=ctx.wall(),
+        ask_judge=ask_judge,
+    )
+    plan = governed or _exposed(_by_tier(ctx, trail.decision or way.router.otherwise, case.needs), way)
+    return plan, trail, _decider(governed, way)
 
 
 def _governed(case: Case, way: Way) -> Plan | None:

@@ -142,7 +142,7 @@ class Dispatcher:
         fits = job.fits if job.choosy else None
         return not any(
             job.sends_in.get(pool.tier, 0) < retry.max_attempts
-            and pool.has_besides(endpoint, now=now, excluded=job.excluded, fits=fits)
+            and pool.has_any(now=now, besides=endpoint, excluded=job.excluded, fits=fits)
             for pool in job.plan.pools
         )
 

@@ -35,7 +35,7 @@ _NONE: frozenset[Capability] = frozenset()
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Pools in the order they are tried, nothing else; whoever is in them could serve the request.
+    """Pools in the order they are tried, nothing else.
 
     `quality` is asked of an endpoint at the moment it is picked. `exposures` are the experiments and canary deployments
     that have a part in it.
@@ -163,10 +163,17 @@ def _may_use(scope: Scope, tier: Tier, table: TierTable) -> bool:
 
 
 def fitted(decision: Decision, pools: tuple[Pool, ...], needs: Needs) -> Plan:
-    """The plan for these pools, of which only what the request needs is used."""
+    """The plan for these pools, of which only what the request needs is to be used (`narrowed`)."""
+    return Plan(decision, pools, needs.quality)
+
+
+def narrowed(plan: Plan, needs: Needs) -> Plan:
+    """The plan as it is carried out: nobody is left in its pools but those that could serve the request."""
     if needs.nothing:
-        return Plan(decision, pools)
-    return Plan(decision, tuple([needs.part_of(pool) for pool in pools]), needs.quality)
+        return plan
+    parts = [needs.part_of(pool) for pool in plan.pools]
+    pools = tuple([part for part in parts if part.endpoints] or parts)
+    return Plan(plan.decision, pools, plan.quality, plan.exposures)
 
 
 def _worst(misfits: Iterable[Misfit | None]) -> Misfit:

@@ -5,7 +5,6 @@ to the production model when that fails before it has answered. Endpoint ids mea
 """
 
 from collections.abc import Callable
-from typing import Final
 
 import msgspec
 
@@ -22,8 +21,6 @@ from octoroute_py.tiers.table import TierTable
 
 ShareOf = Callable[[str], float]
 """The percentage of callers that a deployment's canary gets now, by the deployment's id."""
-MOST_REMEMBERED: Final = 4096
-"""Pools, and parts of them, that are known to hold the production model or not."""
 
 
 _CANARY = (ModelStatus.CANARY,)
@@ -79,25 +76,22 @@ class _Rollout:
         if share_of(f"canary:{self.id}", caller) >= share:
             exposure = Exposure(arm_of(self.id, Side.PRODUCTION), self._among)
             return msgspec.structs.replace(plan, exposures=(*plan.exposures, exposure))
-        pools = [pool if other is None else needs.part_of(other) for pool, other in zip(plan.pools, mixed, strict=True)]
+        pools = [other or pool for pool, other in zip(plan.pools, mixed, strict=True)]
         decision = plan.decision
         if mixed[0] is not None:
             decision = msgspec.structs.replace(decision, reason=Reason.EXPERIMENT)
         return msgspec.structs.replace(
             plan,
             decision=decision,
-            pools=(*pools, needs.part_of(self._production)),
+            pools=(*pools, self._production),
             exposures=(*plan.exposures, Exposure(arm_of(self.id, Side.CANARY), self._among)),
         )
 
     def _mixed_of(self, pool: Pool) -> Pool | None:
         """What canary callers get instead of a pool that the production model is in; None for every other."""
         if pool not in self._mixed:
-            if len(self._mixed) >= MOST_REMEMBERED:
-                self._mixed.clear()
             self._mixed[pool] = None
             if any(endpoint.id in self._replaced for endpoint in pool.endpoints):
-                whole = pool.whole
-                replaced = [endpoint for endpoint in whole.endpoints if endpoint.id in self._replaced]
-                self._mixed[pool] = self._table.substituted(whole, replaced, self._canary.endpoints)
+                replaced = [endpoint for endpoint in pool.endpoints if endpoint.id in self._replaced]
+                self._mixed[pool] = self._table.substituted(pool, replaced, self._canary.endpoints)
         return self._mixed[pool]

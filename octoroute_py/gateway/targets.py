@@ -42,13 +42,13 @@ class Targets:
 def able(pool: Pool, needs: Needs, *, stream: bool, now: float) -> bool:
     """Whether an endpoint of the pool could take the request at this moment."""
     quality = needs.quality
-    return any(
-        endpoint.unavailable(now) is None
-        and (quality is None or quality.shortfall(endpoint.live.recent, stream=stream, now=now) is None)
-        for endpoint in needs.part_of(pool).endpoints
+    if quality is None:
+        return needs.part_of(pool).has_any(now=now)
+    return needs.part_of(pool).has_any(
+        now=now, fits=lambda each: quality.shortfall(each.live.recent, stream=stream, now=now) is None
     )
 
 
 def in_flight(pool: Pool) -> int:
     """Attempts under way at all endpoints of the pool."""
-    return sum(endpoint.in_flight for endpoint in pool.endpoints)
+    return sum([endpoint.live.in_flight for endpoint in pool.endpoints])

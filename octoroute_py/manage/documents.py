@@ -1,21 +1,24 @@
 """Documents of the registry as operators change them: one transaction a change, in force before they hear of it."""
 
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeVar
 
 import msgspec
 
 from octoroute_py.admission.principal import Principal
+from octoroute_py.core.allowance import WorkspacePolicy
 from octoroute_py.core.clock import Wall
 from octoroute_py.core.errors import BadRequest, NotFound
 from octoroute_py.core.registry import Kind, Registry
 from octoroute_py.manage.audit import actor_of
 from octoroute_py.manage.store import Store
-from octoroute_py.storage import registry
+from octoroute_py.storage import registry, workspaces
 from octoroute_py.storage.registry import Change, Document
 from octoroute_py.storage.transaction import Transaction
 
 T = TypeVar("T")
+
+_ALL: Final = 1_000_000_000
 
 
 class Desk:
@@ -49,6 +52,11 @@ class Desk:
         """Everything that decides where requests go, with what this transaction has changed so far."""
         return registry.read(self._connection)
 
+    def policies(self) -> Mapping[str, WorkspacePolicy]:
+        """What holds in each workspace that has a configuration of its own."""
+        rows, _ = workspaces.page(self._connection, among=None, limit=_ALL, offset=0)
+        return {row.id: row.policy for row in rows}
+
     def create(self, kind: Kind, id_: str, value: msgspec.Struct, *, action: str) -> Document:
         """Keep a new document. Raises BadRequest 409 `already_exists`."""
         if self.get(kind, id_) is not None:
@@ -72,6 +80,14 @@ class Desk:
         """Forget a document. Raises as `replace`."""
         self.expected(kind, id_, expect)
         registry.remove(self._connection, kind, id_, by=self._by(action))
+
+    def note(self, kind: Kind, id_: str, value: msgspec.Struct) -> Document:
+        """Keep a document that decides nothing: no change of the registry, and not in the audit."""
+        return registry.note(self._connection, kind, id_, value, at_ms=self._at_ms)
+
+    def forget(self, kind: Kind, id_: str) -> None:
+        """Forget a document that decides nothing, if there is one."""
+        registry.forget(self._connection, kind, id_)
 
     def expected(self, kind: Kind, id_: str, revision: int | None) -> Document:
         """A document at this revision (None: whichever). Raises NotFound, BadRequest 412."""
@@ -103,16 +119,23 @@ class Documents:
         """All documents of a kind, in the order they were made. Raises Refused 503."""
         return await self._store.read(lambda connection: registry.every(connection, kind))
 
+    async def look(self, at: Callable[[Desk], T]) -> T:
+        """What is found in the registry, all of one moment; `at` changes nothing. Raises as `change`."""
+        return await self._store.read(lambda connection: at(Desk(connection, at_ms=self._now_ms(), actor="")))
+
     async def change(self, work: Callable[[Desk], T], *, by: Principal | str) -> T:
         """Do some work in one transaction; `by` is who asked for it, or a word for the gateway's own part.
 
         Raises Refused 503 and whatever the work raises, which then has changed nothing.
         """
-        at_ms = int(self._wall() * 1000)
+        at_ms = self._now_ms()
         actor = by if isinstance(by, str) else actor_of(by)
         done = await self._store.write(lambda connection: work(Desk(connection, at_ms=at_ms, actor=actor)))
         await self._changed()
         return done
+
+    def _now_ms(self) -> int:
+        return int(self._wall() * 1000)
 
 
 def unknown(kind: Kind) -> NotFound:

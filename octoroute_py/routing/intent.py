@@ -47,12 +47,13 @@ class Catalog:
         ordered = by_tier(endpoints)
         self._exact: dict[str, Exact] = {endpoint.id: Exact((endpoint.id,)) for endpoint in ordered}
         first: dict[str, Tier] = {}
+        called: dict[str, list[str]] = {}
         for endpoint in ordered:
-            first.setdefault(endpoint.name, endpoint.tier)
+            if first.setdefault(endpoint.name, endpoint.tier) is endpoint.tier:
+                called.setdefault(endpoint.name, []).append(endpoint.id)
         # A name that stands in several tiers means the cheapest of them, as in octoroute 1.0.0; names of registered
         # models mean whoever was registered first, after what is so called in the file.
-        for name, tier in first.items():
-            self._exact[name] = Exact(tuple(each.id for each in ordered if each.name == name and each.tier is tier))
+        self._exact.update((name, Exact(tuple(ids))) for name, ids in called.items())
         for endpoint in ordered:
             for alias in endpoint.registered.aliases if endpoint.registered is not None else ():
                 if alias.lower() not in _VIRTUAL:

@@ -56,9 +56,10 @@ class Search:
         )
 
     def among(self, endpoints: Iterable[Endpoint]) -> list[Endpoint]:
-        """All that may."""
-        admits = self.admits
-        return [endpoint for endpoint in endpoints if admits(endpoint)]
+        """All that may; written out, for it may be asked of hundreds."""
+        now, excluded, fits = self.now, self.excluded, self.fits
+        left = [each for each in endpoints if each.unavailable(now) is None and each.id not in excluded]
+        return left if fits is None else [each for each in left if fits(each)]
 
 
 class Balancer(Protocol):

@@ -23,8 +23,8 @@ _ALL: Final = frozenset(Capability)
 class Pool:
     """The endpoints of a tier, a model or a name; `tier` is that of all of them.
 
-    What one request may use of them is a pool of its own (`within`, `able`, `with_room`), worked out once and kept for
-    the next that asks the same; `whole` is the pool that a part was made of.
+    What a request may use of them is a pool of its own (`within`, `meeting`, `able`, `with_room`), worked out once and
+    kept for the next that asks the same.
     """
 
     __slots__ = (
@@ -38,15 +38,11 @@ class Pool:
         "_windows",
         "endpoints",
         "tier",
-        "whole",
     )
 
-    def __init__(
-        self, tier: Tier, endpoints: Sequence[Endpoint], *, balancer: Balancer, whole: "Pool | None" = None
-    ) -> None:
+    def __init__(self, tier: Tier, endpoints: Sequence[Endpoint], *, balancer: Balancer) -> None:
         self.tier = tier
         self.endpoints = tuple(endpoints)
-        self.whole = self if whole is None else whole
         self._balancer = balancer
         ranks = groupby(sorted(self.endpoints, key=attrgetter("priority"), reverse=True), key=attrgetter("priority"))
         self._ranks = tuple(Rank(tuple(rank)) for _, rank in ranks)
@@ -82,15 +78,15 @@ class Pool:
                 return rank.endpoints[0]
         return None
 
-    def has_besides(
+    def has_any(
         self,
-        endpoint: Endpoint,
         *,
         now: float,
+        besides: Endpoint | None = None,
         excluded: Container[str] = _NOTHING,
         fits: Callable[[Endpoint], bool] | None = None,
     ) -> bool:
-        """Whether somebody else could take an attempt, as `pick` sees it.
+        """Whether somebody, `besides` this one, could take an attempt, as `pick` sees it.
 
         The search begins where the last one ended, so that a hundred endpoints that are out are not passed each time.
         """
@@ -98,7 +94,7 @@ class Pool:
         count = len(endpoints)
         for at in range(self._looked_at, self._looked_at + count):
             other = endpoints[at % count]
-            if other is not endpoint and search.admits(other):
+            if other is not besides and search.admits(other):
                 self._looked_at = at % count
                 return True
         return False
@@ -112,6 +108,15 @@ class Pool:
             part = self._keep(allowed, (each for each in self.endpoints if each.id in allowed))
         return part
 
+    def meeting(self, demand: Demand) -> "Pool":
+        """Those that are what an agent type asks for, but for what is measured."""
+        part = self._parts.get(demand)
+        if part is None:
+            part = self._keep(
+                demand, (e for e in self.endpoints if demand.able(e.config) and demand.cheap_enough(e.config))
+            )
+        return part
+
     def able(self, needs: frozenset[Capability], *, local_only: bool) -> "Pool":
         """Those that have what a request needs, and are where it may go."""
         if not local_only and needs <= self._common:
@@ -121,13 +126,6 @@ class Pool:
         if part is None:
             found = (each for each in self.endpoints if able(each.config, needs=needs, local_only=local_only))
             part = self._keep(key, found)
-        return part
-
-    def meeting(self, demand: Demand) -> "Pool":
-        """Those that are able and cheap enough for what an agent type asks."""
-        part = self._parts.get(demand)
-        if part is None:
-            part = self._keep(demand, (each for each in self.endpoints if demand.met_by(each.config)))
         return part
 
     def with_room(self, tokens: int, output_tokens: int | None) -> "Pool":
@@ -144,8 +142,7 @@ class Pool:
 
     def _keep(self, key: Hashable, endpoints: Iterable[Endpoint]) -> "Pool":
         found = tuple(endpoints)
-        same = len(found) == len(self.endpoints)
-        part = self if same else Pool(self.tier, found, balancer=self._balancer, whole=self.whole)
+        part = self if len(found) == len(self.endpoints) else Pool(self.tier, found, balancer=self._balancer)
         if len(self._parts) >= MOST_PARTS:
             self._parts.clear()
         self._parts[key] = part

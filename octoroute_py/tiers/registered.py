@@ -1,6 +1,7 @@
 """From the registry to endpoints: what was registered serves beside what the configuration file names."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -88,6 +89,7 @@ def _registered(model: Model, endpoint: ModelEndpoint, config: Config, words: fr
     return Registered(
         model_id=model.id,
         status=model.status,
+        model_type=model.model_type,
         rules=network_rules(config, endpoint),
         aliases=tuple(dict.fromkeys((model.name, f"{model.name}/{model.version}"))),
         capabilities=words,
@@ -98,7 +100,8 @@ def _registered(model: Model, endpoint: ModelEndpoint, config: Config, words: fr
 def network_rules(config: Config, endpoint: ModelEndpoint) -> NetworkRules:
     """Where this endpoint may be: what the configuration allows, and what an admin allowed when it was registered."""
     own: RegistryConfig = config.registry
-    allowed = _named_addresses(config) if own.allow_networks is None else own.allow_networks
+    named = tuple([each.base_url for each in config.endpoints if each.registered is None])
+    allowed = _addresses_in(named) if own.allow_networks is None else own.allow_networks
     return NetworkRules(networks=(*allowed, *endpoint.allow_networks), ports=own.allow_ports)
 
 
@@ -110,15 +113,18 @@ def _goes_to(url: str, hosts: tuple[str, ...]) -> bool:
         return False
 
 
-def _named_addresses(config: Config) -> tuple[str, ...]:
-    """The addresses that the file's own endpoints name: whoever wrote it lets the gateway talk to these machines."""
+@lru_cache(maxsize=8)
+def _addresses_in(urls: tuple[str, ...]) -> tuple[str, ...]:
+    """The addresses that the file's own endpoints name: whoever wrote it lets the gateway talk to these machines.
+
+    Remembered, because every registered endpoint asks for it again.
+    """
     found: dict[str, None] = {}
-    for each in config.endpoints:
-        if each.registered is None:
-            host = urlsplit(each.base_url).hostname or ""
-            for name in _LOOPBACK if host == "localhost" else (host,):
-                if (address := literal_address(name)) is not None:
-                    found[f"{address}/{address.max_prefixlen}"] = None
+    for url in urls:
+        host = urlsplit(url).hostname or ""
+        for name in _LOOPBACK if host == "localhost" else (host,):
+            if (address := literal_address(name)) is not None:
+                found[f"{address}/{address.max_prefixlen}"] = None
     return tuple(found)
 
 

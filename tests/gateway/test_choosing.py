@@ -310,3 +310,20 @@ async def test_an_arm_that_cannot_be_given_changes_nothing_and_counts_for_nothin
 async def test_only_a_running_experiment_has_callers(status: ExperimentStatus) -> None:
     arms = (Arm(name="a", tier=Tier.FAST), Arm(name="b", tier=Tier.DEEP))
     assert (await exposed(Governed(experiment(*arms, status=status)), 1))[1] == ()
+
+
+async def test_a_canary_that_the_workspace_may_not_use_leaves_its_requests_to_the_production_model() -> None:
+    deployment = CanaryDeployment(
+        id="c",
+        name="c",
+        production_model_id="small",
+        canary_model_id="m",
+        status=RolloutStatus.ACTIVE,
+        traffic_split=Split(production=0, canary=100),
+    )
+    policies = {"shop": WorkspacePolicy(restrictions=("small", "deep"))}
+    governed = Governed(model("m", status=ModelStatus.CANARY), deployment, policies=policies)
+    shop = [(b"x-octoroute-workspace", b"shop")]
+    assert await names(governed.request(model="small", headers=shop)) == ["small"]
+    assert set(await names(governed.request(model="fast", headers=shop))) == {"small", "large"}
+    assert await first(governed.request(model="fast")) == "m"

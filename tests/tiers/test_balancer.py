@@ -7,24 +7,17 @@ import pytest
 from octoroute_py.config.schema import BalancerName
 from octoroute_py.tiers.balancer import Balancer, Latency, LeastLoaded, Rank, Search, Weighted, make_balancer
 from octoroute_py.tiers.endpoint import Endpoint
+from tests.fakes.chance import follows
 from tests.fakes.endpoints import endpoint, trip
 
 PICKS = 10_000
 HUNDREDS = 300
 
 
-def most_chance(degrees: int) -> float:
-    """The 99.9 % point of the chi-squared distribution, by Wilson and Hilferty: within 4 % for one degree, else 1 %."""
-    step = 2 / (9 * degrees)
-    return degrees * float((1 - step + 3.0902 * step**0.5) ** 3)
-
-
 def check(counts: Counter[str], expected: dict[str, float]) -> None:
     """Picks follow these shares, and nobody else was picked."""
     assert counts.total() == PICKS
-    assert set(counts) <= set(expected)
-    off = sum((counts[name] - share * PICKS) ** 2 / (share * PICKS) for name, share in expected.items())
-    assert off < most_chance(len(expected) - 1)
+    assert follows(counts, expected)
 
 
 def pick(balancer: Balancer, endpoints: Sequence[Endpoint], now: float = 0.0) -> Endpoint:
@@ -78,7 +71,7 @@ def test_weighted_picks_among_hundreds_follow_the_weights_of_those_that_may_be_t
 
 @pytest.mark.parametrize("left", [2, 5])
 def test_weighted_picks_follow_the_weights_when_nearly_everybody_is_out(left: int) -> None:
-    endpoints = many()
+    endpoints = many(150)
     for each in endpoints[left:]:
         each.quota_out(0.0)
     check(picks(Weighted(random.Random(3)), endpoints), shares(endpoints[:left]))
@@ -128,9 +121,9 @@ def test_least_loaded_breaks_ties_at_random() -> None:
     check(picks(LeastLoaded(random.Random(5)), endpoints), {each.id: 1 / 3 for each in endpoints})
 
 
-@pytest.mark.parametrize("idle", [150, 5, 0], ids=["half are idle", "few are idle", "nobody is idle"])
-def test_least_loaded_among_hundreds_draws_from_the_ties_alone(idle: int) -> None:
-    endpoints = many(weights=(1.0, 2.0))
+@pytest.mark.parametrize("idle", [50, 5, 0], ids=["half are idle", "few are idle", "nobody is idle"])
+def test_least_loaded_among_many_draws_from_the_ties_alone(idle: int) -> None:
+    endpoints = many(100, weights=(1.0, 2.0))
     for at, each in enumerate(endpoints):
         for _ in range(0 if at < idle else 1 + at % 4):
             each.begin(0.0)
@@ -170,7 +163,7 @@ def test_latency_tries_an_unmeasured_endpoint_once_and_then_waits_for_its_answer
     assert pick(balancer, [known, new], 0.5) is new
 
 
-@pytest.mark.parametrize("out", [0, 4, 296])
+@pytest.mark.parametrize("out", [0, 4, 96])
 def test_latency_compares_two_of_many_so_the_worst_is_never_taken(out: int) -> None:
     endpoints = many(4 + out, weights=(1.0,))
     for each in endpoints[4:]:

@@ -44,19 +44,20 @@ def test_somebody_else_is_found_wherever_they_stand_and_only_if_they_may_be_trie
     for each in endpoints[:50]:
         trip(each, 0.0)
     for each in (*endpoints[50:], *endpoints[:2]):
-        assert whole.has_besides(each, now=0.0)
+        assert whole.has_any(besides=each, now=0.0)
     tried = {each.id for each in endpoints[51:]}
-    assert whole.has_besides(endpoints[55], now=0.0, excluded=tried)
-    assert not whole.has_besides(endpoints[50], now=0.0, excluded=tried)
-    assert not whole.has_besides(endpoints[50], now=0.0, fits=lambda each: each is endpoints[50])
-    assert whole.has_besides(endpoints[50], now=100.0, excluded=tried)  # the others are half open then
+    assert whole.has_any(besides=endpoints[55], now=0.0, excluded=tried)
+    assert not whole.has_any(besides=endpoints[50], now=0.0, excluded=tried)
+    assert not whole.has_any(besides=endpoints[50], now=0.0, fits=lambda each: each is endpoints[50])
+    assert whole.has_any(besides=endpoints[50], now=100.0, excluded=tried)  # the others are half open then
 
 
 def test_nobody_else_is_in_a_pool_of_one_or_of_none() -> None:
     only = endpoint()
-    assert not pool([only]).has_besides(only, now=0.0)
-    assert not pool([]).has_besides(only, now=0.0)
-    assert pool([only]).has_besides(endpoint("fast/b#1"), now=0.0)
+    assert not pool([only]).has_any(besides=only, now=0.0)
+    assert not pool([]).has_any(now=0.0)
+    assert pool([only]).has_any(now=0.0)
+    assert pool([only]).has_any(besides=endpoint("fast/b#1"), now=0.0)
 
 
 def test_a_part_is_the_whole_where_everybody_will_do() -> None:
@@ -66,7 +67,7 @@ def test_a_part_is_the_whole_where_everybody_will_do() -> None:
     assert whole.within(frozenset({"fast/a#1", "fast/a#2", "deep/b#1"})) is whole
 
 
-def test_a_part_is_made_once_and_knows_what_it_is_a_part_of() -> None:
+def test_a_part_is_made_once() -> None:
     whole = pool([endpoint("fast/a#1", location=Location.LOCAL), endpoint("fast/a#2"), endpoint("fast/a#3")])
     some = whole.within(frozenset({"fast/a#1", "fast/a#2"}))
     local = some.able(frozenset(), local_only=True)
@@ -74,7 +75,6 @@ def test_a_part_is_made_once_and_knows_what_it_is_a_part_of() -> None:
     assert [each.id for each in local.endpoints] == ["fast/a#1"]
     assert whole.within(frozenset({"fast/a#2", "fast/a#1"})) is some
     assert some.able(frozenset(), local_only=True) is local
-    assert some.whole is local.whole is whole.whole is whole
     assert local.within(frozenset()).pick(now=0.0) is None
 
 

@@ -16,10 +16,11 @@ Handle = Callable[[Scope, Receive], Awaitable[object]]
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """A body that is encoded already; `headers` hold its content type."""
+    """A body that is encoded already; `headers` hold its content type, `status` is another one than usual."""
 
     body: bytes
     headers: tuple[tuple[bytes, bytes], ...]
+    status: int | None = None
 
 
 class Answer:
@@ -42,4 +43,4 @@ class Answer:
             return
         ready = value if isinstance(value, Ready) else Ready(msgspec.json.encode(value), JSON)
         headers = (*ready.headers, _NOT_STORED, (b"x-request-id", request_id_of(scope).encode()))
-        await send_bytes(send, self._status, ready.body, headers)
+        await send_bytes(send, ready.status or self._status, ready.body, headers)
