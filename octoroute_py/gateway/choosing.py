@@ -59,6 +59,7 @@ async def explain(ctx: RequestContext, *, ask_judge: bool) -> Explanation:
     else:
         plan = _named(ctx, intent, case.needs)
     plan = _rolled_out(ctx, plan, case.needs)
+    carried_out = narrowed(plan, case.needs)
     misfits = {endpoint.id: case.needs.misfit(endpoint.config) for endpoint in plan.pools[0].endpoints}
     return Explanation(
         tier=plan.decision.tier,
@@ -74,12 +75,12 @@ async def explain(ctx: RequestContext, *, ask_judge: bool) -> Explanation:
         candidates=tuple(each for each, found in misfits.items() if found is None),
         unfit={each: found for each, found in misfits.items() if found is not None},
         facts=seen(facts),
-        models=tuple(dict.fromkeys(endpoint.name for endpoint in narrowed(plan, case.needs).endpoints())),
+        models=tuple(dict.fromkeys(endpoint.name for endpoint in carried_out.endpoints())),
         rule_id=plan.decision.rule_id,
         arms=tuple(exposure.label for exposure in plan.exposures),
         decided_by=decider,
         preferred=_preferred(case) if isinstance(intent, Auto) else None,
-        first=_drawn_first(ctx, narrowed(plan, case.needs)),
+        first=_drawn_first(ctx, carried_out),
     )
 
 

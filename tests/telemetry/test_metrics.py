@@ -13,7 +13,7 @@ from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import TIERS, BreakerState, Keeping, Reason, Strategy, Tier
 from octoroute_py.telemetry.labels import BackgroundFailure, HealthFailure, RecordingFailure
 from octoroute_py.telemetry.ledger_counts import BUDGET_LEVELS, LIMITS, SUBJECTS, KeepingRow
-from octoroute_py.telemetry.metrics import MAX_ENDPOINTS, BreakerRow, LiveRows, Metrics
+from octoroute_py.telemetry.metrics import MAX_ENDPOINTS, MAX_MODELS, BreakerRow, LiveRows, Metrics
 
 TIER = {"fast", "balanced", "deep"}
 STRATEGY = {"rule", "llm", "neural", "tool"}
@@ -323,6 +323,15 @@ def test_one_family_can_be_asked_for(metrics: Metrics) -> None:
     assert metrics.render("tiny_dancer") == b""
     with pytest.raises(ValueError, match="octoroute"):
         metrics.render("go")
+
+
+def test_scores_of_models_are_a_family_of_their_own_and_bounded() -> None:
+    rows = [(f"m{number:05}", float(number % 101)) for number in range(MAX_MODELS + 5)]
+    metrics = Metrics(live=lambda: LiveRows(health=rows))
+    page = metrics.render("model_router").decode().splitlines()
+    series = [line for line in page if line[0] != "#"]
+    assert len(series) == MAX_MODELS
+    assert series[1] == 'model_router_model_health_score{model_id="m00001"} 1.0'
 
 
 def test_concurrent_scrapes_of_an_idle_gateway_are_identical(metrics: Metrics) -> None:
