@@ -86,7 +86,11 @@ def _rule_sets(registry: Registry) -> list[str]:
 def _same_books(before: Snapshot, config: Config, registry: Registry) -> dict[str | None, Rulebook] | None:
     """The books of the snapshot before, by rule set; None when a rule has changed since."""
     same = before.config.routing == config.routing and [*before.registry.rules.values()] == [*registry.rules.values()]
-    return {None: before.rulebook} | dict(before.rulebooks) if same else None
+    if not same:
+        return None
+    books: dict[str | None, Rulebook] = {None: before.rulebook}
+    books.update(before.rulebooks)
+    return books
 
 
 def _rulebook(config: Config, registry: Registry, rule_set: str | None) -> Rulebook:

@@ -134,11 +134,13 @@ class Transfer:
         state = _state(connection)
         made = plan(state, wishes, mode=mode, now_ms=now_ms)
         file = self._file()
+        before = registry.read(connection)
         world = World(
-            registry=_registry_after(registry.read(connection), wishes, made),
+            registry=_registry_after(before, wishes, made),
             policies=_policies_after(state, made),
             file=file,
             written=frozenset(word for each in file.endpoints for word in (each.name, each.id)),
+            owners={each.id: each.model_id for group in before.endpoints.values() for each in group},
         )
         found = [*refused, *faults(made, wishes, world, checks=self._checks)]
         if found:

@@ -55,6 +55,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     file: Config
     written: frozenset[str]
     """Names and ids of the file's endpoints."""
+    owners: Mapping[str, str]
+    """The models that endpoints belonged to before, by the endpoints' ids."""
 
     @property
     def targets(self) -> frozenset[str]:
@@ -169,6 +171,9 @@ def _endpoint(endpoint: ModelEndpoint, world: World) -> Iterator[Problem]:
         yield "id", "The configuration file has this name or id."
     if endpoint.model_id not in world.registry.models:
         yield "modelId", "There is no such model."
+    owner = world.owners.get(endpoint.id, endpoint.model_id)
+    if owner != endpoint.model_id and owner in world.registry.models:
+        yield "id", f"It is an endpoint of the model '{owner}'."
 
 
 def _rule(rule: RoutingRule, world: World) -> Iterator[Problem]:
