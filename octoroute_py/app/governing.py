@@ -1,14 +1,18 @@
 """What operators set over the API and what governs live traffic by it, as one part of the application."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 
 from octoroute_py.config.schema import Config
 from octoroute_py.core import clock
 from octoroute_py.core.clock import Wall
+from octoroute_py.core.experiment import ArmStrategy
 from octoroute_py.core.registry import Registry
+from octoroute_py.core.rules import RoutingRule
 from octoroute_py.edge.api.agents import AgentRoutes
 from octoroute_py.edge.api.canaries import CanaryRoutes
+from octoroute_py.edge.api.dry_run import DryRuns
 from octoroute_py.edge.api.endpoints import EndpointRoutes
+from octoroute_py.edge.api.experiments import ExperimentRoutes
 from octoroute_py.edge.api.model_health import HealthRoutes
 from octoroute_py.edge.api.models import ModelRoutes
 from octoroute_py.edge.api.rules import RuleRoutes
@@ -20,6 +24,7 @@ from octoroute_py.manage.canary_watch import CanaryWatch
 from octoroute_py.manage.directories import follow_registry
 from octoroute_py.manage.documents import Documents
 from octoroute_py.manage.endpoint_check import EndpointCheck
+from octoroute_py.manage.experiments import Experiments
 from octoroute_py.manage.model_endpoints import Endpoints
 from octoroute_py.manage.model_health import FOLLOW_EVERY_S, Health, follow_health
 from octoroute_py.manage.models import Models
@@ -31,6 +36,10 @@ from octoroute_py.storage.db import Database
 from octoroute_py.transport.resolve import check_endpoint_url, check_health_url
 
 
+def problems(rule: RoutingRule) -> Sequence[tuple[str, str]]:
+    return ()
+
+
 class Governing:
     """The registry as it is followed, the routes that change it, and the canary deployments that run by it.
 
@@ -40,6 +49,7 @@ class Governing:
 
     def __init__(self, database: Database | None, *, on_change: Callable[[Registry], None], wall: Wall) -> None:
         self.store = Store(database)
+        self._wall = wall
         self.shares = Shares()
         self.following = follow_registry(database, on_change=on_change)
         self.health = follow_health(database)
@@ -61,9 +71,18 @@ class Governing:
             built_in=BUILT_IN,
             endpoints=lambda: file().endpoints,
             registry=lambda: self.registry,
-            problems=lambda rule: (),
+            problems=problems,
         )
         agents = Agents(documents, now=lambda: Now(gateway.snapshot.table, self.registry), monotonic=gateway.monotonic)
+        experiments = Experiments(
+            documents,
+            self.store,
+            wall=self._wall,
+            endpoints=lambda: file().endpoints,
+            registry=lambda: self.registry,
+            problems=problems,
+            unusable=lambda strategy: _unusable(strategy, gateway),
+        )
         return [
             EndpointRoutes(Endpoints(documents, file=file, check=check), gateway),
             HealthRoutes(Health(documents, file=file), gateway, reported=self.health.refresh),
@@ -71,6 +90,8 @@ class Governing:
             RuleRoutes(rules),
             AgentRoutes(agents),
             CanaryRoutes(Canaries(documents, self.watch)),
+            ExperimentRoutes(experiments),
+            DryRuns(gateway),
         ]
 
     async def start(self) -> None:
@@ -89,3 +110,11 @@ class Governing:
         """Nothing is followed any more."""
         self.following.close()
         self.health.close()
+
+
+def _unusable(strategy: ArmStrategy, gateway: Gateway) -> str | None:
+    """Why an arm of an experiment cannot have this strategy now."""
+    cascade = gateway.snapshot.trials.cascades.get(strategy)
+    if cascade is None:
+        return f"The strategy '{strategy}' needs what the configured strategy does not use: a scorer or a judge."
+    return None if cascade.ready else "The scorer is not ready."

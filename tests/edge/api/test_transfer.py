@@ -306,7 +306,7 @@ async def test_a_model_that_something_names_is_not_taken_away(tmp_path: Path) ->
         without = [each for each in everything()["models"] if each["id"] != "new"]
         said = dict(await it.refused({"models": without}, mode="replace"))
         assert "is named by" in said["config.models"]
-        rest = {"routingRules": [], "canaryDeployments": [], "experiments": [], "workspaceConfigs": {}}
+        rest: dict[str, Any] = {"routingRules": [], "canaryDeployments": [], "experiments": [], "workspaceConfigs": {}}
         await it.brought({"models": without, **rest}, mode="replace")
         assert list(it.kept.registry().models) == ["old", "bare"]
 
