@@ -14,7 +14,7 @@ from octoroute_py.admission.auth import Access, is_loopback
 from octoroute_py.admission.claims import Subject
 from octoroute_py.admission.keyring import IssuedKeys
 from octoroute_py.admission.throttle import WrongKeys
-from octoroute_py.app.catalog import model_routes
+from octoroute_py.app.catalog import model_routes, transfer_routes
 from octoroute_py.app.ledger import CLOSE_WITHIN_S, Ledger
 from octoroute_py.app.probes import Probes
 from octoroute_py.app.settings import known_secrets, listening_hosts, needs_restart, open_database, refuse_unbuilt
@@ -197,6 +197,7 @@ class Application:
             FeedbackRoutes(feedback),
             AnalyticsApi(self.gateway, self._analytics(store)),
             *model_routes(documents, self.gateway, file=lambda: self._file, reported=self._health.refresh),
+            transfer_routes(store, file=lambda: self._file, wall=clock.wall, changed=self._all_changed),
             ResilienceRoutes(self.gateway, self._memory),
             RouteCalls(self.gateway, self._memory, answered=None if self._database is None else feedback.answered),
         ]
@@ -217,6 +218,12 @@ class Application:
             baseline=baseline,
             budgets=budgets,
         )
+
+    async def _all_changed(self) -> None:
+        """An import may have changed anything: workspaces first, so that no model is there before its limits."""
+        await self._directory.refresh()
+        await self._registry.refresh()
+        await self._health.refresh()
 
     def _directory_changed(self, issued: IssuedKeys) -> None:
         self.gateway.policies = issued.directory.workspaces
