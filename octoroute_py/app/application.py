@@ -14,7 +14,7 @@ from octoroute_py.admission.auth import Access, is_loopback
 from octoroute_py.admission.claims import Subject
 from octoroute_py.admission.keyring import IssuedKeys
 from octoroute_py.admission.throttle import WrongKeys
-from octoroute_py.app.catalog import model_routes, transfer_routes
+from octoroute_py.app.governing import Governing
 from octoroute_py.app.ledger import CLOSE_WITHIN_S, Ledger
 from octoroute_py.app.probes import Probes
 from octoroute_py.app.settings import known_secrets, listening_hosts, needs_restart, open_database, refuse_unbuilt
@@ -43,12 +43,11 @@ from octoroute_py.gateway.snapshot import make_snapshot
 from octoroute_py.ledger.recorder import Recorder
 from octoroute_py.manage.analytics import Analytics, Model
 from octoroute_py.manage.audit import Audit
-from octoroute_py.manage.directories import follow_directory, follow_registry
-from octoroute_py.manage.documents import Documents
+from octoroute_py.manage.directories import follow_directory
 from octoroute_py.manage.feedback import Feedback
 from octoroute_py.manage.key_order import known_in
 from octoroute_py.manage.keys import Keys
-from octoroute_py.manage.model_health import FOLLOW_EVERY_S, follow_health, known_scores
+from octoroute_py.manage.model_health import known_scores
 from octoroute_py.manage.store import Store
 from octoroute_py.manage.workspaces import Workspaces
 from octoroute_py.neural.process import RouterProcess
@@ -138,25 +137,31 @@ class Application:
         try:
             self._directory = follow_directory(self._database, on_change=self._directory_changed)
             opened.callback(self._directory.close)
-            self._registry = follow_registry(self._database, on_change=self._registry_changed)
-            opened.callback(self._registry.close)
-            self._health = follow_health(self._database)
-            opened.callback(self._health.close)
             self._ledger = Ledger(config.storage, self._database, metrics=self._metrics)
             opened.callback(self._ledger.let_go)
+            self._governing = Governing(self._database, on_change=self._registry_changed, wall=self._ledger.wall)
+            opened.callback(self._governing.close)
         except StorageError as error:
             raise ConfigError(f"storage: {error}") from None
 
     def _make_gateway(self, config: Config, neural: "NeuralRouter | None", access_log: AccessLog) -> Gateway:
-        registry = self._registry.current
+        registry = self._governing.registry
         whole = with_registry(config, registry)
+        self._governing.watch.follow(registry, whole.endpoints)
         self._metrics.bind(endpoint.id for endpoint in whole.endpoints)
         table = TierTable.build(whole, self._make_transport, rng=self._rng, now=clock.monotonic())
         return Gateway(
-            make_snapshot(whole, table, self._make_router(config, neural), registry=registry, generation=1),
+            make_snapshot(
+                whole,
+                table,
+                self._make_router(config, neural),
+                registry=registry,
+                share_now=self._governing.shares.of,
+                generation=1,
+            ),
             self._access(config),
             metrics=self._metrics,
-            recorder=Recorder(self._metrics, access_log),
+            recorder=Recorder(self._metrics, access_log, on_outcome=self._governing.watch.saw),
             monotonic=clock.monotonic,
             wall=clock.wall,
             rng=self._rng,
@@ -175,7 +180,7 @@ class Application:
         )
 
     def _resources(self) -> list[Resource]:
-        store = Store(self._database)
+        store = self._governing.store
         keys = Keys(
             store,
             known=lambda: known_in(self.gateway.config, self._generated),
@@ -188,7 +193,6 @@ class Application:
             wall=clock.wall,
             changed=self._directory.refresh,
         )
-        documents = Documents(store, wall=clock.wall, changed=self._registry.refresh)
         feedback = Feedback(store, wall=clock.wall, behind=lambda: self._ledger.keeping().state is not Keeping.OK)
         return [
             KeyRoutes(keys, wall=clock.wall, standing=partial(self._ledger.standing, Subject.KEY)),
@@ -196,8 +200,7 @@ class Application:
             WorkspaceRoutes(workspaces),
             FeedbackRoutes(feedback),
             AnalyticsApi(self.gateway, self._analytics(store)),
-            *model_routes(documents, self.gateway, file=lambda: self._file, reported=self._health.refresh),
-            transfer_routes(store, file=lambda: self._file, wall=clock.wall, changed=self._all_changed),
+            *self._governing.resources(self.gateway, file=lambda: self._file, limits=self._directory.refresh),
             ResilienceRoutes(self.gateway, self._memory),
             RouteCalls(self.gateway, self._memory, answered=None if self._database is None else feedback.answered),
         ]
@@ -218,12 +221,6 @@ class Application:
             baseline=baseline,
             budgets=budgets,
         )
-
-    async def _all_changed(self) -> None:
-        """An import may have changed anything: workspaces first, so that no model is there before its limits."""
-        await self._directory.refresh()
-        await self._registry.refresh()
-        await self._health.refresh()
 
     def _directory_changed(self, issued: IssuedKeys) -> None:
         self.gateway.policies = issued.directory.workspaces
@@ -259,7 +256,7 @@ class Application:
         old = self.gateway.snapshot
         access = self._access(config)
         self._scrubber.learn(known_secrets(config))
-        generation = self._put_in_force(config, router, self._registry.current, access)
+        generation = self._put_in_force(config, router, self._governing.registry, access)
         before, self._file = self._file, config
         if old.router.judge is not None:
             self._later(old.router.judge.settled())
@@ -278,8 +275,17 @@ class Application:
         for taken in sorted(clashes(file, registry)):
             _log.warning("a registered model has a name that stands in the configuration: left out", id=taken)
         table, removed = old.table.rebuild(config, self._make_transport)
-        snapshot = make_snapshot(config, table, router, registry=registry, generation=old.generation + 1)
+        snapshot = make_snapshot(
+            config,
+            table,
+            router,
+            registry=registry,
+            share_now=self._governing.shares.of,
+            generation=old.generation + 1,
+            before=old,
+        )
         self.gateway.swap(snapshot, access)
+        self._governing.watch.follow(registry, config.endpoints)
         for transport in (*(endpoint.transport for endpoint in removed), *self._probes.forget(removed)):
             self._later(transport.aclose())
         return snapshot.generation
@@ -305,6 +311,7 @@ class Application:
         self._started = True
         try:
             await self._ledger.start()
+            await self._governing.start()
         except BaseException:
             await self._close_storage()
             raise
@@ -317,8 +324,7 @@ class Application:
             asyncio.create_task(watch_endpoints(lambda: self.gateway.snapshot.table), name="endpoint-watch"),
             asyncio.create_task(self._memory.run(), name="old-answers"),
             asyncio.create_task(self._directory.run(), name="directory"),
-            asyncio.create_task(self._registry.run(), name="registry"),
-            asyncio.create_task(self._health.run(every_s=FOLLOW_EVERY_S), name="health"),
+            *(asyncio.create_task(work, name=name) for name, work in self._governing.beside().items()),
             asyncio.create_task(self._ledger.upkeep(lambda: self.gateway.config.storage), name="ledger-upkeep"),
         )
         self._later(self._prepare())
@@ -338,8 +344,7 @@ class Application:
 
     async def _close_storage(self) -> None:
         self._directory.close()
-        self._registry.close()
-        self._health.close()
+        self._governing.close()
         await self._ledger.close()
         if self._database is not None:
             await asyncio.to_thread(self._database.close, within_s=CLOSE_WITHIN_S)
@@ -405,8 +410,8 @@ class Application:
         breakers = [BreakerRow("endpoint", e.id, e.breaker.state(now), e.breaker.trips) for e in table.endpoints]
         breakers += [BreakerRow("tier", t.value, table.tier_state(t, now), table.tier_trips(t)) for t in TIERS]
         available = [(e.id, e.unavailable(now) is None) for e in table.endpoints]
-        models = {*(e.name for e in table.endpoints), *self._registry.current.models}
-        health = known_scores(self._health.current, models)
+        models = {*(e.name for e in table.endpoints), *self._governing.registry.models}
+        health = known_scores(self._governing.health.current, models)
         return LiveRows(breakers, available, health, self._ledger.keeping())
 
 

@@ -6,6 +6,7 @@ value: a URL may carry a password.
 
 import ipaddress
 import re
+from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit
 
 from octoroute_py.core.words import Location
@@ -109,6 +110,7 @@ def bind_host(text: str) -> str:
     return text
 
 
+@lru_cache(maxsize=1024)  # asked again of every registered endpoint whenever one of them changes
 def location_of(url: str) -> Location:
     """Local for `localhost`, loopback and private address literals, cloud for all else."""
     host = (urlsplit(url).hostname or "").rstrip(".")

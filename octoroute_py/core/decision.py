@@ -9,7 +9,7 @@ class Decision(msgspec.Struct, frozen=True):
     """A tier with the who and why of it.
 
     `confidence` is a probability in [0, 1] where the strategy has one. `rule` is the name of the rule that matched,
-    `rule_id` its id if it is one of the registry.
+    `rule_id` its id, as operators read it.
     """
 
     tier: Tier

@@ -65,20 +65,25 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unkn
     rule_set: Id | None = None
 
 
-class Experiment(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """Callers who meet the conditions are shared out among the arms, each for good; the first arm is the control.
+class ExperimentBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What an experiment is: callers who meet the conditions are shared out among the arms, each for good.
 
-    Only requests that leave the choice to the gateway take part. `alpha` bounds the chance of a false alarm, however
-    often one looks.
+    The first arm is the control. Only requests that leave the choice to the gateway take part. `alpha` bounds the
+    chance that one of equal arms is called better or worse, however often one looks.
     """
 
-    id: Id
     name: Label
     description: Text = ""
     arms: Annotated[tuple[Arm, ...], Meta(min_length=2, max_length=8)]
     conditions: Conditions = Conditions()
     metric: Metric = Metric.SUCCESS
-    alpha: Annotated[float, Meta(gt=0, le=0.5)] = 0.05
+    alpha: Annotated[float, Meta(ge=1e-6, le=0.5)] = 0.05
+
+
+class Experiment(ExperimentBody, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """An experiment as it is kept; times are Unix ms."""
+
+    id: Id
     status: ExperimentStatus = ExperimentStatus.DRAFT
     started_ms: int | None = None
     stopped_ms: int | None = None

@@ -11,10 +11,10 @@ from octoroute_py.core.rules import RequestType
 from octoroute_py.core.words import Reason, Surface
 from octoroute_py.features.facts import About, Facts, read_facts
 from octoroute_py.gateway.context import RequestContext
-from octoroute_py.gateway.governing import Case, by_preferences, by_rules, eligible_targets
+from octoroute_py.gateway.governing import Case, by_preferences, by_rules, eligible_targets, preferred
 from octoroute_py.gateway.plan import Needs, Plan, narrowed, plan_exact, plan_tiers
 from octoroute_py.gateway.ways import Way, way_of
-from octoroute_py.routing.explain import Explanation, RuleTrial, Trail, seen, walk
+from octoroute_py.routing.explain import Decider, Explanation, RuleTrial, Trail, seen, walk
 from octoroute_py.routing.intent import Auto, Exact, Intent, TierIntent, read_intent, tier_decision
 from octoroute_py.routing.router import Inquiry
 from octoroute_py.routing.rulebook import Rulebook
@@ -53,9 +53,10 @@ async def explain(ctx: RequestContext, *, ask_judge: bool) -> Explanation:
     facts = _facts(ctx, words=snapshot.reads_words)
     case = Case(ctx, facts, _needs(ctx, facts))
     way = way_of(case) if isinstance(intent, Auto) else Way(book=snapshot.rulebook, router=snapshot.router)
-    trail = Trail()
+    trail, decider = Trail(), Decider.CLIENT
     if isinstance(intent, Auto):
         governed = _governed(case, way)
+        decider = _decider(governed, way)
         trail = await walk(
             way.router,
             _inquiry(ctx, facts),
@@ -69,6 +70,7 @@ async def explain(ctx: RequestContext, *, ask_judge: bool) -> Explanation:
     else:
         plan = _named(ctx, intent, case.needs)
     plan = _rolled_out(ctx, plan, case.needs)
+    carried_out = narrowed(plan, case.needs)
     misfits = {endpoint.id: case.needs.misfit(endpoint.config) for endpoint in plan.pools[0].endpoints}
     return Explanation(
         tier=plan.decision.tier,
@@ -84,9 +86,12 @@ async def explain(ctx: RequestContext, *, ask_judge: bool) -> Explanation:
         candidates=tuple(each for each, found in misfits.items() if found is None),
         unfit={each: found for each, found in misfits.items() if found is not None},
         facts=seen(facts),
-        models=tuple(dict.fromkeys(endpoint.name for endpoint in narrowed(plan, case.needs).endpoints())),
+        models=tuple(dict.fromkeys(endpoint.name for endpoint in carried_out.endpoints())),
         rule_id=plan.decision.rule_id,
         arms=tuple(exposure.label for exposure in plan.exposures),
+        decided_by=decider,
+        preferred=_preferred(case) if isinstance(intent, Auto) else None,
+        first=_drawn_first(ctx, carried_out),
     )
 
 
@@ -94,6 +99,37 @@ def _governed(case: Case, way: Way) -> Plan | None:
     """Where operators send a request that leaves the choice to the gateway; None where they leave it open."""
     plan = way.plan or by_rules(case, way.book) or by_preferences(case)
     return None if plan is None else plan if way.by_router else _exposed(plan, way)
+
+
+def _decider(governed: Plan | None, way: Way) -> Decider:
+    """Who made the plan of a request that leaves the choice to the gateway."""
+    if governed is None:
+        return Decider.STRATEGY
+    if way.plan is not None:
+        return Decider.EXPERIMENT
+    return Decider.PREFERENCES if governed.decision.rule is None else Decider.RULE
+
+
+def _preferred(case: Case) -> tuple[str, ...] | None:
+    """The models that the agent type prefers and that can answer now; None for one without preferences."""
+    preferences = case.ctx.snapshot.registry.preferences.get(case.ctx.hints.agent_type or "")
+    return None if preferences is None else tuple(name for name, _ in preferred(case, preferences))
+
+
+def _drawn_first(ctx: RequestContext, plan: Plan) -> tuple[str, ...]:
+    """The names among whom the first attempt is drawn at this moment; none when nobody can take it."""
+    now, quality = ctx.monotonic(), plan.quality
+    for pool in plan.pools:
+        found = [
+            each
+            for each in pool.endpoints
+            if each.unavailable(now) is None
+            and (quality is None or quality.shortfall(each.live.recent, stream=ctx.stream, now=now) is None)
+        ]
+        highest = max((each.priority for each in found), default=None)
+        if highest is not None:
+            return tuple(dict.fromkeys(each.name for each in found if each.priority == highest))
+    return ()
 
 
 def _exposed(plan: Plan, way: Way) -> Plan:

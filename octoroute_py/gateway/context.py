@@ -77,6 +77,14 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     agent_types: Mapping[str, AgentTypeLimits] = {}
     unlimited: bool = False
 
+    @property
+    def rule_ids(self) -> tuple[str, ...]:
+        """The ids of all rules, whether they are asked now or not: the file's, the API's, the built-in ones."""
+        table = () if self.router.rules is None else self.router.rules.book.rules
+        books = (self.rulebook, *self.rulebooks.values())
+        asked = (rule.id for book in books for rule in (*book.rules, *book.disabled))
+        return tuple(dict.fromkeys((*asked, *(rule.id for rule in table))))
+
 
 class RequestContext:
     """One request's life, filled in as it walks through the house.

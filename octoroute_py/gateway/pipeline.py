@@ -50,6 +50,7 @@ class Gateway:
         self.snapshot = snapshot
         self.access = access
         self.metrics = metrics
+        metrics.rules.bind(snapshot.rule_ids)
         self.policies: Mapping[str, WorkspacePolicy] = {}
         """What holds in each workspace that has a configuration; replaced whole when one of them changes."""
         self.draining = False
@@ -75,6 +76,7 @@ class Gateway:
         """Put a new snapshot in force, whole, for requests from now on."""
         self.snapshot, self.access = snapshot, access
         self.metrics.bind(endpoint.id for endpoint in snapshot.config.endpoints)
+        self.metrics.rules.bind(snapshot.rule_ids)
 
     # a request's life
 
@@ -214,6 +216,7 @@ def _outcome(ctx: RequestContext, now: float) -> Outcome:
         strategy=None if decision is None else decision.strategy,
         reason=None if decision is None else decision.reason,
         rule=None if decision is None else decision.rule,
+        rule_id=None if decision is None else decision.rule_id,
         confidence=None if decision is None else decision.confidence,
         endpoint_id=ctx.endpoint_id,
         sends=ctx.sends,

@@ -35,17 +35,20 @@ def make_snapshot(
     registry: Registry = EMPTY_REGISTRY,
     share_now: ShareOf | None = None,
     wall: Wall = clock.wall,
+    before: Snapshot | None = None,
 ) -> Snapshot:
     """The snapshot of a configuration, which has the registered endpoints in it, with its live parts.
 
-    `share_now` tells a canary's share as it is at the moment; without it the registry's holds. Raises ConfigError for a
-    rule that cannot be used.
+    `share_now` tells a canary's share as it is at the moment; without it the registry's holds. Rules that are the same
+    as `before` are not compiled again. Raises ConfigError for a rule that cannot be used.
     """
     catalog = Catalog(config.endpoints)
     targets = Targets(catalog, table)
     share_now = share_now or (lambda deployment: registry.canaries[deployment].traffic_split.canary)
     trials = Trials(registry.experiments.values(), cascades_of(router, wall))
-    rulebook, *others = books = [_rulebook(config, registry, each) for each in (None, *_rule_sets(registry))]
+    books = None if before is None else _same_books(before, config, registry)
+    if books is None:
+        books = {each: _rulebook(config, registry, each) for each in (None, *_rule_sets(registry))}
     return Snapshot(
         generation=generation,
         config=config,
@@ -61,10 +64,10 @@ def make_snapshot(
         scopes=Scopes(config.endpoints),
         timers=Timers(config),
         gated=any(e.capabilities is not None or e.context_window is not None for e in config.endpoints),
-        rulebook=rulebook,
-        rulebooks=dict(zip(_rule_sets(registry), others, strict=True)),
-        header_rules=trials.reads_headers or any(book.reads_headers for book in books),
-        metadata_rules=trials.reads_metadata or any(book.reads_metadata for book in books),
+        rulebook=books[None],
+        rulebooks={rule_set: book for rule_set, book in books.items() if rule_set is not None},
+        header_rules=trials.reads_headers or any(book.reads_headers for book in books.values()),
+        metadata_rules=trials.reads_metadata or any(book.reads_metadata for book in books.values()),
         baseline=baseline_price(config),
         agent_types=dict(config.limits.agent_types),
         unlimited=config.limits.per_key == config.limits.per_ip == NO_RATES and not config.limits.agent_types,
@@ -78,6 +81,16 @@ def _demands(registry: Registry) -> dict[str, Demand]:
 
 def _rule_sets(registry: Registry) -> list[str]:
     return sorted({rule.rule_set for rule in registry.rules.values() if rule.rule_set is not None})
+
+
+def _same_books(before: Snapshot, config: Config, registry: Registry) -> dict[str | None, Rulebook] | None:
+    """The books of the snapshot before, by rule set; None when a rule has changed since."""
+    same = before.config.routing == config.routing and [*before.registry.rules.values()] == [*registry.rules.values()]
+    if not same:
+        return None
+    books: dict[str | None, Rulebook] = {None: before.rulebook}
+    books.update(before.rulebooks)
+    return books
 
 
 def _rulebook(config: Config, registry: Registry, rule_set: str | None) -> Rulebook:

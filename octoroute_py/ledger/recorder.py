@@ -46,6 +46,8 @@ class Recorder:
         metrics.finished(tier, outcome.status, outcome.duration_s)
         if tier is not None and strategy is not None and reason is not None:
             metrics.request_routed(tier, strategy, reason)
+        if outcome.rule_id is not None:
+            metrics.rules.decided(outcome.rule_id)
         if strategy is not None and outcome.routing_s is not None:
             metrics.routing_duration(strategy, outcome.routing_s * 1000.0)
         self._count_attempts(outcome)

@@ -43,9 +43,17 @@ def refuse_strange(names: Iterable[Named], desk: Desk, endpoints: Sequence[Endpo
 
 
 def doubts(
-    names: Iterable[str], registry: Registry, endpoints: Sequence[EndpointConfig], *, split: bool = False
+    names: Iterable[str],
+    registry: Registry,
+    endpoints: Sequence[EndpointConfig],
+    *,
+    split: bool = False,
+    experiment: bool = False,
 ) -> Iterator[str]:
-    """Why some of the names will not serve now, in words; `split` says that one of them takes a canary's share."""
+    """Why some of the names will not serve now, in words.
+
+    `split` says that one of them takes a canary's share, `experiment` that they are an experiment's, which may test.
+    """
     written = _written(endpoints)
     for name in dict.fromkeys(names):
         if name in _TIERS or name in written:
@@ -53,7 +61,7 @@ def doubts(
         model = registry.models.get(name)
         if model is None:
             yield f"'{name}' names what there is no more."
-        elif model.status in _WHY_NOT:
+        elif model.status in _WHY_NOT and not (experiment and model.status is ModelStatus.TESTING):
             yield f"'{name}' {_WHY_NOT[model.status]}."
         elif model.status is ModelStatus.CANARY and not split:
             yield f"'{name}' is a canary: it serves who asks for it by name, and the share that a split gives it."

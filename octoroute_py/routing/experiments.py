@@ -1,16 +1,15 @@
 """Which arm of which experiment a request belongs to: the same for the same caller, in every process."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import msgspec
 
 from octoroute_py.core.experiment import Arm, Experiment, ExperimentStatus
-from octoroute_py.core.rules import Conditions
 from octoroute_py.features.facts import Facts
+from octoroute_py.routing.conditions import conditions_of_api
+from octoroute_py.routing.rulebook import Rule, Rulebook, Source
 from octoroute_py.routing.sticky import weighted
 
-Holds = Callable[[Facts, float], bool]
-"""Whether conditions hold for a request at a wall-clock time (seconds)."""
 PER_REQUEST = "~"
 """Ends the label of a request that no caller was known of; no arm's name has it."""
 
@@ -28,50 +27,48 @@ class Assignment(msgspec.Struct, frozen=True):
         return f"{self.experiment_id}:{self.arm.name}{PER_REQUEST if self.per_request else ''}"
 
 
-class _Running(msgspec.Struct, frozen=True):
-    id: str
-    salt: str
-    arms: tuple[Arm, ...]
-    weights: tuple[float, ...]
-    holds: Holds | None
-
-
 class RunningExperiments:
-    """The experiments of a registry that run, in the order they were made.
+    """The experiments of a registry that run, in the order they were made."""
 
-    `compiled` makes conditions ready to be asked; it is not called for those that hold for all.
-    """
+    __slots__ = ("_book", "_running")
 
-    __slots__ = ("_running",)
-
-    def __init__(self, experiments: Iterable[Experiment], *, compiled: Callable[[Conditions], Holds]) -> None:
-        self._running = tuple(
-            _Running(
-                each.id,
-                f"experiment:{each.id}",
-                each.arms,
-                tuple(arm.weight for arm in each.arms),
-                None if each.conditions == Conditions() else compiled(each.conditions),
+    def __init__(self, experiments: Iterable[Experiment]) -> None:
+        self._running = {each.id: each for each in experiments if each.status is ExperimentStatus.RUNNING}
+        self._book = Rulebook(
+            Rule(
+                id=each.id,
+                name=each.name,
+                source=Source.API,
+                priority=0,
+                conditions=conditions_of_api(each.conditions),
             )
-            for each in experiments
-            if each.status is ExperimentStatus.RUNNING
+            for each in self._running.values()
         )
 
     def __bool__(self) -> bool:
-        """Whether any runs at all: if not, no facts have to be read for them."""
+        """Whether any runs at all."""
         return bool(self._running)
 
+    @property
+    def reads_headers(self) -> bool:
+        """Whether conditions look at the headers of a request."""
+        return self._book.reads_headers
+
+    @property
+    def reads_metadata(self) -> bool:
+        """Whether conditions look at the metadata of a request."""
+        return self._book.reads_metadata
+
     def assign(self, facts: Facts, now: float, *, caller: str | None, request_id: str) -> Assignment | None:
-        """The arm of the first experiment whose conditions hold; a request takes part in one at most.
+        """The arm of the first experiment whose conditions hold at Unix time `now`; a request gets one at most.
 
         `caller` is the caller's stable id; without one each request is drawn by its own id.
         """
-        for each in self._running:
-            if each.holds is None or each.holds(facts, now):
-                unit = request_id if caller is None else caller
-                return Assignment(
-                    each.id, each.arms[weighted(each.salt, unit, each.weights)], per_request=caller is None
-                )
+        for rule in self._book.matching(facts, now):
+            experiment = self._running[rule.id]
+            weights = [arm.weight for arm in experiment.arms]
+            drawn = weighted(f"experiment:{rule.id}", request_id if caller is None else caller, weights)
+            return Assignment(rule.id, experiment.arms[drawn], per_request=caller is None)
         return None
 
 

@@ -99,13 +99,27 @@ class Trail(msgspec.Struct, frozen=True, kw_only=True):
     judge: JudgeView | None = None
 
 
+class Decider(enum.StrEnum):
+    """What said where a request goes; a canary may then take its production model's place."""
+
+    CLIENT = "client"
+    """It named a tier or a model."""
+    EXPERIMENT = "experiment"
+    RULE = "rule"
+    """One of the operators'."""
+    PREFERENCES = "preferences"
+    STRATEGY = "strategy"
+    """The built-in rules, the scorer, the judge, or none of them: then the default tier."""
+
+
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """A decision and what led to it. `candidates` and `unfit` are endpoint ids; health is not looked at.
 
     `next_step` is `judge` when the decision is still the judge's: then `tier` is where the request goes if the judge
     fails. `rules`, `scorer` and `judge` are empty when the client named a tier or an endpoint: then nobody is asked.
-    `models` are the names that may answer, in the order they are tried, `arms` what experiments and canary deployments
-    give the request.
+    `models` are the names that may answer, in the order they are tried, `first` those among whom the first attempt is
+    drawn now, `arms` what experiments and canary deployments give the request. `preferred` are the models that its
+    agent type prefers and that can answer now, in order; None for one without preferences.
     """
 
     tier: Tier
@@ -124,6 +138,9 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()
     rule_id: str | None = None
     arms: tuple[str, ...] = ()
+    decided_by: Decider = Decider.STRATEGY
+    preferred: tuple[str, ...] | None = None
+    first: tuple[str, ...] = ()
 
 
 async def walk(

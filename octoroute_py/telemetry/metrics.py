@@ -30,6 +30,7 @@ from octoroute_py.telemetry.labels import (
     status_class,
 )
 from octoroute_py.telemetry.ledger_counts import KeepingRow, LedgerCounts
+from octoroute_py.telemetry.rule_counts import RuleCounts
 from octoroute_py.telemetry.samples import Histogram, Percentiles, Window
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -122,6 +123,7 @@ class Metrics:
         self._background_failures = dict.fromkeys(BackgroundFailure, 0)
         self._refused = dict.fromkeys((reason.value for reason in Refusal), 0)
         self.ledger = LedgerCounts()
+        self.rules = RuleCounts()
         self._clock_errors = 0
         self._in_flight = 0
         self._finished = 0
@@ -274,6 +276,7 @@ class Metrics:
         yield from self._live_families(live)
         yield from self.ledger.collect(live.keeping)
         yield from self._failure_families()
+        yield from self.rules.collect()
 
     def _request_families(self) -> Iterator[Metric]:
         yield counter("octoroute_requests_total", "Routed requests", ("tier", "strategy"), self._requests.items())

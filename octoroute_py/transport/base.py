@@ -9,7 +9,8 @@
     ├── TooLarge          a head, line or body above its cap
     └── TimedOut          the deadline given to this call passed; for `UpstreamAnswer.chunk` the call may be repeated
 
-Two residents implement `Transport`: `wire` (the hot path) and `httpx` (proxies, HTTP/2, own CAs, probes).
+Two residents implement `Transport`: `wire` (the hot path) and `httpx` (proxies, HTTP/2, own CAs, probes of what the
+file names).
 One `Transport` object belongs to one endpoint: base URL, credential and extra headers are fixed when it is made.
 """
 

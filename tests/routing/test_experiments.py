@@ -5,16 +5,26 @@ from collections import Counter
 import pytest
 
 from octoroute_py.core.experiment import Arm, Experiment, ExperimentStatus
-from octoroute_py.core.rules import Conditions
+from octoroute_py.core.rules import Conditions, CustomConditions, TimeOfDay
 from octoroute_py.core.words import Importance, TaskType, Tier
 from octoroute_py.features.facts import Facts
-from octoroute_py.routing.experiments import Assignment, Holds, RunningExperiments, arm_of
+from octoroute_py.routing.experiments import Assignment, RunningExperiments, arm_of
 
 ARMS = (Arm(name="usual"), Arm(name="deep", tier=Tier.DEEP, weight=3))
 
 
-def facts(task_type: TaskType = TaskType.QUESTION_ANSWER) -> Facts:
-    return Facts(tokens=10, importance=Importance.NORMAL, task_type=task_type)
+CODERS = Conditions(agent_type=("coder",))
+AT_NIGHT = Conditions(time_of_day=TimeOfDay(start="22:00", end="06:00"))
+
+
+def facts(agent_type: str = "", **members: str) -> Facts:
+    return Facts(
+        tokens=10,
+        importance=Importance.NORMAL,
+        task_type=TaskType.QUESTION_ANSWER,
+        agent_type=agent_type,
+        metadata=members,
+    )
 
 
 def experiment(
@@ -26,20 +36,15 @@ def experiment(
     return Experiment(id=id_, name=id_, arms=ARMS, conditions=conditions, status=status)
 
 
-def only_code(conditions: Conditions) -> Holds:
-    assert conditions.agent_type == ("coder",)
-    return lambda facts, now: facts.task_type is TaskType.CODE and now > 100
-
-
 def running(*experiments: Experiment) -> RunningExperiments:
-    return RunningExperiments(experiments, compiled=only_code)
+    return RunningExperiments(experiments)
 
 
 def test_a_caller_keeps_its_arm_whatever_it_asks() -> None:
     for caller in (f"caller-{n}" for n in range(300)):
         found = {
-            running(experiment("a")).assign(facts(task), now, caller=caller, request_id=f"{caller}-{now}")
-            for task in TaskType
+            running(experiment("a")).assign(facts(agent), now, caller=caller, request_id=f"{caller}-{now}")
+            for agent in ("", "coder")
             for now in (1.0, 1e9)
         }
         assert len(found) == 1
@@ -65,15 +70,32 @@ def test_without_a_caller_each_request_is_drawn_and_says_so() -> None:
 
 
 def test_the_first_whose_conditions_hold_takes_the_request() -> None:
-    given = running(experiment("coders", conditions=Conditions(agent_type=("coder",))), experiment("all"))
-    assert _id(given.assign(facts(TaskType.CODE), 101, caller="x", request_id="r")) == "coders"
-    assert _id(given.assign(facts(TaskType.CODE), 99, caller="x", request_id="r")) == "all"
-    assert _id(given.assign(facts(), 101, caller="x", request_id="r")) == "all"
+    given = running(
+        experiment("coders", conditions=CODERS), experiment("night", conditions=AT_NIGHT), experiment("all")
+    )
+    noon, midnight = 12 * 3600.0, 0.0
+    assert _id(given.assign(facts("coder"), noon, caller="x", request_id="r")) == "coders"
+    assert _id(given.assign(facts("coder"), midnight, caller="x", request_id="r")) == "coders"
+    assert _id(given.assign(facts(), midnight, caller="x", request_id="r")) == "night"
+    assert _id(given.assign(facts(), noon, caller="x", request_id="r")) == "all"
 
 
 def test_nobody_takes_part_where_no_conditions_hold() -> None:
-    given = running(experiment("coders", conditions=Conditions(agent_type=("coder",))))
-    assert given.assign(facts(), 101, caller="x", request_id="r") is None
+    given = running(experiment("coders", conditions=CODERS))
+    assert given.assign(facts("writer"), 0, caller="x", request_id="r") is None
+
+
+def test_what_conditions_look_at_is_told() -> None:
+    of_headers = Conditions(custom_conditions=CustomConditions(headers={"X-Beta": "yes"}))
+    of_metadata = Conditions(custom_conditions=CustomConditions(metadata={"plan": "gold"}))
+    assert running(experiment("a", conditions=of_headers)).reads_headers
+    assert not running(experiment("a", conditions=CODERS)).reads_headers
+    assert not running(experiment("a", conditions=of_headers, status=ExperimentStatus.PAUSED)).reads_headers
+    given = running(experiment("a", conditions=of_metadata))
+    assert given.reads_metadata
+    assert not running(experiment("a", conditions=CODERS)).reads_metadata
+    assert _id(given.assign(facts(plan="gold"), 0, caller="x", request_id="r")) == "a"
+    assert given.assign(facts(plan="iron"), 0, caller="x", request_id="r") is None
 
 
 @pytest.mark.parametrize("status", [each for each in ExperimentStatus if each is not ExperimentStatus.RUNNING])

@@ -23,6 +23,7 @@ from tests.fakes.certificates import Authority
 from tests.fakes.names import Names
 from tests.fakes.rawserver import RawServer
 from tests.fakes.transports import FIELDS, fetch, send
+from tests.fakes.waiting import until
 
 ALLOWED, FORBIDDEN, ANOTHER = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 
@@ -138,6 +139,27 @@ async def test_the_next_permitted_address_is_tried_when_one_does_not_take_the_co
     await transport.aclose()
 
 
+async def test_addresses_of_ipv6_are_connected_to() -> None:
+    async with RawServer(host="::1") as server:
+        rules = NetworkRules(networks=("::1/128",), ports=(server.port,))
+        guard = Guard(rules, resolve=Names("127.0.0.1", "::1"), tell=lambda _: None)
+        for host in ("models.example", "[::1]"):
+            origin = origin_of(f"http://{host}:{server.port}/v1")
+            transport = WireTransport(origin, FIELDS, open_connection=guard.open)
+            assert await fetch(transport) == b"{}"
+            await transport.aclose()
+        assert [each.header(b"host") for each in server.requests] == [
+            f"models.example:{server.port}".encode(),
+            f"[::1]:{server.port}".encode(),
+        ]
+
+
+async def test_an_ipv4_address_written_as_ipv6_is_connected_to_where_it_is_permitted(server: RawServer) -> None:
+    transport = guarded(server.port, Names(f"::ffff:{ALLOWED}"))
+    assert await fetch(transport) == b"{}"
+    await transport.aclose()
+
+
 async def test_the_host_header_keeps_the_name(server: RawServer) -> None:
     transport = guarded(server.port, Names(ALLOWED))
     await fetch(transport)
@@ -247,14 +269,20 @@ async def test_a_cancelled_connect_leaves_no_socket(server: RawServer, tls: bool
     with BlackHole(ALLOWED) as hole:
         port = server.port if tls else hole.port
         rules = NetworkRules(networks=(f"{ALLOWED}/32",), ports=(port,))
-        guard = Guard(rules, resolve=Names(ALLOWED), tell=lambda _: None)
+        guard = Guard(rules, resolve=(names := Names(ALLOWED)), tell=lambda _: None)
         origin = origin_of(f"http{'s' if tls else ''}://models.example:{port}/v1")
         transport = WireTransport(
             origin, FIELDS, ssl_context=Authority(tmp_path).client_context, open_connection=guard.open
         )
+
+        async def arrived() -> bool:
+            return len(server.peers) == 1
+
+        async def begun() -> bool:
+            return names.asked != []
+
         call = asyncio.create_task(fetch(transport))
-        await asyncio.sleep(0.05)
-        assert len(server.peers) == tls
+        await until(arrived if tls else begun)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call

@@ -166,22 +166,24 @@ class AgentRoutes:
 
     def _view(self, document: Document) -> AgentView:
         preferences = document.read(AgentPreferences)
-        asked = msgspec.structs.asdict(preferences.performance_requirements)
-        told = PreferencesView(
-            preferred_models=preferences.preferred_models,
-            fallback_models=preferences.fallback_models,
-            required_capabilities=preferences.required_capabilities,
-            performance_requirements=RequirementsView(
-                **{name: value for name, value in asked.items() if value is not None}
-            ),
-        )
         return AgentView(
             agent_type=preferences.agent_type,
-            preferences=told,
+            preferences=shown_preferences(preferences),
             created_at=iso(document.created_ms),
             updated_at=iso(document.updated_ms),
             warnings=self._agents.warnings(preferences) or UNSET,
         )
+
+
+def shown_preferences(preferences: AgentPreferences) -> PreferencesView:
+    """Preferences as they are told."""
+    asked = msgspec.structs.asdict(preferences.performance_requirements)
+    return PreferencesView(
+        preferred_models=preferences.preferred_models,
+        fallback_models=preferences.fallback_models,
+        required_capabilities=preferences.required_capabilities,
+        performance_requirements=RequirementsView(**{name: each for name, each in asked.items() if each is not None}),
+    )
 
 
 def _preferences(order: PreferencesOrder, agent_type: str) -> AgentPreferences:
