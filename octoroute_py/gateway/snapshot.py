@@ -17,6 +17,7 @@ from octoroute_py.gateway.trials import Trials
 from octoroute_py.ledger.pricing import baseline_price
 from octoroute_py.routing.artifact import load_prepared
 from octoroute_py.routing.default import Cascade
+from octoroute_py.routing.experiments import RunningExperiments
 from octoroute_py.routing.intent import Catalog
 from octoroute_py.routing.judge import Question
 from octoroute_py.routing.rulebook import Rulebook, compile_rulebook
@@ -48,7 +49,7 @@ def make_snapshot(
     share_now = share_now or (lambda deployment: registry.canaries[deployment].traffic_split.canary)
     trials = Trials(registry.experiments.values(), cascades_of(router, wall))
     rulebook, rulebooks = _rulebooks(config, registry, before)
-    books = (trials.running, rulebook, *rulebooks.values())
+    books: list[Rulebook | RunningExperiments] = [trials.running, rulebook, *rulebooks.values()]
     return Snapshot(
         generation=generation,
         config=config,
