@@ -7,11 +7,14 @@ from octoroute_py.config.schema import Config
 from octoroute_py.core import clock
 from octoroute_py.core.catalog import ModelEndpoint
 from octoroute_py.core.clock import Wall
-from octoroute_py.core.registry import Kind, Registry
+from octoroute_py.core.experiment import ArmStrategy
+from octoroute_py.core.registry import Registry
 from octoroute_py.core.rules import RoutingRule
 from octoroute_py.edge.api.agents import AgentRoutes
 from octoroute_py.edge.api.canaries import CanaryRoutes
+from octoroute_py.edge.api.dry_run import DryRuns
 from octoroute_py.edge.api.endpoints import EndpointRoutes
+from octoroute_py.edge.api.experiments import ExperimentRoutes
 from octoroute_py.edge.api.model_health import HealthRoutes
 from octoroute_py.edge.api.models import ModelRoutes
 from octoroute_py.edge.api.rules import RuleRoutes
@@ -24,16 +27,22 @@ from octoroute_py.manage.canary_watch import CanaryWatch
 from octoroute_py.manage.directories import follow_registry
 from octoroute_py.manage.documents import Documents
 from octoroute_py.manage.endpoint_check import EndpointCheck
+from octoroute_py.manage.experiments import Experiments
 from octoroute_py.manage.model_endpoints import Endpoints
 from octoroute_py.manage.model_health import FOLLOW_EVERY_S, Health, follow_health
 from octoroute_py.manage.models import Models
 from octoroute_py.manage.rules import Rules
 from octoroute_py.manage.store import Store
 from octoroute_py.manage.transfer import Transfer
+from octoroute_py.manage.transfer_check import checks_by
 from octoroute_py.routing.rules import BUILT_IN
 from octoroute_py.routing.shares import Shares
 from octoroute_py.storage.db import Database
 from octoroute_py.transport.resolve import check_endpoint_url, check_health_url
+
+
+def problems(rule: RoutingRule) -> Sequence[tuple[str, str]]:
+    return ()
 
 
 class Governing:
@@ -45,6 +54,7 @@ class Governing:
 
     def __init__(self, database: Database | None, *, on_change: Callable[[Registry], None], wall: Wall) -> None:
         self.store = Store(database)
+        self._wall = wall
         self.shares = Shares()
         self.following = follow_registry(database, on_change=on_change)
         self.health = follow_health(database)
@@ -71,9 +81,18 @@ class Governing:
             built_in=BUILT_IN,
             endpoints=lambda: file().endpoints,
             registry=lambda: self.registry,
-            problems=_problems,
+            problems=problems,
         )
         agents = Agents(documents, now=lambda: Now(gateway.snapshot.table, self.registry), monotonic=gateway.monotonic)
+        experiments = Experiments(
+            documents,
+            self.store,
+            wall=self._wall,
+            endpoints=lambda: file().endpoints,
+            registry=lambda: self.registry,
+            problems=problems,
+            unusable=lambda strategy: _unusable(strategy, gateway),
+        )
         return [
             EndpointRoutes(Endpoints(documents, file=file, check=check), gateway),
             HealthRoutes(Health(documents, file=file), gateway, reported=self.health.refresh),
@@ -81,6 +100,8 @@ class Governing:
             RuleRoutes(rules),
             AgentRoutes(agents),
             CanaryRoutes(Canaries(documents, self.watch)),
+            ExperimentRoutes(experiments),
+            DryRuns(gateway),
             TransferRoutes(self._transfer(check, file=file, limits=limits), wall=clock.wall),
         ]
 
@@ -95,8 +116,9 @@ class Governing:
             await self.following.refresh()
             await self.health.refresh()
 
-        checks = {Kind.RULE: lambda rule, _: _problems(rule)}
-        return Transfer(self.store, file=file, admit=admit, checks=checks, wall=clock.wall, changed=changed)
+        return Transfer(
+            self.store, file=file, admit=admit, checks=checks_by(problems), wall=clock.wall, changed=changed
+        )
 
     async def start(self) -> None:
         """Learn what was measured before this process; before the first request."""
@@ -116,5 +138,9 @@ class Governing:
         self.health.close()
 
 
-def _problems(rule: RoutingRule) -> Sequence[tuple[str, str]]:
-    return ()
+def _unusable(strategy: ArmStrategy, gateway: Gateway) -> str | None:
+    """Why an arm of an experiment cannot have this strategy now."""
+    cascade = gateway.snapshot.trials.cascades.get(strategy)
+    if cascade is None:
+        return f"The strategy '{strategy}' needs what the configured strategy does not use: a scorer or a judge."
+    return None if cascade.ready else "The scorer is not ready."

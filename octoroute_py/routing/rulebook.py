@@ -10,7 +10,7 @@ import msgspec
 
 from octoroute_py.config.schema import RuleConfig
 from octoroute_py.core.decision import Decision
-from octoroute_py.core.rules import Conditions, RoutingRule, RuleTarget, TrafficSplit
+from octoroute_py.core.rules import RoutingRule, RuleTarget, TrafficSplit
 from octoroute_py.core.words import Reason, Strategy, Tier
 from octoroute_py.features.facts import Facts
 from octoroute_py.routing.conditions import Condition, conditions_of_api, conditions_of_file
@@ -92,12 +92,6 @@ def compile_rulebook(
 def compile_table(table: tuple[RuleConfig, ...]) -> Rulebook:
     """The built-in table as a book of its own."""
     return Rulebook(_of_file(rule, source=Source.BUILT_IN) for rule in table)
-
-
-def compiled_conditions(conditions: Conditions) -> Rulebook:
-    """A book of a single rule without a target, for who wants to know whether these conditions hold."""
-    compiled = conditions_of_api(conditions)
-    return Rulebook((Rule(id="", name="", source=Source.API, priority=0, conditions=compiled),))
 
 
 def _of_file(rule: RuleConfig, *, source: Source = Source.FILE) -> Rule:
