@@ -1,6 +1,6 @@
 """What operators set over the API and what governs live traffic by it, as one part of the application."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 
 from octoroute_py.admission.principal import Principal
 from octoroute_py.config.schema import Config
@@ -9,7 +9,6 @@ from octoroute_py.core.catalog import ModelEndpoint
 from octoroute_py.core.clock import Wall
 from octoroute_py.core.experiment import ArmStrategy
 from octoroute_py.core.registry import Registry
-from octoroute_py.core.rules import RoutingRule
 from octoroute_py.edge.api.agents import AgentRoutes
 from octoroute_py.edge.api.canaries import CanaryRoutes
 from octoroute_py.edge.api.dry_run import DryRuns
@@ -35,14 +34,11 @@ from octoroute_py.manage.rules import Rules
 from octoroute_py.manage.store import Store
 from octoroute_py.manage.transfer import Transfer
 from octoroute_py.manage.transfer_check import checks_by
+from octoroute_py.routing.rule_problems import problems
 from octoroute_py.routing.rules import BUILT_IN
 from octoroute_py.routing.shares import Shares
 from octoroute_py.storage.db import Database
 from octoroute_py.transport.resolve import check_endpoint_url, check_health_url
-
-
-def problems(rule: RoutingRule) -> Sequence[tuple[str, str]]:
-    return ()
 
 
 class Governing:
