@@ -4,6 +4,7 @@ import hmac
 import ipaddress
 from collections.abc import Collection, Iterable
 
+from octoroute_py.admission.jwt import Tokens
 from octoroute_py.admission.keyring import NONE_ISSUED, Holder, IssuedKeys, KeyRing
 from octoroute_py.admission.origin import Origins
 from octoroute_py.admission.principal import ANONYMOUS, Principal
@@ -51,9 +52,10 @@ class Access:
     first start made, `issued` are the keys of the directory, whose expiry goes by `wall`. `wrong_keys` lets several
     listeners, and the next configuration, share one memory of wrong keys. `origins` are the web origins whose pages may
     use open routes. Without any key a listener that is not loopback refuses everything but open routes.
+    Tokens of `auth.jwt` are as good as keys; what is no key is tried as one.
     """
 
-    __slots__ = ("_anonymous", "_keys", "_loopback", "_origins", "_wall", "_wrong_keys")
+    __slots__ = ("_anonymous", "_keys", "_loopback", "_origins", "_tokens", "_wall", "_wrong_keys")
 
     def __init__(
         self,
@@ -67,9 +69,9 @@ class Access:
         wall: Wall = clock.wall,
     ) -> None:
         self._keys = KeyRing(auth.keys if generated is None else (*auth.keys, generated), issued)
-        self._anonymous = Principal(
-            ANONYMOUS, _anonymous_role(auth.mode, self._keys.roles, loopback=loopback), ANONYMOUS
-        )
+        self._tokens = None if auth.jwt is None else Tokens(auth.jwt)
+        roles = self._keys.roles if self._tokens is None else frozenset(Role)  # whatever a token's scopes come to
+        self._anonymous = Principal(ANONYMOUS, _anonymous_role(auth.mode, roles, loopback=loopback), ANONYMOUS)
         self._wrong_keys = WrongKeys() if wrong_keys is None else wrong_keys
         self._origins = Origins(origins)
         self._loopback = loopback
@@ -92,7 +94,7 @@ class Access:
         key = presented_key(headers)
         if key is None:
             raise _denied("This route needs a key: send 'Authorization: Bearer <key>' or 'X-API-Key: <key>'.")
-        holder = self._keys.find(key, wall_s=self._wall())
+        holder = self._holder(key)
         if holder is None:
             raise self._wrong_key(source, now)
         if not _from_here(holder, source):
@@ -117,8 +119,14 @@ class Access:
             key = presented_key(headers)
         except Denied:
             return None  # another scheme is no key of ours, and none is needed
-        holder = None if key is None else self._keys.find(key, wall_s=self._wall())
+        holder = None if key is None else self._holder(key)
         return None if holder is None or not _from_here(holder, source) else holder.principal
+
+    def _holder(self, key: bytes) -> Holder | None:
+        """Whoever holds this key, or this token."""
+        wall_s = self._wall()
+        holder = self._keys.find(key, wall_s=wall_s)
+        return self._tokens.find(key, wall_s=wall_s) if holder is None and self._tokens is not None else holder
 
     def _stranger(self, headers: list[tuple[bytes, bytes]]) -> Principal:
         """Whoever comes without a key, unless it is a web page from elsewhere."""

@@ -14,10 +14,11 @@ from octoroute_py.admission.auth import Access, is_loopback
 from octoroute_py.admission.claims import Subject
 from octoroute_py.admission.keyring import IssuedKeys
 from octoroute_py.admission.throttle import WrongKeys
+from octoroute_py.app.governing import Governing
 from octoroute_py.app.ledger import CLOSE_WITHIN_S, Ledger
 from octoroute_py.app.probes import Probes
 from octoroute_py.app.settings import known_secrets, listening_hosts, needs_restart, open_database, refuse_unbuilt
-from octoroute_py.app.watch import watch_endpoints
+from octoroute_py.app.watch import log_reach, watch_endpoints
 from octoroute_py.config.schema import Config, EndpointConfig, KeyConfig
 from octoroute_py.core import clock
 from octoroute_py.core.allowance import NO_BUDGETS
@@ -29,6 +30,7 @@ from octoroute_py.edge.api.analytics import AnalyticsApi
 from octoroute_py.edge.api.audit import AuditRoutes
 from octoroute_py.edge.api.feedback import FeedbackRoutes
 from octoroute_py.edge.api.keys import KeyRoutes
+from octoroute_py.edge.api.resilience import ResilienceRoutes
 from octoroute_py.edge.api.route import RouteCalls
 from octoroute_py.edge.api.workspaces import WorkspaceRoutes
 from octoroute_py.edge.asgi import ASGIApp, Resource, RouteTable, build_app, routes
@@ -41,10 +43,11 @@ from octoroute_py.gateway.snapshot import make_snapshot
 from octoroute_py.ledger.recorder import Recorder
 from octoroute_py.manage.analytics import Analytics, Model
 from octoroute_py.manage.audit import Audit
-from octoroute_py.manage.directories import follow_directory, follow_registry
+from octoroute_py.manage.directories import follow_directory
 from octoroute_py.manage.feedback import Feedback
 from octoroute_py.manage.key_order import known_in
 from octoroute_py.manage.keys import Keys
+from octoroute_py.manage.model_health import known_scores
 from octoroute_py.manage.store import Store
 from octoroute_py.manage.workspaces import Workspaces
 from octoroute_py.neural.process import RouterProcess
@@ -98,7 +101,7 @@ class Application:
         self._loopback = all(is_loopback(host) for host in listening_hosts(config))
         self._wrong_keys = WrongKeys()
         self._rng = rng or random.Random()
-        self._maker = TransportMaker()
+        self._maker = TransportMaker(tell=log_reach)
         self._probes = Probes(self._make_transport)
         self._closing: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
@@ -134,23 +137,31 @@ class Application:
         try:
             self._directory = follow_directory(self._database, on_change=self._directory_changed)
             opened.callback(self._directory.close)
-            self._registry = follow_registry(self._database, on_change=self._registry_changed)
-            opened.callback(self._registry.close)
             self._ledger = Ledger(config.storage, self._database, metrics=self._metrics)
             opened.callback(self._ledger.let_go)
+            self._governing = Governing(self._database, on_change=self._registry_changed, wall=self._ledger.wall)
+            opened.callback(self._governing.close)
         except StorageError as error:
             raise ConfigError(f"storage: {error}") from None
 
     def _make_gateway(self, config: Config, neural: "NeuralRouter | None", access_log: AccessLog) -> Gateway:
-        registry = self._registry.current
+        registry = self._governing.registry
         whole = with_registry(config, registry)
+        self._governing.watch.follow(registry, whole.endpoints)
         self._metrics.bind(endpoint.id for endpoint in whole.endpoints)
         table = TierTable.build(whole, self._make_transport, rng=self._rng, now=clock.monotonic())
         return Gateway(
-            make_snapshot(whole, table, self._make_router(config, neural), registry=registry, generation=1),
+            make_snapshot(
+                whole,
+                table,
+                self._make_router(config, neural),
+                registry=registry,
+                share_now=self._governing.shares.of,
+                generation=1,
+            ),
             self._access(config),
             metrics=self._metrics,
-            recorder=Recorder(self._metrics, access_log),
+            recorder=Recorder(self._metrics, access_log, on_outcome=self._governing.watch.saw),
             monotonic=clock.monotonic,
             wall=clock.wall,
             rng=self._rng,
@@ -169,7 +180,7 @@ class Application:
         )
 
     def _resources(self) -> list[Resource]:
-        store = Store(self._database)
+        store = self._governing.store
         keys = Keys(
             store,
             known=lambda: known_in(self.gateway.config, self._generated),
@@ -189,6 +200,8 @@ class Application:
             WorkspaceRoutes(workspaces),
             FeedbackRoutes(feedback),
             AnalyticsApi(self.gateway, self._analytics(store)),
+            *self._governing.resources(self.gateway, file=lambda: self._file),
+            ResilienceRoutes(self.gateway, self._memory),
             RouteCalls(self.gateway, self._memory, answered=None if self._database is None else feedback.answered),
         ]
 
@@ -243,7 +256,7 @@ class Application:
         old = self.gateway.snapshot
         access = self._access(config)
         self._scrubber.learn(known_secrets(config))
-        generation = self._put_in_force(config, router, self._registry.current, access)
+        generation = self._put_in_force(config, router, self._governing.registry, access)
         before, self._file = self._file, config
         if old.router.judge is not None:
             self._later(old.router.judge.settled())
@@ -262,8 +275,17 @@ class Application:
         for taken in sorted(clashes(file, registry)):
             _log.warning("a registered model has a name that stands in the configuration: left out", id=taken)
         table, removed = old.table.rebuild(config, self._make_transport)
-        snapshot = make_snapshot(config, table, router, registry=registry, generation=old.generation + 1, before=old)
+        snapshot = make_snapshot(
+            config,
+            table,
+            router,
+            registry=registry,
+            share_now=self._governing.shares.of,
+            generation=old.generation + 1,
+            before=old,
+        )
         self.gateway.swap(snapshot, access)
+        self._governing.watch.follow(registry, config.endpoints)
         for transport in (*(endpoint.transport for endpoint in removed), *self._probes.forget(removed)):
             self._later(transport.aclose())
         return snapshot.generation
@@ -289,6 +311,7 @@ class Application:
         self._started = True
         try:
             await self._ledger.start()
+            await self._governing.start()
         except BaseException:
             await self._close_storage()
             raise
@@ -301,7 +324,7 @@ class Application:
             asyncio.create_task(watch_endpoints(lambda: self.gateway.snapshot.table), name="endpoint-watch"),
             asyncio.create_task(self._memory.run(), name="old-answers"),
             asyncio.create_task(self._directory.run(), name="directory"),
-            asyncio.create_task(self._registry.run(), name="registry"),
+            *(asyncio.create_task(work, name=name) for name, work in self._governing.beside().items()),
             asyncio.create_task(self._ledger.upkeep(lambda: self.gateway.config.storage), name="ledger-upkeep"),
         )
         self._later(self._prepare())
@@ -321,7 +344,7 @@ class Application:
 
     async def _close_storage(self) -> None:
         self._directory.close()
-        self._registry.close()
+        self._governing.close()
         await self._ledger.close()
         if self._database is not None:
             await asyncio.to_thread(self._database.close, within_s=CLOSE_WITHIN_S)
@@ -387,7 +410,9 @@ class Application:
         breakers = [BreakerRow("endpoint", e.id, e.breaker.state(now), e.breaker.trips) for e in table.endpoints]
         breakers += [BreakerRow("tier", t.value, table.tier_state(t, now), table.tier_trips(t)) for t in TIERS]
         available = [(e.id, e.unavailable(now) is None) for e in table.endpoints]
-        return LiveRows(breakers, available, self._ledger.keeping())
+        models = {*(e.name for e in table.endpoints), *self._governing.registry.models}
+        health = known_scores(self._governing.health.current, models)
+        return LiveRows(breakers, available, health, self._ledger.keeping())
 
 
 async def _all_ended(work: Iterable[Awaitable[None]]) -> None:

@@ -40,6 +40,9 @@ def listening_hosts(config: Config) -> tuple[str, ...]:
 def known_secrets(config: Config) -> list[str]:
     """Every credential the logs must never show."""
     secrets = [secret for endpoint in config.endpoints for secret in (endpoint.api_key, endpoint.proxy)]
+    secrets += [credential.key for _, credential in config.registry.credentials]
+    if config.auth.jwt is not None:
+        secrets.append(config.auth.jwt.key)
     found = [secret.reveal() for secret in secrets if isinstance(secret, Secret)]
     return found + [value for endpoint in config.endpoints for _, value in endpoint.headers]
 

@@ -30,6 +30,14 @@ async def watch_endpoints(table: Callable[[], TierTable]) -> None:
         await asyncio.sleep(wait_s)
 
 
+def log_reach(endpoint_id: str, forbidden: bool) -> None:
+    """One line when a registered endpoint begins to lead where it may not be, and one when it ends to."""
+    if forbidden:
+        _log.warning("a registered endpoint leads where it may not be, and gets no requests", endpoint=endpoint_id)
+    else:
+        _log.info("a registered endpoint leads where it may be again", endpoint=endpoint_id)
+
+
 def log_changes(watch: EndpointWatch, table: TierTable, now: float) -> None:
     """One line for each endpoint and tier that went out or came back since the watch's last look."""
     for change in watch.changes(table, now):

@@ -141,7 +141,7 @@ def _with_management_port(config: Config, port: int) -> Config:
 
 def _first_key(config: Config) -> KeyConfig | None:
     """The admin key of a gateway that others can reach and that has no key configured (contract §7)."""
-    if config.auth.mode is AuthMode.NONE or config.auth.keys or all(map(is_loopback, listening_hosts(config))):
+    if config.auth.mode is AuthMode.NONE or config.auth.has_keys or all(map(is_loopback, listening_hosts(config))):
         return None
     folder = config.path.parent if config.path is not None else Path()
     key, clear = ensure_admin_key(folder)

@@ -4,6 +4,7 @@ import re
 
 from octoroute_py.config.addresses import Wrong
 from octoroute_py.config.fields import Table
+from octoroute_py.config.jwt import read_jwt
 from octoroute_py.config.problems import Problems
 from octoroute_py.config.schema import AuthConfig, AuthMode, KeyConfig
 from octoroute_py.config.secrets import (
@@ -44,7 +45,8 @@ def read_auth(table: Table, *, problems: Problems, sources: Sources) -> AuthConf
         if token.name in names or token.sha256 in digests:
             problems.add_outside("environment", ADMIN_TOKEN, "stands for a key that the file has already")
         keys.append(token)
-    return AuthConfig(mode=table.choice("mode", AuthMode, AuthMode.AUTO), keys=tuple(keys))
+    jwt = read_jwt(table.table("jwt"), sources) if table.has("jwt") else None
+    return AuthConfig(mode=table.choice("mode", AuthMode, AuthMode.AUTO), keys=tuple(keys), jwt=jwt)
 
 
 def _read_key(table: Table, sources: Sources) -> KeyConfig | None:

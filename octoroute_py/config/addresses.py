@@ -6,6 +6,7 @@ value: a URL may carry a password.
 
 import ipaddress
 import re
+from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit
 
 from octoroute_py.core.words import Location
@@ -13,6 +14,10 @@ from octoroute_py.core.words import Location
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
+_EXACT_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_LONGEST_NAME = 253
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -26,11 +31,54 @@ def base_url(text: str) -> str:
     if "@" in url.netloc:
         raise Wrong("must not carry a user name or password")
     path = url.path.rstrip("/")
-    if path.endswith(("/chat/completions", "/completions", "/models")):
-        raise Wrong('must end before the operation, as in "http://127.0.0.1:8080/v1"')
+    before_operation(path)
     if "\\" in path:
         raise Wrong("must not contain a backslash")
     return f"{url.scheme}://{url.netloc}{path}"
+
+
+def before_operation(path: str) -> None:
+    """Raises Wrong when a base path goes on to what is appended to it."""
+    if path.endswith(("/chat/completions", "/completions", "/models")):
+        raise Wrong('must end before the operation, as in "http://127.0.0.1:8080/v1"')
+
+
+def exact_host(text: str) -> str:
+    """A host that everybody reads alike, in lower case: a plain name, a dotted IPv4 address, an IPv6 address.
+
+    IPv6 addresses may stand in brackets and come back without. Raises Wrong for all else, above all for numbers that
+    some programs take for addresses (`0x7f.1`, `2130706433`, `0177.0.0.1`), zone ids and a dot at the end.
+    """
+    host = text.lower()
+    if not text.isascii():
+        raise Wrong('must have a host of ASCII letters; write an international name in its "xn--" form')
+    if host.startswith("["):
+        host = host.removeprefix("[").removesuffix("]")
+        if ":" not in host:
+            raise Wrong("must have a valid host")
+    if ":" in host:
+        address = _address(host)
+        if address is None:
+            raise Wrong("must have a valid host")
+        return str(address)
+    if host.endswith("."):
+        raise Wrong("must have a host without a dot at its end")
+    if len(host) > _LONGEST_NAME or not _EXACT_NAME.fullmatch(host):
+        raise Wrong("must have a valid host")
+    if _NUMBER.fullmatch(host.rpartition(".")[2]) and _address(host) is None:
+        raise Wrong("must have a host name, or an IPv4 address as four decimal numbers")
+    return host
+
+
+def network(text: str) -> str:
+    """A network in CIDR notation, or a single address; raises Wrong."""
+    try:
+        found = ipaddress.ip_network(text)
+    except ValueError:
+        raise Wrong('must be a network such as "10.0.0.0/8", without bits beyond its prefix') from None
+    if isinstance(found, ipaddress.IPv6Network) and found.subnet_of(_MAPPED):
+        raise Wrong("must name IPv4 addresses in their own form")
+    return str(found)
 
 
 def proxy_url(text: str) -> str:
@@ -62,6 +110,7 @@ def bind_host(text: str) -> str:
     return text
 
 
+@lru_cache(maxsize=1024)  # asked again of every registered endpoint whenever one of them changes
 def location_of(url: str) -> Location:
     """Local for `localhost`, loopback and private address literals, cloud for all else."""
     host = (urlsplit(url).hostname or "").rstrip(".")

@@ -101,6 +101,25 @@ class Table:
             return default
         return value
 
+    def integers(self, key: str, *, low: int, high: int) -> tuple[int, ...] | None:
+        """An array of whole numbers from `low` to `high`, None when it is absent."""
+        value = self.value(key)
+        if value is None:
+            return None
+        if not isinstance(value, list):
+            self.problem(key, f"must be an array of whole numbers, not {kind_of(value)}")
+            return None
+        found: dict[int, None] = {}
+        for index, item in enumerate(value):
+            where = (*self.where, key, index)
+            if isinstance(item, bool) or not isinstance(item, int):
+                self._problems.add(where, f"must be a whole number, not {kind_of(item)}")
+            elif not low <= item <= high:
+                self._problems.add(where, f"must be from {low} to {high}")
+            else:
+                found[item] = None
+        return tuple(found)
+
     def number(self, key: str, default: D, *, low: float, high: float = math.inf, above: bool = False) -> float | D:
         """A finite number from `low` (or above it) to `high`."""
         value = self.value(key)

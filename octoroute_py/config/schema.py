@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from octoroute_py.core.allowance import NO_BUDGETS, NO_RATES, Budgets, Rates
-from octoroute_py.core.catalog import ModelStatus
+from octoroute_py.core.catalog import ModelStatus, ModelType
 from octoroute_py.core.words import Capability, Importance, Location, Role, TaskType, Tier
 
 
@@ -147,6 +147,7 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True):
     model_id: str
     status: ModelStatus
     rules: NetworkRules
+    model_type: ModelType = ModelType.CHAT
     aliases: tuple[str, ...] = ()
     capabilities: frozenset[str] = frozenset()
     health_url: str | None = None
@@ -196,7 +197,8 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def in_tier(self) -> bool:
         """Whether it takes part in what its tier is asked; else it answers only for who means it by name."""
-        return self.registered is None or self.registered.status is ModelStatus.ACTIVE
+        own = self.registered
+        return own is None or (own.status is ModelStatus.ACTIVE and own.model_type is ModelType.CHAT)
 
 
 class TimeOfDayRange(msgspec.Struct, frozen=True):
@@ -378,11 +380,43 @@ class KeyConfig(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
 
 
+class TokenAlgorithm(enum.StrEnum):
+    """How a JSON Web Token may be signed: by a secret both sides know, or by one whose public half is configured."""
+
+    HS256 = "HS256"
+    RS256 = "RS256"
+    ES256 = "ES256"
+
+
+class JwtConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[auth.jwt]`: tokens of one issuer that are as good as keys.
+
+    `key` is the shared secret, or the public key in PEM. `workspace_claim` names the workspaces a token is bound to,
+    `scopes_claim` what it may do, beside the standard `scope`.
+    """
+
+    algorithms: tuple[TokenAlgorithm]
+    key: Secret
+    issuer: str
+    audience: str
+    leeway_seconds: float = 30.0
+    max_age_seconds: float = 86400.0
+    workspace_claim: str = "tenantId"
+    require_workspace: bool = True
+    scopes_claim: str = "scopes"
+
+
 class AuthConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`[auth]`; TINY_DANCER_AUTH_TOKEN stands in `keys` as the admin key `tiny-dancer`."""
 
     mode: AuthMode = AuthMode.AUTO
     keys: tuple[KeyConfig, ...] = ()
+    jwt: JwtConfig | None = None
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether anybody can show who they are without the key of a first start."""
+        return bool(self.keys) or self.jwt is not None
 
 
 class AdminConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,6 +27,15 @@ _GUESSABLE = frozenset(
     }
 )
 
+SHORTEST_SIGNING_SECRET = 32
+"""Characters of a secret that tokens are signed with, as many as the bytes of an HS256 signature."""
+_FEWEST_DIFFERENT = 8
+_TELLING_STARTS = ("admin", "demo", "dev", "jwt", "octoroute", "prod", "smm", "staging", "test", "token", "your")
+_TELLING_WORDS = (
+    *("secret", "password", "passw0rd", "change-me", "change_me", "changeme", "default", "example", "placeholder"),
+    *("letmein", "qwerty", "replace", "012345678", "123456789", "abcdefgh"),
+)
+
 
 class Sources(msgspec.Struct, frozen=True):
     """Where credentials and files that the document names are looked up."""
@@ -49,13 +58,7 @@ def from_variable(name: str, env: Mapping[str, str]) -> Secret:
 
 def from_file(name: str, base_dir: Path) -> Secret:
     """The credential in a file that only its owner can read, one trailing newline left out; raises Wrong."""
-    try:
-        raw = _private_bytes(base_dir / name)
-    except OSError as error:
-        raise Wrong(f"the file named here cannot be read ({error.strerror or 'error'})") from None
-    if len(raw) > _MOST_BYTES:
-        raise Wrong(f"the file named here is larger than {_MOST_BYTES} bytes")
-    text = raw.decode("latin-1").removesuffix("\n").removesuffix("\r")
+    text = _text(base_dir / name, private=True).removesuffix("\n").removesuffix("\r")
     return checked(text, "the file named here holds")
 
 
@@ -78,6 +81,22 @@ def client_key_hash(key: Secret) -> str:
     return _digest(value)
 
 
+def signing_secret(key: Secret) -> Secret:
+    """The secret that tokens are signed with; raises Wrong for one that is short or easily guessed.
+
+    Whoever has a token can try secrets on it for as long as they like, so more is asked of it than of a key.
+    """
+    value = key.reveal()
+    if len(value) < SHORTEST_SIGNING_SECRET:
+        raise Wrong(f"the secret must have at least {SHORTEST_SIGNING_SECRET} characters")
+    plain = value.lower()
+    telling = plain.startswith(_TELLING_STARTS) or any(word in plain for word in _TELLING_WORDS)
+    repeated = value in (value + value)[1:-1]
+    if telling or repeated or len(set(value)) < _FEWEST_DIFFERENT:
+        raise Wrong("the secret is one that could be guessed; make one with: openssl rand -hex 32")
+    return key
+
+
 def is_guessable_hash(digest: str) -> bool:
     """Whether this is the hash of nothing or of a key that anybody would guess."""
     return any(digest == _digest(word) for word in (*_GUESSABLE, ""))
@@ -87,7 +106,22 @@ def _digest(value: str) -> str:
     return hashlib.sha256(value.encode("ascii")).hexdigest()
 
 
-def _private_bytes(path: Path) -> bytes:
+def public_text(name: str, base_dir: Path) -> str:
+    """What a file holds that anybody may read, such as a public key; raises Wrong."""
+    return _text(base_dir / name, private=False)
+
+
+def _text(path: Path, *, private: bool) -> str:
+    try:
+        raw = _bytes(path, private=private)
+    except OSError as error:
+        raise Wrong(f"the file named here cannot be read ({error.strerror or 'error'})") from None
+    if len(raw) > _MOST_BYTES:
+        raise Wrong(f"the file named here is larger than {_MOST_BYTES} bytes")
+    return raw.decode("latin-1")
+
+
+def _bytes(path: Path, *, private: bool) -> bytes:
     if "\0" in str(path):
         raise Wrong("must be the path of a file")
     # without O_NONBLOCK a FIFO would hold up the start until somebody writes to it
@@ -95,6 +129,6 @@ def _private_bytes(path: Path) -> bytes:
         mode = os.fstat(file.fileno()).st_mode
         if not stat.S_ISREG(mode):
             raise Wrong("the file named here is no regular file")
-        if stat.S_IMODE(mode) & 0o077:
+        if private and stat.S_IMODE(mode) & 0o077:
             raise Wrong("the file named here can be read by others; chmod 600 it")
         return file.read(_MOST_BYTES + 1)

@@ -11,6 +11,7 @@ from octoroute_py.config.environment import Outside, Overrides
 from octoroute_py.config.fields import Table
 from octoroute_py.config.keeping import read_limits, read_redis, read_storage
 from octoroute_py.config.problems import Problems
+from octoroute_py.config.registering import read_registry
 from octoroute_py.config.schema import Config
 from octoroute_py.config.secrets import Sources
 from octoroute_py.config.sections import (
@@ -54,6 +55,7 @@ def build(
         auth=read_auth(root.table("auth"), problems=problems, sources=sources),
         admin=read_admin(root.table("admin")) if root.has("admin") else None,
         storage=read_storage(root.table("storage"), in_file=path is not None),
+        registry=read_registry(root.table("registry"), sources),
         redis_url=read_redis(root.table("redis")),
         observability=read_observability(root.table("observability")),
         cors=read_cors(root.table("cors")),

@@ -21,9 +21,12 @@ Id = Annotated[
     ),
 ]
 """What a client may choose as an id: it stands in paths and headers."""
-Label = Annotated[str, Meta(min_length=1, max_length=128)]
-"""A name for people, or a word that something is matched by."""
-Text = Annotated[str, Meta(max_length=2000)]
+Label = Annotated[
+    str,
+    Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$(?!\n)", description="One line"),
+]
+"""A name for people, or a word that something is matched by: one line without control characters."""
+Text = Annotated[str, Meta(max_length=2000, pattern=r"^[^\x00]*$")]
 Words = Annotated[tuple[Label, ...], Meta(max_length=100)]
 Url = Annotated[str, Meta(min_length=8, max_length=2048)]
 Usd = Annotated[float, Meta(ge=0, le=1_000_000)]
@@ -73,6 +76,15 @@ class EndpointRole(enum.StrEnum):
     CANARY = "canary"
 
 
+class HealthStatus(enum.StrEnum):
+    """What somebody who looks after a model says of it."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    UNHEALTHY = "unhealthy"
+    UNKNOWN = "unknown"
+
+
 class Model(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """A model that was registered.
 
@@ -119,3 +131,16 @@ class ModelEndpoint(msgspec.Struct, frozen=True, kw_only=True, rename="camel", f
     max_in_flight: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
     timeout_seconds: Seconds | None = None
     allow_networks: Annotated[tuple[Label, ...], Meta(max_length=32)] = ()
+
+
+class HealthReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """How somebody found a model to be; None for what they did not tell. Advice for people: nothing is decided by it.
+
+    `response_time` in ms, `error_rate` 0 to 1, `availability` and `uptime` 0 to 100.
+    """
+
+    status: HealthStatus | None = None
+    response_time: Annotated[float, Meta(ge=0, le=86_400_000)] | None = None
+    error_rate: Annotated[float, Meta(ge=0, le=1)] | None = None
+    availability: Annotated[float, Meta(ge=0, le=100)] | None = None
+    uptime: Annotated[float, Meta(ge=0, le=100)] | None = None

@@ -8,7 +8,8 @@ from octoroute_py.core.words import Reason, Strategy, Tier
 class Decision(msgspec.Struct, frozen=True):
     """A tier with the who and why of it.
 
-    `confidence` is a probability in [0, 1] where the strategy has one. `rule` is the name of the rule that matched.
+    `confidence` is a probability in [0, 1] where the strategy has one. `rule` is the name of the rule that matched,
+    `rule_id` its id, as operators read it.
     """
 
     tier: Tier
@@ -16,3 +17,4 @@ class Decision(msgspec.Struct, frozen=True):
     reason: Reason
     confidence: float | None = None
     rule: str | None = None
+    rule_id: str | None = None

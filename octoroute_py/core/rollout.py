@@ -23,6 +23,23 @@ class RolloutStatus(enum.StrEnum):
     FAILED = "failed"
     ROLLED_BACK = "rolledback"
 
+    @property
+    def is_live(self) -> bool:
+        """Whether the canary has a share of the callers."""
+        return self in (RolloutStatus.ACTIVE, RolloutStatus.PAUSED)
+
+
+class Side(enum.StrEnum):
+    """Which of the two models a caller gets."""
+
+    PRODUCTION = "production"
+    CANARY = "canary"
+
+
+def arm_of(deployment_id: str, side: Side) -> str:
+    """How a journal row tells that a deployment decided about its request, and for whom."""
+    return f"canary/{deployment_id}:{side}"  # no id of an experiment has a slash
+
 
 class RolloutType(enum.StrEnum):
     """How the canary's share grows from one step to the next."""
@@ -40,7 +57,10 @@ class Split(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
 
 
 class RolloutStrategy(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """How far and how fast: `duration` is the least time, in minutes, from start to the highest share."""
+    """How far and how fast: `duration` is the least time from start to completion, in minutes, the same for each step.
+
+    `steps` is for linear (10 where there is none) and step (4); exponential begins with 5 percent and doubles.
+    """
 
     type: RolloutType = RolloutType.LINEAR
     duration: Minutes | None = None
@@ -49,9 +69,12 @@ class RolloutStrategy(msgspec.Struct, frozen=True, kw_only=True, rename="camel",
 
 
 class SuccessCriteria(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """What must hold before the share grows; latencies in ms, rates 0 to 1, `evaluation_window` in minutes."""
+    """What must hold before the share grows; latencies in ms, rates 0 to 1.
 
-    min_requests: Annotated[int, Meta(ge=1, le=10_000_000)] = 100
+    Judged is what was measured in the last `evaluation_window` minutes, and at least the last `min_requests`.
+    """
+
+    min_requests: Annotated[int, Meta(ge=1, le=100_000)] = 100
     max_error_rate: Share | None = None
     min_success_rate: Share | None = None
     max_latency_p95: Milliseconds | None = msgspec.field(default=None, name="maxLatencyP95")
@@ -68,14 +91,12 @@ class RollbackCriteria(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
     min_quality_score: Share | None = None
 
 
-class CanaryDeployment(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """A model that takes over a growing share of another's callers, as long as it does well.
+class CanaryBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What an operator says of a deployment; both models are named by a registered id or a configured name.
 
-    `traffic_split` is the share now, `step` the number of the step it is on, `step_since_ms` and `started_ms` Unix
-    times; `reason` says in words what led to the status.
+    `traffic_split` is what it starts with; with nothing for the canary that is the first share of its strategy.
     """
 
-    id: Id
     name: Label
     description: Text = ""
     production_model_id: ModelRef
@@ -84,6 +105,16 @@ class CanaryDeployment(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
     rollout_strategy: RolloutStrategy = RolloutStrategy()
     success_criteria: SuccessCriteria = SuccessCriteria()
     rollback_criteria: RollbackCriteria = RollbackCriteria()
+
+
+class CanaryDeployment(CanaryBody, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """A model that takes over a growing share of another's callers, as long as it does well.
+
+    `traffic_split` is the share now, `step` the number of the step it is on, `step_since_ms` and `started_ms` Unix
+    times; `reason` says in words what led to the status.
+    """
+
+    id: Id
     status: RolloutStatus = RolloutStatus.PREPARING
     step: int = 0
     started_ms: int | None = None

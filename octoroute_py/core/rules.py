@@ -102,13 +102,13 @@ class TrafficSplit(msgspec.Struct, frozen=True, kw_only=True, rename="camel", fo
     canary: Percent
 
 
-class RoutingRule(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """A rule: the first by priority (higher first, then older) that matches and has an eligible target decides.
+class RuleBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What a rule says, without its id: the first by priority (higher first, then older) that matches and has an
+    eligible target decides.
 
     A rule of a `rule_set` is only asked for requests that an experiment gives this set.
     """
 
-    id: Id
     name: Label
     description: Text = ""
     priority: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] = 0
@@ -119,15 +119,23 @@ class RoutingRule(msgspec.Struct, frozen=True, kw_only=True, rename="camel", for
     rule_set: Id | None = None
 
 
+class RoutingRule(RuleBody, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """A rule as it is kept."""
+
+    id: Id
+
+
 class PerformanceRequirements(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """What is asked of a model as measured lately; one that was hardly measured is let in.
 
     `max_latency` in ms, `min_success_rate` 0 to 1, `max_cost_per_token` in USD for the dearer of input and output.
+    `min_quality` is kept and told back: nothing measures it.
     """
 
     max_latency: Annotated[float, Meta(gt=0, le=86_400_000)] | None = None
     min_success_rate: Share | None = None
     max_cost_per_token: Annotated[float, Meta(ge=0, le=1)] | None = None
+    min_quality: Annotated[float, Meta(ge=0, le=1000)] | None = None
 
 
 class AgentPreferences(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):

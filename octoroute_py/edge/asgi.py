@@ -27,6 +27,7 @@ from octoroute_py.edge.model_call import ModelCall
 from octoroute_py.edge.models import EndpointList, ListModels, OneModel
 from octoroute_py.edge.native import Native
 from octoroute_py.edge.neural import AskRouter, NeuralRoute
+from octoroute_py.edge.operation import Operation
 from octoroute_py.edge.ops import Operations
 from octoroute_py.edge.wire_io import error_body, error_headers, request_id_of, send_error
 from octoroute_py.gateway.idempotency import Idempotency
@@ -60,14 +61,26 @@ class Table:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self.routes: list[Route] = []
+        self.operations: dict[tuple[str, str], Operation] = {}
 
-    def add(self, method: str, path: str, app: ASGIApp, *, role: Role | None, reach: Reach = Reach.ALL) -> None:
-        """A route for one method; `role` None leaves it open to all.
+    def add(
+        self,
+        method: str,
+        path: str,
+        app: ASGIApp,
+        *,
+        role: Role | None,
+        reach: Reach = Reach.ALL,
+        operation: Operation | None = None,
+    ) -> None:
+        """A route for one method; `role` None leaves it open to all. `operation` describes it in /openapi.json.
 
         Only a handler that keeps to its principal's workspaces may say that its reach is OWN.
         """
         guarded = Guarded(app, role=role, reach=reach, door=self._gateway, monotonic=self._gateway.monotonic)
         self.routes.append(Route(path, guarded, methods=[method]))
+        if operation is not None:
+            self.operations[method, path] = operation
 
 
 class Resource(Protocol):

@@ -57,7 +57,8 @@ class OneModel:
         for model in _names(self._gateway, allowed):
             if model.id == wanted:
                 return model
-        if any(endpoint.id == wanted for endpoint in allowed):
+        meant = self._gateway.snapshot.catalog.find(wanted)  # an id, or another name of a registered model
+        if meant is not None and any(endpoint.id in meant.ids for endpoint in allowed):
             return ModelName(wanted, "user")
         raise NotFound("The model does not exist.", code="model_not_found", param="model")
 

@@ -74,8 +74,7 @@ class Accounts:
         """Ask no judge about a request whose budget pays for no model that it may use. Raises OverBudget (429)."""
         if ctx.snapshot.router.judge is None or not has_budget(ctx.claims):
             return
-        scope = ctx.scope
-        able = [each for each in ctx.snapshot.config.endpoints if scope is None or scope.allows(each)]
+        able = ctx.snapshot.table.cheapest(None if ctx.scope is None else ctx.scope.allowed)
         least = min([attempt_reserve_uusd(ctx, (each,)) for each in able], default=0)
         self._set_aside(ctx, least).release()
 
@@ -91,7 +90,7 @@ class Accounts:
             return
         ctx.capped = True
         _refuse_uncounted(ctx)
-        est_uusd = attempt_reserve_uusd(ctx, _first_choice(ctx, plan))
+        est_uusd = attempt_reserve_uusd(ctx, plan.pools[0].dearest)  # the first attempt goes there, unless all are out
         ctx.hold = self._set_aside(ctx, est_uusd)
         if keeper is None:
             return
@@ -192,13 +191,6 @@ def _refuse_uncounted(ctx: RequestContext) -> None:
         raw = ctx.envelope.fields.get(name)
         if raw is not None and bytes(raw) not in (b"false", b"null"):
             raise BadRequest(f"{name!r} cannot be asked for where a budget applies.", param=name)
-
-
-def _first_choice(ctx: RequestContext, plan: Plan) -> list[EndpointConfig]:
-    """The endpoints that the first attempt may go to, unless they are all out."""
-    endpoints = plan.pools[0].endpoints
-    fits = plan.fits
-    return [each.config for each in endpoints if fits is None or fits(each)]
 
 
 def _intent(ctx: RequestContext, tier: Tier, reserved_uusd: int) -> Intent:

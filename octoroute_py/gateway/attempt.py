@@ -5,9 +5,11 @@ What happened is told to the endpoint exactly once: success, failure, cooldown, 
 """
 
 import random
+from collections.abc import Iterator
 
 import msgspec
 
+from octoroute_py.core.catalog import ModelStatus
 from octoroute_py.gateway.charge import Charge, charge_answer, charge_failure, charge_stream
 from octoroute_py.gateway.context import RequestContext
 from octoroute_py.gateway.failures import stream_error
@@ -120,8 +122,7 @@ class Attempting:
             result = await (self._stream(answer, patched) if ctx.stream else self._buffered(answer))
             if isinstance(result, Sent):
                 relayed = result.relay is not None
-                if patched.warning is not None:
-                    ctx.warnings.append(patched.warning)
+                ctx.warnings.extend(_warnings(endpoint, patched))
             return result
         finally:
             if not relayed:
@@ -265,6 +266,15 @@ def tell_endpoint(
         endpoint.auth_out(now)
     elif kind.counts_for_breaker and (time_out_counts or kind is not FaultKind.TIMEOUT):
         hold.failure(now)
+
+
+def _warnings(endpoint: Endpoint, patched: Patched) -> Iterator[str]:
+    """What a client should know that was answered by this endpoint."""
+    if patched.warning is not None:
+        yield patched.warning
+    registered = endpoint.config.registered
+    if registered is not None and registered.status is ModelStatus.DEPRECATED:
+        yield f"The model '{registered.model_id}' is deprecated."
 
 
 def content_type(headers: Headers) -> bytes | None:

@@ -11,9 +11,10 @@ from octoroute_py.core.rules import RequestType
 from octoroute_py.core.words import Reason, Surface
 from octoroute_py.features.facts import About, Facts, read_facts
 from octoroute_py.gateway.context import RequestContext
-from octoroute_py.gateway.plan import Needs, Plan, plan_exact, plan_tiers
-from octoroute_py.routing.explain import Explanation, Trail, seen, walk
-from octoroute_py.routing.intent import Auto, Exact, Intent, explicit_decision, read_intent
+from octoroute_py.gateway.governing import Case, by_preferences, by_rules
+from octoroute_py.gateway.plan import Needs, Plan, narrowed, plan_exact, plan_tiers
+from octoroute_py.gateway.ways import Way, way_of
+from octoroute_py.routing.intent import Auto, Exact, Intent, TierIntent, read_intent, tier_decision
 from octoroute_py.routing.router import Inquiry
 
 _OF_A_JUDGE: Final = frozenset({Reason.LLM_JUDGED, Reason.JUDGE_FAILED})
@@ -22,92 +23,77 @@ _OF_A_JUDGE: Final = frozenset({Reason.LLM_JUDGED, Reason.JUDGE_FAILED})
 async def choose(ctx: RequestContext) -> Plan:
     """Where a request that has been read may go. Raises the GatewayError the client is to get."""
     snapshot = ctx.snapshot
-    intent = _intent(ctx)
-    if isinstance(intent, Auto):
-        facts = _facts(ctx, words=snapshot.router.reads_words)
-        decision = _by_rules(ctx, facts)
-        if decision is None:
-            ctx.judged = snapshot.router.judge is not None  # whoever leaves or fails now may have had it asked
-            decision = await snapshot.router.route(_inquiry(ctx, facts))
-            ctx.judged = decision.reason in _OF_A_JUDGE
-        return plan_tiers(decision, _needs(ctx, facts), snapshot.table, snapshot.config.routing.tier_fallback)
-    return _plan(ctx, intent, None, _facts(ctx, words=False) if snapshot.gated else None)
+    intent = intent_of(ctx)
+    if not isinstance(intent, Auto):
+        facts = facts_of(ctx, words=False) if snapshot.gated else None
+        needs = needs_of(ctx, facts)
+        return narrowed(rolled_out(ctx, named_plan(ctx, intent, needs), needs), needs)
+    facts = facts_of(ctx, words=snapshot.reads_words)
+    case = Case(ctx, facts, needs_of(ctx, facts))
+    way = way_of(case)
+    plan = governed_plan(case, way)
+    if plan is None:
+        ctx.judged = way.router.judge is not None  # whoever leaves or fails now may have had it asked
+        decision = await way.router.route(inquiry_of(ctx, facts))
+        ctx.judged = decision.reason in _OF_A_JUDGE
+        plan = tier_plan(ctx, decision, case.needs)
+        plan = exposed(plan, way)
+    return narrowed(rolled_out(ctx, plan, case.needs), case.needs)
 
 
-async def explain(ctx: RequestContext, *, ask_judge: bool) -> Explanation:
-    """Why the request would go where `choose` sends it; no tier is called, and the judge only when asked for.
-
-    Raises as `choose`.
-    """
-    snapshot = ctx.snapshot
-    routing = snapshot.config.routing
-    intent = _intent(ctx)
-    facts = _facts(ctx, words=snapshot.router.reads_words)
-    trail = Trail()
-    if isinstance(intent, Auto):
-        trail = await walk(
-            snapshot.router,
-            _inquiry(ctx, facts),
-            book=snapshot.rulebook,
-            decided=_by_rules(ctx, facts),
-            judge_tier=routing.router_tier,
-            now=ctx.wall(),
-            ask_judge=ask_judge,
-        )
-    plan = _plan(ctx, intent, trail.decision or snapshot.router.otherwise, facts)
-    needs = _needs(ctx, facts)
-    misfits = {endpoint.id: needs.misfit(endpoint.config) for endpoint in plan.pools[0].endpoints}
-    return Explanation(
-        tier=plan.decision.tier,
-        strategy=plan.decision.strategy,
-        reason=plan.decision.reason,
-        rule=plan.decision.rule,
-        confidence=plan.decision.confidence,
-        next_step="judge" if isinstance(intent, Auto) and trail.decision is None else None,
-        default_tier=snapshot.router.otherwise.tier,
-        rules=trail.rules,
-        scorer=trail.scorer,
-        judge=trail.judge,
-        candidates=tuple(each for each, found in misfits.items() if found is None),
-        unfit={each: found for each, found in misfits.items() if found is not None},
-        facts=seen(facts),
-    )
+def governed_plan(case: Case, way: Way) -> Plan | None:
+    """Where operators send a request that leaves the choice to the gateway; None where they leave it open."""
+    plan = way.plan or by_rules(case, way.book) or by_preferences(case)
+    return None if plan is None else plan if way.by_router else exposed(plan, way)
 
 
-def _intent(ctx: RequestContext) -> Intent:
+def exposed(plan: Plan, way: Way) -> Plan:
+    """The plan with the arm that led to it."""
+    return plan if way.exposure is None else msgspec.structs.replace(plan, exposures=(*plan.exposures, way.exposure))
+
+
+def rolled_out(ctx: RequestContext, plan: Plan, needs: Needs) -> Plan:
+    """The plan with canaries where the caller meets their production models; an endpoint's id means that one."""
+    rollouts, table, model = ctx.snapshot.rollouts, ctx.snapshot.table, ctx.envelope.model
+    if not rollouts or (model in table.by_id and model not in table.by_name):
+        return plan
+    return rollouts.applied(plan, needs, caller=ctx.stable_id() or ctx.request_id)
+
+
+def intent_of(ctx: RequestContext) -> Intent:
+    """What the client asked for. Raises NotFound, BadRequest."""
     intent = read_intent(ctx.envelope.model, ctx.snapshot.catalog)
     if isinstance(intent, Auto) and ctx.surface is Surface.EMBEDDINGS:
         raise BadRequest("Embeddings need a tier or a model by name, not 'auto'.", param="model")
     return intent
 
 
-def _plan(ctx: RequestContext, intent: Intent, decided: Decision | None, facts: Facts | None) -> Plan:
-    """The plan for what the client named, or else for what was decided."""
+def named_plan(ctx: RequestContext, intent: TierIntent | Exact, needs: Needs) -> Plan:
+    """The plan for what the client named."""
     snapshot = ctx.snapshot
-    needs = _needs(ctx, facts)
     if isinstance(intent, Exact):
         return plan_exact(snapshot.table.pool_of(intent.ids), needs)
-    decision = explicit_decision(intent, snapshot.catalog) or decided or snapshot.router.otherwise
-    return plan_tiers(decision, needs, snapshot.table, snapshot.config.routing.tier_fallback)
+    return tier_plan(ctx, tier_decision(intent), needs)
 
 
-def _needs(ctx: RequestContext, facts: Facts | None) -> Needs:
+def tier_plan(ctx: RequestContext, decision: Decision, needs: Needs) -> Plan:
+    """The plan for a tier that was decided on. Raises as `plan_tiers`."""
+    return plan_tiers(decision, needs, ctx.snapshot.table, ctx.snapshot.config.routing.tier_fallback)
+
+
+def needs_of(ctx: RequestContext, facts: Facts | None) -> Needs:
+    """What the request asks of an endpoint."""
+    demands, agent_type = ctx.snapshot.demands, ctx.hints.agent_type
+    demand = demands.get(agent_type) if demands and agent_type is not None else None
     if facts is None or not ctx.snapshot.gated:
-        return Needs(None, ctx.envelope.token_limit, ctx.hints.local_only, ctx.scope)
+        return Needs(None, ctx.envelope.token_limit, ctx.hints.local_only, ctx.scope, demand)
     if facts.conversation is not None:  # needs live as long as the answer does, and the words need not
         facts = msgspec.structs.replace(facts, conversation=None)
-    return Needs(facts, ctx.envelope.token_limit, ctx.hints.local_only, ctx.scope)
+    return Needs(facts, ctx.envelope.token_limit, ctx.hints.local_only, ctx.scope, demand)
 
 
-def _by_rules(ctx: RequestContext, facts: Facts) -> Decision | None:
-    """What the rules of operators decide, None where they leave it to others."""
-    for rule in ctx.snapshot.rulebook.matching(facts, ctx.wall()):
-        if rule.decision is not None:
-            return rule.decision
-    return None
-
-
-def _inquiry(ctx: RequestContext, facts: Facts) -> Inquiry:
+def inquiry_of(ctx: RequestContext, facts: Facts) -> Inquiry:
+    """The request as the strategies are asked about it."""
     hints, policy = ctx.hints, ctx.policy
     if hints.timeout_s is None and policy is None:
         return Inquiry(facts, hints)
@@ -115,7 +101,8 @@ def _inquiry(ctx: RequestContext, facts: Facts) -> Inquiry:
     return Inquiry(facts, hints, by_s, () if policy is None else policy.compliance)
 
 
-def _facts(ctx: RequestContext, *, words: bool) -> Facts:
+def facts_of(ctx: RequestContext, *, words: bool) -> Facts:
+    """What is known of the request, with its words if a strategy reads them."""
     hints = ctx.hints
     return read_facts(
         ctx.surface,

@@ -8,7 +8,7 @@ import msgspec
 from octoroute_py.admission.budget import Hold
 from octoroute_py.admission.claims import Claim
 from octoroute_py.admission.limits import Permit
-from octoroute_py.admission.principal import Principal
+from octoroute_py.admission.principal import ANONYMOUS, Principal
 from octoroute_py.config.schema import AgentTypeLimits, Config, EndpointConfig
 from octoroute_py.core.allowance import DEFAULT_WORKSPACE, WorkspacePolicy
 from octoroute_py.core.clock import Monotonic, Wall
@@ -18,13 +18,18 @@ from octoroute_py.core.registry import Registry
 from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import Surface, Tier
 from octoroute_py.features.estimate import prompt_estimate
+from octoroute_py.gateway.exposure import Exposure
+from octoroute_py.gateway.rollouts import Rollouts
 from octoroute_py.gateway.scope import Scope, Scopes, workspace_of
+from octoroute_py.gateway.targets import Targets
 from octoroute_py.gateway.timers import Timers
+from octoroute_py.gateway.trials import Trials
 from octoroute_py.ledger.outcome import Attempt, Outcome
 from octoroute_py.routing.default import Cascade
 from octoroute_py.routing.intent import Catalog
 from octoroute_py.routing.policy import HEADERS, Hints, header_text, read_hints
 from octoroute_py.routing.rulebook import Rulebook
+from octoroute_py.tiers.demands import Demand
 from octoroute_py.tiers.table import TierTable
 from octoroute_py.transport.openai import Envelope
 
@@ -33,6 +38,8 @@ RawHeaders = list[tuple[bytes, bytes]]
 
 _HINT_HEADERS = frozenset(name.lower().encode() for name in HEADERS.values())
 _NO_HINTS = Hints()
+_CALLERS = ("user", "safety_identifier")
+"""Where an OpenAI body tells who its end user is."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +48,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     `generation` counts up by one with every reload and every change of the `registry`. Live endpoint state inside
     `table` outlives a snapshot. `gated` tells whether any endpoint declares capabilities or a context window,
     `header_rules` and `metadata_rules` whether any rule looks at those: where not, that work is not done. `rulebook`
-    are the rules of operators for all requests, `rulebooks` those and the rules of a rule set, by its id. `baseline` is
+    are the rules of operators for all requests, `rulebooks` those and the rules of a rule set, by its id. `demands` is
+    what agent types ask of who answers them, `reads_words` whether any strategy looks at the words of a request.
+    `baseline` is
     the endpoint whose prices "all deep" means. `agent_types` are those with limits; `unlimited`: the configuration
     itself limits nobody.
     """
@@ -52,6 +61,11 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     router: Cascade
     table: TierTable
     registry: Registry
+    targets: Targets
+    demands: Mapping[str, Demand]
+    rollouts: Rollouts
+    trials: Trials
+    reads_words: bool
     scopes: Scopes
     timers: Timers
     gated: bool
@@ -62,6 +76,14 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     baseline: EndpointConfig | None = None
     agent_types: Mapping[str, AgentTypeLimits] = {}
     unlimited: bool = False
+
+    @property
+    def rule_ids(self) -> tuple[str, ...]:
+        """The ids of all rules, whether they are asked now or not: the file's, the API's, the built-in ones."""
+        table = () if self.router.rules is None else self.router.rules.book.rules
+        books = (self.rulebook, *self.rulebooks.values())
+        asked = (rule.id for book in books for rule in (*book.rules, *book.disabled))
+        return tuple(dict.fromkeys((*asked, *(rule.id for rule in table))))
 
 
 class RequestContext:
@@ -75,9 +97,10 @@ class RequestContext:
 
     `source` is the peer's address, `entry` tells requests apart that came with one id, `started_ms` is Unix time as the
     journal believes it. `claims` is whom the request counts for, `permit` and `hold` what they gave it; `capped`
-    says that a budget applies, so that its answer must not grow without limit. `judged` says that a judge was asked
-    for it, or may have been. `metadata` is what rules see in place of the body's own, where it was told apart from
-    that. `outcome` is there once it has ended, `kept` once its row was handed to the journal.
+    says that a budget applies, so that its answer must not grow without limit. `judged` says that a judge was asked for
+    it, or may have been. `exposures` are the arms it was given. `metadata` is what rules see in place of the body's
+    own, where it was told apart from that. `outcome` is there once it has ended, `kept` once its row was handed to the
+    journal.
     """
 
     __slots__ = (
@@ -97,6 +120,7 @@ class RequestContext:
         "envelope",
         "error_code",
         "estimated",
+        "exposures",
         "first_event_s",
         "gone",
         "hints",
@@ -172,6 +196,7 @@ class RequestContext:
         self._prompt_tokens: int | None = None
         self.first_event_s: float | None = None
         self.warnings: list[str] = []
+        self.exposures: tuple[Exposure, ...] = ()
         self.status = 500
         self.error_code: str | None = None
         self.outcome: Outcome | None = None
@@ -203,6 +228,19 @@ class RequestContext:
             self._prompt_tokens = prompt_estimate(self.surface, self.envelope.fields)
         return self._prompt_tokens
 
+    def stable_id(self) -> str | None:
+        """By what a caller is known from one request to the next: a session, a user, its key; None for a stranger."""
+        if self.hints.session is not None:
+            return f"session:{self.hints.session}"
+        for name in _CALLERS:
+            raw = self.envelope.fields.get(name)
+            user = "" if raw is None else _text(raw)
+            if user:
+                return f"user:{user}"
+        if self.user_id is not None:
+            return f"user:{self.user_id}"
+        return None if self.principal.key_id == ANONYMOUS else f"key:{self.principal.key_id}"
+
     def enter(self, policies: Mapping[str, WorkspacePolicy]) -> None:
         """Settle whose request it is, by the policies of workspaces in force. Raises Denied for another's workspace."""
         principal = self.principal
@@ -233,3 +271,10 @@ class RequestContext:
         self.cut = True
         if self.task is not None:
             self.task.cancel()
+
+
+def _text(raw: msgspec.Raw) -> str:
+    try:
+        return msgspec.json.decode(raw, type=str)
+    except (msgspec.MsgspecError, ValueError):
+        return ""  # what a client means by something else is its upstream's business

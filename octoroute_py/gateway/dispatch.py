@@ -9,6 +9,8 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
+import msgspec
+
 from octoroute_py.core.decision import Decision
 from octoroute_py.core.errors import GatewayError, Refused
 from octoroute_py.core.words import BreakerState, Reason, Tier
@@ -53,11 +55,14 @@ class Job:
         self.too_dear = False
         self._extra: ExtraTry | None = None
 
+    @property
+    def choosy(self) -> bool:
+        """Whether not everybody in the plan will do: `fits` says who."""
+        return self.window is not None or self.plan.quality is not None
+
     def fits(self, endpoint: Endpoint) -> bool:
         """Whether the endpoint could serve the request; after a context overflow only a larger window can."""
         if self.window is not None and (endpoint.config.context_window or 0) <= self.window:
-            return False
-        if self.plan.fits is not None and not self.plan.fits(endpoint):
             return False
         return self.plan.quality is None or self.shortfall(endpoint, self.plan.quality) is None
 
@@ -118,7 +123,7 @@ class Dispatcher:
         if job.ctx.sends >= retry.max_total:
             return None
         plan = job.plan
-        fits = None if plan.fits is None and plan.quality is None and job.window is None else job.fits
+        fits = job.fits if job.choosy else None
         for pool in plan.pools:
             if job.sends_in.get(pool.tier, 0) < retry.max_attempts:
                 endpoint = pool.pick(now=now, excluded=job.excluded, fits=fits)
@@ -134,13 +139,11 @@ class Dispatcher:
             return False
         if ctx.sends >= retry.max_total:
             return True
+        fits = job.fits if job.choosy else None
         return not any(
-            other is not endpoint
-            and other.id not in job.excluded
-            and job.fits(other)
-            and other.unavailable(now) is None
-            and job.sends_in.get(other.tier, 0) < retry.max_attempts
-            for other in job.plan.endpoints()
+            job.sends_in.get(pool.tier, 0) < retry.max_attempts
+            and pool.has_any(now=now, besides=endpoint, excluded=job.excluded, fits=fits)
+            for pool in job.plan.pools
         )
 
     def _note(self, job: Job, endpoint: Endpoint, fault: Fault, now: float) -> None:
@@ -236,8 +239,7 @@ class Dispatcher:
 
     def _too_poor(self, job: Job, quality: Quality) -> GatewayError:
         """Whoever may answer falls short of what the workspace asks for, as measured lately."""
-        able = [e for e in job.plan.endpoints() if job.plan.fits is None or job.plan.fits(e)]
-        missed = {short.value for e in able if (short := job.shortfall(e, quality)) is not None}
+        missed = {short.value for e in job.plan.endpoints() if (short := job.shortfall(e, quality)) is not None}
         return Refused(
             f"No model that may answer meets this workspace's {' and '.join(sorted(missed))} now.",
             code="no_endpoint_available",
@@ -253,4 +255,4 @@ def _is_limited(job: Job, endpoint: Endpoint) -> bool:
 def _decision_in(decision: Decision, tier: Tier) -> Decision:
     if tier is decision.tier:
         return decision
-    return Decision(tier, decision.strategy, Reason.TIER_FALLBACK, decision.confidence, decision.rule)
+    return msgspec.structs.replace(decision, tier=tier, reason=Reason.TIER_FALLBACK)

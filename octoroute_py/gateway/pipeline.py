@@ -50,6 +50,7 @@ class Gateway:
         self.snapshot = snapshot
         self.access = access
         self.metrics = metrics
+        metrics.rules.bind(snapshot.rule_ids)
         self.policies: Mapping[str, WorkspacePolicy] = {}
         """What holds in each workspace that has a configuration; replaced whole when one of them changes."""
         self.draining = False
@@ -75,6 +76,7 @@ class Gateway:
         """Put a new snapshot in force, whole, for requests from now on."""
         self.snapshot, self.access = snapshot, access
         self.metrics.bind(endpoint.id for endpoint in snapshot.config.endpoints)
+        self.metrics.rules.bind(snapshot.rule_ids)
 
     # a request's life
 
@@ -122,6 +124,7 @@ class Gateway:
         plan = await self._plan(ctx)
         ctx.decision = plan.decision
         ctx.decided_tier = plan.decision.tier
+        ctx.exposures = plan.exposures
         ctx.deadline_s = ctx.started_s + ctx.snapshot.timers.deadline(
             plan.decision.tier, stream=ctx.stream, asked_s=ctx.hints.timeout_s
         )
@@ -213,6 +216,7 @@ def _outcome(ctx: RequestContext, now: float) -> Outcome:
         strategy=None if decision is None else decision.strategy,
         reason=None if decision is None else decision.reason,
         rule=None if decision is None else decision.rule,
+        rule_id=None if decision is None else decision.rule_id,
         confidence=None if decision is None else decision.confidence,
         endpoint_id=ctx.endpoint_id,
         sends=ctx.sends,
@@ -223,6 +227,7 @@ def _outcome(ctx: RequestContext, now: float) -> Outcome:
         estimated=ctx.estimated,
         cost_uusd=ctx.cost_uusd,
         baseline_uusd=ctx.baseline_uusd,
+        arms=_arms(ctx),
         started_wall_s=ctx.wall() - duration_s,
         started_ms=ctx.started_ms,
         started_s=ctx.started_s,
@@ -231,3 +236,12 @@ def _outcome(ctx: RequestContext, now: float) -> Outcome:
         first_event_s=ctx.first_event_s,
         error_code=ctx.error_code,
     )
+
+
+def _arms(ctx: RequestContext) -> str | None:
+    """The arms that had an effect, as the journal keeps them."""
+    if not ctx.exposures:
+        return None
+    tried = {attempt.endpoint_id for attempt in ctx.attempts}
+    met = [each.label for each in ctx.exposures if each.endpoints is None or not tried.isdisjoint(each.endpoints)]
+    return ",".join(met) or None

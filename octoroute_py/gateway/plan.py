@@ -3,7 +3,7 @@
 Pure but for the router's own decision; health is not looked at here.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 import msgspec
@@ -11,39 +11,40 @@ import msgspec
 from octoroute_py.config.schema import EndpointConfig, TierFallback
 from octoroute_py.core.decision import Decision
 from octoroute_py.core.errors import BadRequest, GatewayError, Refused
-from octoroute_py.core.words import TIERS, Reason, Strategy, Tier
+from octoroute_py.core.words import TIERS, Capability, Reason, Strategy, Tier
 from octoroute_py.features.facts import Facts
+from octoroute_py.gateway.exposure import Exposure
 from octoroute_py.gateway.scope import Scope
+from octoroute_py.tiers.demands import Demand, strictest
 from octoroute_py.tiers.eligibility import Misfit, Quality, misfit
 from octoroute_py.tiers.endpoint import Endpoint
 from octoroute_py.tiers.pool import Pool
 from octoroute_py.tiers.table import TierTable
-
-Fits = Callable[[Endpoint], bool]
 
 _REASON = {
     Misfit.POLICY: Reason.POLICY,
     Misfit.LOCATION: Reason.LOCAL_ONLY,
     Misfit.CAPABILITY: Reason.CAPABILITY,
     Misfit.CONTEXT_WINDOW: Reason.CONTEXT_OVERFLOW,
+    Misfit.PRICE: Reason.POLICY,
 }
-_GRAVEST_FIRST = (Misfit.LOCATION, Misfit.CAPABILITY, Misfit.CONTEXT_WINDOW, Misfit.POLICY)
+_GRAVEST_FIRST = (Misfit.LOCATION, Misfit.CAPABILITY, Misfit.CONTEXT_WINDOW, Misfit.PRICE, Misfit.POLICY)
 """What is told of several: an endpoint that may not be used at all says the least of the request."""
 _NO_FIT_RETRY_S = 60.0
+_NONE: frozenset[Capability] = frozenset()
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Pools in the order they are tried, nothing else; `fits` None means every endpoint could serve it.
+    """Pools in the order they are tried, nothing else.
 
-    `quality` is asked of an endpoint at the moment it is picked. `arms` are the experiments and canary deployments that
-    had a part in it, as the journal keeps them.
+    `quality` is asked of an endpoint at the moment it is picked. `exposures` are the experiments and canary deployments
+    that have a part in it.
     """
 
     decision: Decision
     pools: tuple[Pool, ...]
-    fits: Fits | None = None
     quality: Quality | None = None
-    arms: str | None = None
+    exposures: tuple[Exposure, ...] = ()
 
     @property
     def tiers(self) -> tuple[Tier, ...]:
@@ -56,22 +57,36 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Needs(msgspec.Struct, frozen=True):
-    """What a request asks of an endpoint. `output_tokens` is the client's own token limit, `scope` where it may go."""
+    """What a request asks of an endpoint.
+
+    `output_tokens` is the client's own token limit, `scope` where it may go, `demand` what its agent type asks for.
+    """
 
     facts: Facts | None
     output_tokens: int | None
     local_only: bool
     scope: Scope | None = None
+    demand: Demand | None = None
 
     @property
     def nothing(self) -> bool:
         """Whether every endpoint will do."""
-        return self.facts is None and not self.local_only and self.scope is None
+        return self.facts is None and not self.local_only and self.scope is None and self.demand is None
+
+    @property
+    def quality(self) -> Quality | None:
+        """What is asked of an endpoint as measured lately."""
+        of_scope = None if self.scope is None else self.scope.quality
+        return of_scope if self.demand is None else strictest(of_scope, self.demand.quality)
 
     def misfit(self, config: EndpointConfig) -> Misfit | None:
         """What keeps this endpoint from serving the request, or None."""
         if self.scope is not None and not self.scope.allows(config):
             return Misfit.POLICY
+        if self.demand is not None and not self.demand.able(config):
+            return Misfit.CAPABILITY
+        if self.demand is not None and not self.demand.cheap_enough(config):
+            return Misfit.PRICE
         facts = self.facts
         if facts is None and not self.local_only:
             return None
@@ -82,6 +97,17 @@ class Needs(msgspec.Struct, frozen=True):
             output_tokens=self.output_tokens,
             local_only=self.local_only,
         )
+
+    def part_of(self, pool: Pool) -> Pool:
+        """Those of a pool that could serve the request: whom nothing keeps from it by `misfit`."""
+        if self.scope is not None:
+            pool = pool.within(self.scope.allowed)
+        if self.demand is not None:
+            pool = pool.meeting(self.demand)
+        facts = self.facts
+        if facts is None:
+            return pool.able(_NONE, local_only=True).with_room(0, self.output_tokens) if self.local_only else pool
+        return pool.able(facts.needs, local_only=self.local_only).with_room(facts.tokens, self.output_tokens)
 
 
 def plan_tiers(decision: Decision, needs: Needs, table: TierTable, fallback: TierFallback) -> Plan:
@@ -96,7 +122,7 @@ def plan_tiers(decision: Decision, needs: Needs, table: TierTable, fallback: Tie
     tiers = _where_to_look(decision, needs.scope, table)
     first = None if tiers[0] is decision.tier else Misfit.POLICY
     for tier in tiers:
-        if any(needs.misfit(endpoint.config) is None for endpoint in table.of(tier)):
+        if needs.part_of(table.pool(tier)).endpoints:
             if first is not None:
                 decision = msgspec.structs.replace(decision, tier=tier, reason=_REASON[first])
             return fitted(decision, table.pools(tier, fallback), needs)
@@ -109,9 +135,9 @@ def plan_exact(pool: Pool, needs: Needs) -> Plan:
     endpoints = pool.endpoints
     decision = Decision(pool.tier, Strategy.RULE, Reason.EXPLICIT_ENDPOINT)
     scope = needs.scope
-    if scope is not None and not any(scope.allows(endpoint.config) for endpoint in endpoints):
+    if scope is not None and not pool.within(scope.allowed).endpoints:
         raise scope.denied((endpoint.config for endpoint in endpoints), "the model it asks for")
-    if all(needs.misfit(endpoint.config) is not None for endpoint in endpoints):
+    if not needs.part_of(pool).endpoints:
         raise _nothing_fits(needs, endpoints)
     return fitted(decision, (pool,), needs)
 
@@ -133,15 +159,21 @@ def _where_to_look(decision: Decision, scope: Scope | None, table: TierTable) ->
 
 
 def _may_use(scope: Scope, tier: Tier, table: TierTable) -> bool:
-    return any(scope.allows(endpoint.config) for endpoint in table.of(tier))
+    return bool(table.pool(tier).within(scope.allowed).endpoints)
 
 
 def fitted(decision: Decision, pools: tuple[Pool, ...], needs: Needs) -> Plan:
-    """The plan for these pools, of which only what the request needs is used."""
+    """The plan for these pools, of which only what the request needs is to be used (`narrowed`)."""
+    return Plan(decision, pools, needs.quality)
+
+
+def narrowed(plan: Plan, needs: Needs) -> Plan:
+    """The plan as it is carried out: nobody is left in its pools but those that could serve the request."""
     if needs.nothing:
-        return Plan(decision, pools)
-    quality = None if needs.scope is None else needs.scope.quality
-    return Plan(decision, pools, lambda endpoint: needs.misfit(endpoint.config) is None, quality)
+        return plan
+    parts = [needs.part_of(pool) for pool in plan.pools]
+    pools = tuple([part for part in parts if part.endpoints] or parts)
+    return Plan(plan.decision, pools, plan.quality, plan.exposures)
 
 
 def _worst(misfits: Iterable[Misfit | None]) -> Misfit:

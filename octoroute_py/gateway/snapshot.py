@@ -1,23 +1,27 @@
 """All that is worked out from a configuration, once: for a running gateway, and for decisions alone."""
 
 import random
-from collections.abc import Mapping
 
 from octoroute_py.config.schema import Config
 from octoroute_py.core import clock
 from octoroute_py.core.allowance import NO_RATES
+from octoroute_py.core.clock import Wall
 from octoroute_py.core.registry import EMPTY_REGISTRY, Registry
 from octoroute_py.gateway.context import Snapshot
+from octoroute_py.gateway.rollouts import Rollouts, ShareOf
 from octoroute_py.gateway.scope import Scopes
+from octoroute_py.gateway.targets import Targets
 from octoroute_py.gateway.timers import Timers
+from octoroute_py.gateway.trials import Trials
 from octoroute_py.ledger.pricing import baseline_price
 from octoroute_py.routing.artifact import load_prepared
 from octoroute_py.routing.default import Cascade
 from octoroute_py.routing.intent import Catalog
 from octoroute_py.routing.judge import Question
 from octoroute_py.routing.rulebook import Rulebook, compile_rulebook
-from octoroute_py.routing.strategies import RULES, make_judge, make_router
+from octoroute_py.routing.strategies import RULES, cascades_of, make_judge, make_router
 from octoroute_py.routing.verdict import JudgeFailed, JudgeFailure
+from octoroute_py.tiers.demands import Demand, demand_of
 from octoroute_py.tiers.table import TierTable
 from octoroute_py.transport.base import ConnectFailed, UpstreamAnswer, UpstreamRequest
 
@@ -29,47 +33,71 @@ def make_snapshot(
     *,
     generation: int,
     registry: Registry = EMPTY_REGISTRY,
+    share_now: ShareOf | None = None,
+    wall: Wall = clock.wall,
     before: Snapshot | None = None,
 ) -> Snapshot:
     """The snapshot of a configuration, which has the registered endpoints in it, with its live parts.
 
-    What has not changed since the one `before` is not worked out again. Raises ConfigError for a rule that cannot be
-    used.
+    `share_now` tells a canary's share as it is at the moment; without it the registry's holds. Rules that are the same
+    as `before` are not compiled again. Raises ConfigError for a rule that cannot be used.
     """
-    rulebook, rulebooks = _rulebooks(config, registry, before)
-    books = (rulebook, *rulebooks.values())
+    catalog = Catalog(config.endpoints)
+    targets = Targets(catalog, table)
+    share_now = share_now or (lambda deployment: registry.canaries[deployment].traffic_split.canary)
+    trials = Trials(registry.experiments.values(), cascades_of(router, wall))
+    books = None if before is None else _same_books(before, config, registry)
+    if books is None:
+        books = {each: _rulebook(config, registry, each) for each in (None, *_rule_sets(registry))}
     return Snapshot(
         generation=generation,
         config=config,
-        catalog=Catalog(config.endpoints),
+        catalog=catalog,
         router=router,
         table=table,
         registry=registry,
+        targets=targets,
+        demands=_demands(registry),
+        rollouts=Rollouts(registry, targets, table, share_now=share_now),
+        trials=trials,
+        reads_words=router.reads_words or trials.reads_words,
         scopes=Scopes(config.endpoints),
         timers=Timers(config),
         gated=any(e.capabilities is not None or e.context_window is not None for e in config.endpoints),
-        rulebook=rulebook,
-        rulebooks=rulebooks,
-        header_rules=any(book.reads_headers for book in books),
-        metadata_rules=any(book.reads_metadata for book in books),
+        rulebook=books[None],
+        rulebooks={rule_set: book for rule_set, book in books.items() if rule_set is not None},
+        header_rules=trials.running.reads_headers or any(book.reads_headers for book in books.values()),
+        metadata_rules=trials.running.reads_metadata or any(book.reads_metadata for book in books.values()),
         baseline=baseline_price(config),
         agent_types=dict(config.limits.agent_types),
         unlimited=config.limits.per_key == config.limits.per_ip == NO_RATES and not config.limits.agent_types,
     )
 
 
-def _rulebooks(config: Config, registry: Registry, before: Snapshot | None) -> tuple[Rulebook, Mapping[str, Rulebook]]:
-    """The rules for all requests, and for each rule set the same and its own."""
-    routing, rules = config.routing, list(registry.rules.values())
-    file_rules = routing.strategy in RULES
-    if before is not None and rules == list(before.registry.rules.values()):
-        was = before.config.routing
-        if routing.rules == was.rules and file_rules is (was.strategy in RULES):
-            return before.rulebook, before.rulebooks
-    rule_sets = {rule.rule_set for rule in rules if rule.rule_set is not None}
-    return compile_rulebook(routing.rules, rules, file_rules=file_rules), {
-        each: compile_rulebook(routing.rules, rules, file_rules=file_rules, rule_set=each) for each in rule_sets
-    }
+def _demands(registry: Registry) -> dict[str, Demand]:
+    found = ((agent_type, demand_of(each)) for agent_type, each in registry.preferences.items())
+    return {agent_type: demand for agent_type, demand in found if demand is not None}
+
+
+def _rule_sets(registry: Registry) -> list[str]:
+    return sorted({rule.rule_set for rule in registry.rules.values() if rule.rule_set is not None})
+
+
+def _same_books(before: Snapshot, config: Config, registry: Registry) -> dict[str | None, Rulebook] | None:
+    """The books of the snapshot before, by rule set; None when a rule has changed since."""
+    same = before.config.routing == config.routing and [*before.registry.rules.values()] == [*registry.rules.values()]
+    if not same:
+        return None
+    books: dict[str | None, Rulebook] = {None: before.rulebook}
+    books.update(before.rulebooks)
+    return books
+
+
+def _rulebook(config: Config, registry: Registry, rule_set: str | None) -> Rulebook:
+    routing = config.routing
+    return compile_rulebook(
+        routing.rules, registry.rules.values(), file_rules=routing.strategy in RULES, rule_set=rule_set
+    )
 
 
 def dry_snapshot(config: Config, *, rng: random.Random) -> Snapshot:

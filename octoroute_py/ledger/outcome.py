@@ -58,6 +58,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     strategy: Strategy | None = None
     reason: Reason | None = None
     rule: str | None = None
+    rule_id: str | None = None
     confidence: float | None = None
     endpoint_id: str | None = None
     sends: int = 0

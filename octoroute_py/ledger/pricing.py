@@ -3,6 +3,7 @@
 USD per million tokens is micro-USD per token. Six more places are kept, which is more than any provider's price has.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from octoroute_py.config.schema import Config, EndpointConfig
@@ -36,9 +37,37 @@ def cost_uusd(endpoint: EndpointConfig, usage: Usage) -> int:
 
 def reserve_uusd(endpoint: EndpointConfig, prompt_tokens: int, output_tokens: int) -> int:
     """The most that an attempt of so many tokens can cost, rounded up, whatever part of its prompt is cached."""
-    dear = max(endpoint.input_cost_per_mtok or 0.0, _cached_price(endpoint))
-    pico = prompt_tokens * _pico(dear) + output_tokens * _pico(endpoint.output_cost_per_mtok)
+    pico = prompt_tokens * _prompt_pico(endpoint) + output_tokens * _pico(endpoint.output_cost_per_mtok)
     return -(-pico // _PICO_IN_MICRO)
+
+
+def dearest(endpoints: Iterable[EndpointConfig]) -> tuple[EndpointConfig, ...]:
+    """Few endpoints, of which one needs the largest reserve of all, whatever the prompt and the limit asked for."""
+    return _outermost(endpoints, 1)
+
+
+def cheapest(endpoints: Iterable[EndpointConfig]) -> tuple[EndpointConfig, ...]:
+    """Few endpoints, of which one needs the smallest reserve of all, whatever the prompt and the limit asked for."""
+    return _outermost(endpoints, -1)
+
+
+def _outermost(endpoints: Iterable[EndpointConfig], sign: int) -> tuple[EndpointConfig, ...]:
+    """Those that no other surpasses in both prices and in its limit, in the direction of `sign`.
+
+    Without a limit the tier has one: those of another tier are compared with none, nor are they with limited ones.
+    """
+    kept: dict[tuple[Tier, bool], dict[tuple[int, int, int], EndpointConfig]] = {}
+    for each in endpoints:
+        group = kept.setdefault((each.tier, each.max_tokens is None), {})
+        group[sign * _prompt_pico(each), sign * _pico(each.output_cost_per_mtok), sign * (each.max_tokens or 0)] = each
+    found: list[EndpointConfig] = []
+    for group in kept.values():
+        outer: list[tuple[int, int, int]] = []
+        for one in sorted(group, reverse=True):  # whoever surpasses another comes before it
+            if not any(all(a >= b for a, b in zip(other, one, strict=True)) for other in outer):
+                outer.append(one)
+                found.append(group[one])
+    return tuple(found)
 
 
 def baseline_price(config: Config) -> EndpointConfig | None:
@@ -63,6 +92,11 @@ def baseline_uusd(usage: Usage, *, tier: Tier, paid_uusd: int, deep: EndpointCon
 def _cached_price(endpoint: EndpointConfig) -> float:
     """The cached price where it is used at all: an endpoint without an input price charges for no prompt."""
     return 0.0 if endpoint.input_cost_per_mtok is None else endpoint.cached_input_cost_per_mtok or 0.0
+
+
+def _prompt_pico(endpoint: EndpointConfig) -> int:
+    """The most that a token of a prompt can cost."""
+    return _pico(max(endpoint.input_cost_per_mtok or 0.0, _cached_price(endpoint)))
 
 
 def _pico(usd_per_mtok: float | None) -> int:

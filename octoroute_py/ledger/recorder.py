@@ -1,5 +1,7 @@
 """Writes down how a request ended: once, everywhere, and without ever troubling the request."""
 
+from collections.abc import Callable
+
 from octoroute_py.ledger.outcome import Attempt, Outcome
 from octoroute_py.telemetry.access import AccessLog
 from octoroute_py.telemetry.labels import RecordingFailure
@@ -10,17 +12,25 @@ class Recorder:
     """Turns an outcome into metrics and an access line.
 
     All metrics of a client's request come from here, attempts included; the pipeline itself only moves the in-flight
-    gauge, and a judge's caller reports the judge's upstream calls.
+    gauge, and a judge's caller reports the judge's upstream calls. `on_outcome` is told of each before it is recorded.
     """
 
-    __slots__ = ("_access_log", "_metrics")
+    __slots__ = ("_access_log", "_metrics", "_on_outcome")
 
-    def __init__(self, metrics: Metrics, access_log: AccessLog) -> None:
+    def __init__(
+        self, metrics: Metrics, access_log: AccessLog, *, on_outcome: Callable[[Outcome], None] | None = None
+    ) -> None:
         self._metrics = metrics
         self._access_log = access_log
+        self._on_outcome = on_outcome
 
     def record(self, outcome: Outcome) -> None:
         """Record a finished request; never raises, what fails is counted."""
+        try:
+            if self._on_outcome is not None:
+                self._on_outcome(outcome)
+        except Exception:  # noqa: BLE001 - a request must not fail because of who else wanted to know
+            self._metrics.recording_failed(RecordingFailure.OUTCOME)
         try:
             self._count(outcome)
         except Exception:  # noqa: BLE001 - a request must not fail because it could not be counted
@@ -36,6 +46,8 @@ class Recorder:
         metrics.finished(tier, outcome.status, outcome.duration_s)
         if tier is not None and strategy is not None and reason is not None:
             metrics.request_routed(tier, strategy, reason)
+        if outcome.rule_id is not None:
+            metrics.rules.decided(outcome.rule_id)
         if strategy is not None and outcome.routing_s is not None:
             metrics.routing_duration(strategy, outcome.routing_s * 1000.0)
         self._count_attempts(outcome)

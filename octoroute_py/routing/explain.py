@@ -28,7 +28,8 @@ class RuleTrial(msgspec.Struct, frozen=True, kw_only=True):
     """One rule held against the facts; `failed` is the first condition that did not hold, `wanted` what it asks for.
 
     Several rules may match; the first of them that names something which can answer decided. `own` tells the rules of
-    operators from the built-in ones. A rule has a tier, or else targets: models by the names it gives them.
+    operators from the built-in ones. A rule has a tier, or else targets: models by the names it gives them, and,
+    where it matched, those of them that can answer now, in the order they are tried.
     """
 
     name: str
@@ -41,6 +42,7 @@ class RuleTrial(msgspec.Struct, frozen=True, kw_only=True):
     source: Source
     priority: int
     targets: tuple[str, ...] = ()
+    eligible: tuple[str, ...] | None = None
     rule_set: str | None = None
 
 
@@ -97,11 +99,27 @@ class Trail(msgspec.Struct, frozen=True, kw_only=True):
     judge: JudgeView | None = None
 
 
+class Decider(enum.StrEnum):
+    """What said where a request goes; a canary may then take its production model's place."""
+
+    CLIENT = "client"
+    """It named a tier or a model."""
+    EXPERIMENT = "experiment"
+    RULE = "rule"
+    """One of the operators'."""
+    PREFERENCES = "preferences"
+    STRATEGY = "strategy"
+    """The built-in rules, the scorer, the judge, or none of them: then the default tier."""
+
+
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """A decision and what led to it. `candidates` and `unfit` are endpoint ids; health is not looked at.
 
     `next_step` is `judge` when the decision is still the judge's: then `tier` is where the request goes if the judge
     fails. `rules`, `scorer` and `judge` are empty when the client named a tier or an endpoint: then nobody is asked.
+    `models` are the names that may answer, in the order they are tried, `first` those among whom the first attempt is
+    drawn now, `arms` what experiments and canary deployments give the request. `preferred` are the models that its
+    agent type prefers and that can answer now, in order; None for one without preferences.
     """
 
     tier: Tier
@@ -117,6 +135,12 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     candidates: tuple[str, ...]
     unfit: dict[str, Misfit]
     facts: Seen
+    models: tuple[str, ...] = ()
+    rule_id: str | None = None
+    arms: tuple[str, ...] = ()
+    decided_by: Decider = Decider.STRATEGY
+    preferred: tuple[str, ...] | None = None
+    first: tuple[str, ...] = ()
 
 
 async def walk(

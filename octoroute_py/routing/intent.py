@@ -41,19 +41,19 @@ _EXPLICIT: Final = {tier: Decision(tier, Strategy.RULE, Reason.EXPLICIT_TIER) fo
 class Catalog:
     """Every name a client may ask for, from the configured endpoints."""
 
-    __slots__ = ("_exact", "_tiers")
+    __slots__ = ("_exact",)
 
     def __init__(self, endpoints: Iterable[EndpointConfig]) -> None:
         ordered = by_tier(endpoints)
-        self._tiers = {endpoint.id: endpoint.tier for endpoint in ordered}
         self._exact: dict[str, Exact] = {endpoint.id: Exact((endpoint.id,)) for endpoint in ordered}
         first: dict[str, Tier] = {}
+        called: dict[str, list[str]] = {}
         for endpoint in ordered:
-            first.setdefault(endpoint.name, endpoint.tier)
+            if first.setdefault(endpoint.name, endpoint.tier) is endpoint.tier:
+                called.setdefault(endpoint.name, []).append(endpoint.id)
         # A name that stands in several tiers means the cheapest of them, as in octoroute 1.0.0; names of registered
         # models mean whoever was registered first, after what is so called in the file.
-        for name, tier in first.items():
-            self._exact[name] = Exact(tuple(each.id for each in ordered if each.name == name and each.tier is tier))
+        self._exact.update((name, Exact(tuple(ids))) for name, ids in called.items())
         for endpoint in ordered:
             for alias in endpoint.registered.aliases if endpoint.registered is not None else ():
                 if alias.lower() not in _VIRTUAL:
@@ -62,10 +62,6 @@ class Catalog:
     def find(self, name: str) -> Exact | None:
         """The endpoints called so: first as a name, then as an id; case matters."""
         return self._exact.get(name)
-
-    def tier_of(self, intent: Exact) -> Tier:
-        """The tier that the endpoints of an intent from this catalog belong to."""
-        return self._tiers[intent.ids[0]]
 
 
 class ModelName(msgspec.Struct, frozen=True):
@@ -94,15 +90,9 @@ def read_intent(model: str, catalog: Catalog) -> Intent:
     return intent
 
 
-def explicit_decision(intent: Intent, catalog: Catalog) -> Decision | None:
-    """The decision that the client made by naming a tier or an endpoint; None when it left the choice to us."""
-    match intent:
-        case TierIntent(tier):
-            return _EXPLICIT[tier]
-        case Exact():
-            return Decision(catalog.tier_of(intent), Strategy.RULE, Reason.EXPLICIT_ENDPOINT)
-        case Auto():
-            return None
+def tier_decision(intent: TierIntent) -> Decision:
+    """The decision that the client made by naming a tier."""
+    return _EXPLICIT[intent.tier]
 
 
 def model_names(config: Config) -> tuple[ModelName, ...]:

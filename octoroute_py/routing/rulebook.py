@@ -29,8 +29,9 @@ class Source(enum.StrEnum):
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """A rule ready to be asked; every condition must hold.
 
-    A rule of the configuration or of the built-in table has a `tier` and the `decision` for it; its id is its name. One
-    of the API has `targets` and maybe a `split`, and belongs to a `rule_set` or to all requests.
+    A rule of the configuration or of the built-in table has a `tier` and the `decision` for it; its id is its name
+    behind its source, as in `config:night`. One of the API has `targets` and maybe a `split`, and belongs to a
+    `rule_set` or to all requests.
     """
 
     id: str
@@ -103,13 +104,15 @@ def compile_table(table: tuple[RuleConfig, ...]) -> Rulebook:
 
 def _of_file(rule: RuleConfig, *, source: Source = Source.FILE) -> Rule:
     return Rule(
-        id=rule.name,
+        id=f"{source}:{rule.name}",
         name=rule.name,
         source=source,
         priority=rule.priority,
         tier=rule.tier,
         conditions=conditions_of_file(rule.name, rule.when),
-        decision=Decision(rule.tier, Strategy.RULE, Reason.RULE_MATCHED, rule=rule.name),
+        decision=Decision(
+            rule.tier, Strategy.RULE, Reason.RULE_MATCHED, rule=rule.name, rule_id=f"{source}:{rule.name}"
+        ),
     )
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from octoroute_py.config.schema import Config, RouterTimeouts, StrategyName
 from octoroute_py.core.clock import Monotonic, Wall
+from octoroute_py.core.experiment import ArmStrategy
 from octoroute_py.core.words import Strategy, Tier
 from octoroute_py.routing.default import Cascade, default_tier
 from octoroute_py.routing.judge import Ask, Judge, Report
@@ -59,3 +60,20 @@ def make_router(
         if judge is not None and routing.strategy in JUDGED
         else None,
     )
+
+
+def cascades_of(router: Cascade, wall: Wall) -> dict[ArmStrategy, Cascade]:
+    """The strategies that the parts of a router can carry out, for experiments that compare them.
+
+    The scorer and the judge are there only if the configured strategy uses them.
+    """
+    tier, rules = router.otherwise.tier, router.rules or RuleRouter(wall=wall)
+    found = {ArmStrategy.RULE: Cascade(tier, rules=rules)}
+    if router.neural is not None:
+        found[ArmStrategy.NEURAL] = Cascade(tier, neural=router.neural)
+    if router.judge is not None:
+        asked = ArmStrategy.TOOL if router.judge.strategy is Strategy.TOOL else ArmStrategy.LLM
+        found[asked] = Cascade(tier, judge=router.judge)
+    if router.neural is not None and router.judge is not None:
+        found[ArmStrategy.HYBRID] = Cascade(tier, rules=rules, neural=router.neural, judge=router.judge)
+    return found

@@ -12,6 +12,7 @@ StorageError                 the message is written for the operator; `location`
 │   ├── Full                 no space left
 │   └── Unreadable           the disk or the connection failed
 ├── Conflict                 the row breaks a rule of the tables: unique, foreign key, not null
+├── TooLong                  a look at the database was given up after its time
 ├── Overflow                 the writer's queue is full
 └── Closed                   the database was closed
 """
@@ -71,6 +72,10 @@ class Unreadable(StorageFailed):
 
 class Conflict(StorageError):
     """A row breaks a rule of the tables."""
+
+
+class TooLong(StorageError):
+    """A look at the database took longer than it may."""
 
 
 class Overflow(StorageError):

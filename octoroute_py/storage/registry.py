@@ -1,6 +1,7 @@
 """The registry as it is kept: documents by kind and id. Each function takes a connection and commits nothing.
 
-A change leaves a row in the audit and counts in the registry's version, in the same transaction.
+A change leaves a row in the audit and counts in the registry's version, in the same transaction. Reports of health
+are documents too, but change nothing: they are noted and forgotten.
 """
 
 from collections.abc import Iterator, Mapping
@@ -66,6 +67,39 @@ def every(connection: Connection, kind: Kind) -> list[Document]:
     return list(_found(connection, kind))
 
 
+def note(connection: Connection, kind: Kind, id_: str, value: msgspec.Struct, *, at_ms: int) -> Document:
+    """Keep a document that decides nothing, in the place of one of the same id: no change of the registry."""
+    before = get(connection, kind, id_)
+    document = Document(
+        kind=kind,
+        id=id_,
+        position=_next_position(connection, kind) if before is None else before.position,
+        body=msgspec.json.encode(value).decode(),
+        created_ms=at_ms if before is None else before.created_ms,
+        updated_ms=at_ms,
+        revision=1 if before is None else before.revision + 1,
+    )
+    _write(connection, document, new=before is None)
+    return document
+
+
+def forget(connection: Connection, kind: Kind, id_: str) -> None:
+    """Forget a document that decides nothing, if there is one."""
+    connection.execute(delete(registry).where(*_is(kind, id_)))
+
+
+def noted(connection: Connection, kind: Kind) -> tuple[int, int, int]:
+    """What is something else after every `note` and `forget` of this kind."""
+    summed = func.coalesce(func.sum(registry.c.revision), 0), func.coalesce(func.max(registry.c.updated_ms), 0)
+    count, revisions, newest_ms = connection.execute(select(func.count(), *summed).where(*_is(kind, None))).one()
+    return int(count), int(revisions), int(newest_ms)
+
+
+def count(connection: Connection, kind: Kind) -> int:
+    """How many documents of a kind there are."""
+    return int(connection.execute(select(func.count()).where(*_is(kind, None))).scalar_one())
+
+
 def put(
     connection: Connection, kind: Kind, id_: str, value: msgspec.Struct, *, by: Change, created_ms: int | None = None
 ) -> Document:
@@ -87,12 +121,8 @@ def put(
         updated_ms=by.at_ms,
         revision=revision,
     )
-    values = {**msgspec.structs.asdict(document), "kind": kind.value}
-    if before is None:
-        connection.execute(insert(registry).values(values))
-    else:
-        connection.execute(update(registry).where(*_is(kind, id_)).values(values))
-    _note(connection, by, kind, id_, before=before, after=body)
+    _write(connection, document, new=before is None)
+    _audit(connection, by, kind, id_, before=before, after=body)
     return document
 
 
@@ -103,7 +133,7 @@ def remove(connection: Connection, kind: Kind, id_: str, *, by: Change) -> bool:
         return False
     connection.execute(delete(registry).where(*_is(kind, id_)))
     _bump(connection)
-    _note(connection, by, kind, id_, before=before, after=None)
+    _audit(connection, by, kind, id_, before=before, after=None)
     return True
 
 
@@ -151,7 +181,15 @@ def _bump(connection: Connection) -> int:
     return version(connection)
 
 
-def _note(
+def _write(connection: Connection, document: Document, *, new: bool) -> None:
+    values = {**msgspec.structs.asdict(document), "kind": document.kind.value}
+    if new:
+        connection.execute(insert(registry).values(values))
+    else:
+        connection.execute(update(registry).where(*_is(document.kind, document.id)).values(values))
+
+
+def _audit(
     connection: Connection, by: Change, kind: Kind, id_: str, *, before: Document | None, after: str | None
 ) -> None:
     details = {

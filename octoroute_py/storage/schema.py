@@ -128,6 +128,12 @@ FAILED_ROWS = "error_code IS NOT NULL AND surface <> 'judge'"
 LEFT_ROWS = "status = 499 AND surface <> 'judge'"
 """What a statement must say, word for word, to be answered from the few rows of these indices."""
 
+EXPOSED = (
+    *("started_ms", "id", "arms", "status", "error_code", "stream"),
+    *("first_event_us", "duration_us", "cost_uusd"),
+)
+"""What is asked of the rows that experiments and canaries decided about: their index alone answers it."""
+
 
 def _only_where(condition: str) -> dict[str, Any]:
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
@@ -175,7 +181,7 @@ journal = Table(
     Index("journal_by_workspace", "workspace", "started_ms"),
     Index("journal_failed", "started_ms", "id", "status", "workspace", **_only_where(FAILED_ROWS)),
     Index("journal_left", "started_ms", "id", "workspace", **_only_where(LEFT_ROWS)),
-    Index("journal_arms", "started_ms", "id", **_only_where("arms IS NOT NULL")),
+    Index("journal_arms", *EXPOSED, **_only_where("arms IS NOT NULL")),
 )
 """Every request that ended, one row each, never changed; the columns in the order of `entries.JournalEntry`."""
 

@@ -28,15 +28,14 @@ class WorkspaceRow(msgspec.Struct, frozen=True, kw_only=True):
 def put(connection: Connection, workspace: str, policy: WorkspacePolicy, *, at_ms: int, actor: str) -> WorkspaceRow:
     """Keep the policy, in the place of an older one; the row as it is now."""
     before = get(connection, workspace)
-    kept = {"policy": msgspec.json.encode(policy).decode("utf-8"), "updated_ms": at_ms}
-    insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(workspaces)
-    statement = insert.on_conflict_do_update(index_elements=[workspaces.c.id], set_=kept)
-    connection.execute(statement, {"id": workspace, "created_ms": at_ms, **kept})
-    details = {"before": None if before is None else before.policy, "after": policy}
-    audit.append(connection, at_ms=at_ms, actor=actor, action="workspace.configure", subject=workspace, details=details)
-    bump(connection)
     created_ms = at_ms if before is None else before.created_ms
-    return WorkspaceRow(id=workspace, policy=policy, created_ms=created_ms, updated_ms=at_ms)
+    row = WorkspaceRow(id=workspace, policy=policy, created_ms=created_ms, updated_ms=at_ms)
+    return _keep(connection, row, before, at_ms=at_ms, actor=actor)
+
+
+def restore(connection: Connection, row: WorkspaceRow, *, at_ms: int, actor: str) -> WorkspaceRow:
+    """Keep the row as it is, its times included, in the place of an older one."""
+    return _keep(connection, row, get(connection, row.id), at_ms=at_ms, actor=actor)
 
 
 def get(connection: Connection, workspace: str) -> WorkspaceRow | None:
@@ -64,6 +63,18 @@ def remove(connection: Connection, workspace: str, *, at_ms: int, actor: str) ->
     audit.append(connection, at_ms=at_ms, actor=actor, action="workspace.forget", subject=workspace, details=details)
     bump(connection)
     return True
+
+
+def _keep(
+    connection: Connection, row: WorkspaceRow, before: WorkspaceRow | None, *, at_ms: int, actor: str
+) -> WorkspaceRow:
+    kept = {**msgspec.structs.asdict(row), "policy": msgspec.json.encode(row.policy).decode("utf-8")}
+    insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(workspaces)
+    connection.execute(insert.on_conflict_do_update(index_elements=[workspaces.c.id], set_=kept), kept)
+    details = {"before": None if before is None else before.policy, "after": row.policy}
+    audit.append(connection, at_ms=at_ms, actor=actor, action="workspace.configure", subject=row.id, details=details)
+    bump(connection)
+    return row
 
 
 def _within(statement: Select[Any], among: Collection[str] | None) -> Select[Any]:

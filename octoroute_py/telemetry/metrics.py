@@ -30,6 +30,7 @@ from octoroute_py.telemetry.labels import (
     status_class,
 )
 from octoroute_py.telemetry.ledger_counts import KeepingRow, LedgerCounts
+from octoroute_py.telemetry.rule_counts import RuleCounts
 from octoroute_py.telemetry.samples import Histogram, Percentiles, Window
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -40,6 +41,8 @@ FAMILIES = ("octoroute", "tiny_dancer", "model_router")
 
 MAX_ENDPOINTS = 80
 """Endpoints with labels of their own; at 19 series each the page stays below 2,000."""
+MAX_MODELS = 2000
+"""Models with a health score of their own."""
 
 _ROUTING_MS = (0.1, 0.5, 1.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1000.0)
 _REQUEST_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -58,10 +61,14 @@ class BreakerRow(msgspec.Struct, frozen=True):
 
 
 class LiveRows(msgspec.Struct, frozen=True):
-    """What is read at scrape time instead of being counted: breakers, (endpoint id, available) pairs, the journal."""
+    """What is read at scrape time instead of being counted: breakers, (endpoint id, available) pairs, the journal.
+
+    `health` are the scores (0 to 100) of models that have one, by id.
+    """
 
     breakers: Sequence[BreakerRow] = ()
     available: Sequence[tuple[str, bool]] = ()
+    health: Sequence[tuple[str, float]] = ()
     keeping: KeepingRow = KeepingRow()
 
 
@@ -116,6 +123,7 @@ class Metrics:
         self._background_failures = dict.fromkeys(BackgroundFailure, 0)
         self._refused = dict.fromkeys((reason.value for reason in Refusal), 0)
         self.ledger = LedgerCounts()
+        self.rules = RuleCounts()
         self._clock_errors = 0
         self._in_flight = 0
         self._finished = 0
@@ -268,6 +276,7 @@ class Metrics:
         yield from self._live_families(live)
         yield from self.ledger.collect(live.keeping)
         yield from self._failure_families()
+        yield from self.rules.collect()
 
     def _request_families(self) -> Iterator[Metric]:
         yield counter("octoroute_requests_total", "Routed requests", ("tier", "strategy"), self._requests.items())
@@ -385,6 +394,13 @@ class Metrics:
                 trips.add_metric((row.scope, row.id), row.trips)
         yield state
         yield trips
+        if live.health:
+            score = GaugeMetricFamily(
+                "model_router_model_health_score", "How a model was reported to be, 0 to 100", labels=("model_id",)
+            )
+            for model_id, points in sorted(dict(live.health).items())[:MAX_MODELS]:
+                score.add_metric((model_id,), points)
+            yield score
 
     def _failure_families(self) -> Iterator[Metric]:
         yield counter(

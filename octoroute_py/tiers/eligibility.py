@@ -4,6 +4,7 @@ Health is not looked at here, but for `Quality`: that is a workspace's own idea 
 """
 
 import enum
+import math
 from collections.abc import Collection
 
 import msgspec
@@ -13,7 +14,8 @@ from octoroute_py.core.allowance import Grant, WorkspacePolicy
 from octoroute_py.core.words import Capability, Location
 from octoroute_py.tiers.recent import Recent
 
-_ALWAYS = frozenset({Capability.CHAT, Capability.STREAM})
+BASIC = frozenset({Capability.CHAT, Capability.STREAM})
+"""What every endpoint is able to, whatever it declares."""
 
 
 class Misfit(enum.StrEnum):
@@ -23,6 +25,7 @@ class Misfit(enum.StrEnum):
     LOCATION = "location"
     CAPABILITY = "capability"
     CONTEXT_WINDOW = "context_window"
+    PRICE = "price"
 
 
 def misfit(
@@ -40,15 +43,26 @@ def misfit(
     """
     if local_only and config.location is not Location.LOCAL:
         return Misfit.LOCATION
-    if needs and config.capabilities is not None and not needs <= (config.capabilities | _ALWAYS):
+    if not able(config, needs=needs, local_only=local_only):
         return Misfit.CAPABILITY
-    if config.context_window is not None:
-        output = output_tokens or 0
-        if config.max_tokens is not None:
-            output = min(output, config.max_tokens)
-        if tokens + output > config.context_window:
-            return Misfit.CONTEXT_WINDOW
+    if tokens > room_of(config, output_tokens):
+        return Misfit.CONTEXT_WINDOW
     return None
+
+
+def able(config: EndpointConfig, *, needs: frozenset[Capability], local_only: bool) -> bool:
+    """Whether an endpoint has what a request needs, and is where it may go."""
+    if local_only and config.location is not Location.LOCAL:
+        return False
+    return not needs or config.capabilities is None or needs <= (config.capabilities | BASIC)
+
+
+def room_of(config: EndpointConfig, output_tokens: int | None) -> float:
+    """The longest prompt that fits beside the output the client asked for; infinite for an unknown context window."""
+    if config.context_window is None:
+        return math.inf
+    output = output_tokens or 0
+    return config.context_window - (output if config.max_tokens is None else min(output, config.max_tokens))
 
 
 def granted(grant: Grant, config: EndpointConfig) -> bool:

@@ -219,6 +219,7 @@ def identity(config: EndpointConfig) -> Hashable:
     Besides URL, model and credential this holds all that shapes a connection or its headers, since a change there is
     how an operator mends a broken endpoint, and a transport is fixed when it is made.
     """
+    registered = config.registered
     return (
         config.id,
         config.base_url,
@@ -230,4 +231,5 @@ def identity(config: EndpointConfig) -> Hashable:
         config.proxy,
         config.http2,
         config.ca_file,
+        None if registered is None else (registered.rules, registered.health_url),
     )

@@ -7,6 +7,9 @@ an endpoint that is avoided for it is tried again.
 
 from typing import Final
 
+import msgspec
+from msgspec.structs import astuple
+
 FEWEST: Final = 10
 """With fewer measurements than this nothing is said."""
 BUCKET_S: Final = 30.0
@@ -26,6 +29,20 @@ class _Bucket:
         self.slot = slot
         self.good = self.bad = self.first_events = self.answers = 0
         self.first_events_s = self.answers_s = 0.0
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """Everything that was measured in five minutes, however little."""
+
+    good: int = 0
+    bad: int = 0
+    first_events: int = 0
+    first_events_s: float = 0.0
+    answers: int = 0
+    answers_s: float = 0.0
+
+    def __add__(self, other: "Totals") -> "Totals":
+        return Totals(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
 
 
 class Recent:
@@ -74,6 +91,18 @@ class Recent:
         known = self._known(now)
         return _mean(sum(bucket.answers_s for bucket in known), sum(bucket.answers for bucket in known))
 
+    def totals(self, now: float) -> Totals:
+        """All of it, for whoever adds up several endpoints."""
+        known = self._known(now)
+        return Totals(
+            sum(bucket.good for bucket in known),
+            sum(bucket.bad for bucket in known),
+            sum(bucket.first_events for bucket in known),
+            sum(bucket.first_events_s for bucket in known),
+            sum(bucket.answers for bucket in known),
+            sum(bucket.answers_s for bucket in known),
+        )
+
     def _known(self, now: float) -> list[_Bucket]:
         oldest = int(now / BUCKET_S) - BUCKETS + 1
         return [bucket for bucket in self._ring if bucket.slot >= oldest]
@@ -88,3 +117,8 @@ class Recent:
 
 def _mean(total_s: float, count: int) -> float | None:
     return total_s / count if count >= FEWEST else None
+
+
+def milliseconds(seconds: float | None) -> float | None:
+    """A measurement as the API tells it."""
+    return None if seconds is None else round(seconds * 1000, 3)

@@ -1,22 +1,24 @@
 """From the registry to endpoints: what was registered serves beside what the configuration file names."""
 
-import ipaddress
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
-from octoroute_py.config.addresses import location_of
+from octoroute_py.config.addresses import Wrong, location_of
 from octoroute_py.config.schema import Config, EndpointConfig, NetworkRules, Registered, RegistryConfig, Secret
 from octoroute_py.core.catalog import EndpointRole, Model, ModelEndpoint, ModelStatus
 from octoroute_py.core.registry import Registry
-from octoroute_py.core.words import CAPABILITY_WORDS, Capability, Location
+from octoroute_py.core.words import CAPABILITY_WORDS, Capability
+from octoroute_py.transport.reach import literal_address, read_url
 
 T = TypeVar("T", int, float)
 
 _ALWAYS: Final = frozenset({Capability.CHAT, Capability.STREAM})
 _BACKUP_PRIORITY: Final = 0
+_LOOPBACK: Final = ("127.0.0.1", "::1")
 
 
 def with_registry(config: Config, registry: Registry) -> Config:
@@ -45,25 +47,20 @@ def clashes(config: Config, registry: Registry) -> frozenset[str]:
 
 
 def endpoints_of(model: Model, endpoints: tuple[ModelEndpoint, ...], config: Config) -> Iterator[EndpointConfig]:
-    """What a model's endpoints are to the gateway; one whose credential is gone from the configuration is left out."""
-    credentials = dict(config.registry.credentials)
+    """What a model's endpoints are to the gateway; left out where its credential may not go."""
     words = frozenset(word.lower() for word in model.capabilities)
     known = frozenset(CAPABILITY_WORDS[word] for word in words if word in CAPABILITY_WORDS)
-    aliases = tuple(dict.fromkeys((model.name, f"{model.name}/{model.version}")))
     for each in endpoints:
-        key: Secret | None = None
-        if model.credential is not None:
-            credential = credentials.get(model.credential)
-            if credential is None or urlsplit(each.url).hostname not in credential.hosts:
-                continue
-            key = credential.key
+        credential = _credential(model, each, config)
+        if credential is None and model.credential is not None:
+            continue
         yield EndpointConfig(
             id=each.id,
             tier=model.tier,
             name=model.id,
             model=model.upstream_model or model.name,
             base_url=each.url,
-            api_key=key,
+            api_key=credential,
             max_tokens=_number(model, "maxTokens", int),
             temperature=_number(model, "temperature", float),
             weight=each.weight,
@@ -72,41 +69,62 @@ def endpoints_of(model: Model, endpoints: tuple[ModelEndpoint, ...], config: Con
             context_window=model.context_window,
             # words that say nothing of what a request may need leave the model open to all
             capabilities=known | _ALWAYS if known - _ALWAYS else None,
-            location=model.location or Location(location_of(each.url)),
+            location=model.location or location_of(each.url),
             input_cost_per_mtok=model.input_cost_per_mtok,
             output_cost_per_mtok=model.output_cost_per_mtok,
             cached_input_cost_per_mtok=model.cached_input_cost_per_mtok,
             compliance=tuple(tag.lower() for tag in model.compliance),
             timeout_seconds=each.timeout_seconds,
-            registered=Registered(
-                model_id=model.id,
-                status=model.status,
-                rules=network_rules(config, each),
-                aliases=aliases,
-                capabilities=words,
-                health_url=each.health_check_url,
-            ),
+            registered=_registered(model, each, config, words),
         )
+
+
+def _credential(model: Model, endpoint: ModelEndpoint, config: Config) -> Secret | None:
+    """The key that the model names, if the configuration lets it go to the endpoint's host."""
+    named = dict(config.registry.credentials).get(model.credential or "")
+    return named.key if named is not None and _goes_to(endpoint.url, named.hosts) else None
+
+
+def _registered(model: Model, endpoint: ModelEndpoint, config: Config, words: frozenset[str]) -> Registered:
+    return Registered(
+        model_id=model.id,
+        status=model.status,
+        model_type=model.model_type,
+        rules=network_rules(config, endpoint),
+        aliases=tuple(dict.fromkeys((model.name, f"{model.name}/{model.version}"))),
+        capabilities=words,
+        health_url=endpoint.health_check_url,
+    )
 
 
 def network_rules(config: Config, endpoint: ModelEndpoint) -> NetworkRules:
     """Where this endpoint may be: what the configuration allows, and what an admin allowed when it was registered."""
     own: RegistryConfig = config.registry
-    allowed = _named_addresses(config) if own.allow_networks is None else own.allow_networks
+    named = tuple([each.base_url for each in config.endpoints if each.registered is None])
+    allowed = _addresses_in(named) if own.allow_networks is None else own.allow_networks
     return NetworkRules(networks=(*allowed, *endpoint.allow_networks), ports=own.allow_ports)
 
 
-def _named_addresses(config: Config) -> tuple[str, ...]:
-    """The addresses that the file's own endpoints name: whoever wrote it lets the gateway talk to these machines."""
+def _goes_to(url: str, hosts: tuple[str, ...]) -> bool:
+    """Whether requests to this URL go to one of these hosts, by the parser that connects."""
+    try:
+        return read_url(url).host in hosts
+    except Wrong:
+        return False
+
+
+@lru_cache(maxsize=8)
+def _addresses_in(urls: tuple[str, ...]) -> tuple[str, ...]:
+    """The addresses that the file's own endpoints name: whoever wrote it lets the gateway talk to these machines.
+
+    Remembered, because every registered endpoint asks for it again.
+    """
     found: dict[str, None] = {}
-    for each in config.endpoints:
-        host = "127.0.0.1" if (name := urlsplit(each.base_url).hostname or "") == "localhost" else name
-        try:
-            address = ipaddress.ip_address(host)
-        except ValueError:
-            continue
-        if each.registered is None:
-            found[f"{address}/{address.max_prefixlen}"] = None
+    for url in urls:
+        host = urlsplit(url).hostname or ""
+        for name in _LOOPBACK if host == "localhost" else (host,):
+            if (address := literal_address(name)) is not None:
+                found[f"{address}/{address.max_prefixlen}"] = None
     return tuple(found)
 
 

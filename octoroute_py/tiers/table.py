@@ -1,15 +1,19 @@
 """Every endpoint of a snapshot, by tier, name and id, and the question all requests ask: who takes this one?"""
 
+import math
 import random
 from collections.abc import Callable, Container, Hashable, Iterable, Sequence
 from functools import cache
 
+import msgspec
+
 from octoroute_py.config.schema import Config, EndpointConfig, TierFallback
 from octoroute_py.core.words import TIERS, BreakerState, Tier
+from octoroute_py.ledger.pricing import cheapest
 from octoroute_py.tiers.balancer import Balancer, make_balancer
 from octoroute_py.tiers.endpoint import Endpoint, identity
 from octoroute_py.tiers.live import Live
-from octoroute_py.tiers.pool import Pool
+from octoroute_py.tiers.pool import MOST_PARTS, Pool
 from octoroute_py.tiers.retry_budget import RetryBudget
 from octoroute_py.transport.base import Transport
 
@@ -46,6 +50,7 @@ class TierTable:
     __slots__ = (
         "_balancer",
         "_by_tier",
+        "_cheapest",
         "_exact",
         "_plans",
         "_pools",
@@ -66,9 +71,10 @@ class TierTable:
     ) -> None:
         self.endpoints = tuple(endpoints)
         self.by_id = {endpoint.id: endpoint for endpoint in endpoints}
-        self.by_name: dict[str, tuple[Endpoint, ...]] = {}
+        by_name: dict[str, list[Endpoint]] = {}
         for endpoint in endpoints:
-            self.by_name[endpoint.name] = (*self.by_name.get(endpoint.name, ()), endpoint)
+            by_name.setdefault(endpoint.name, []).append(endpoint)
+        self.by_name = {name: tuple(replicas) for name, replicas in by_name.items()}
         self._by_tier = {
             tier: tuple(each for each in endpoints if each.tier is tier and each.config.in_tier) for tier in TIERS
         }
@@ -79,6 +85,7 @@ class TierTable:
             for fallback in TierFallback
         }
         self._exact: dict[tuple[str, ...], Pool] = {}
+        self._cheapest: dict[frozenset[str] | None, tuple[EndpointConfig, ...]] = {}
         self._balancer = balancer
         self._watches = watches
         self._rng = rng
@@ -153,6 +160,25 @@ class TierTable:
             pool = self._exact[ids] = Pool(endpoints[0].tier, endpoints, balancer=self._balancer)
         return pool
 
+    def substituted(self, pool: Pool, replaced: Sequence[Endpoint], by: Sequence[Endpoint]) -> Pool:
+        """The pool with other endpoints in the place of some, which get their priority and their weight together."""
+        gone = {endpoint.id for endpoint in (*replaced, *by)}
+        scale = sum(each.weight for each in replaced) / sum(each.weight for each in by)
+        priority = max(each.priority for each in replaced)
+        in_their_place = [_as(each, weight=each.weight * scale, priority=priority) for each in by]
+        others = [each for each in pool.endpoints if each.id not in gone]
+        return Pool(pool.tier, (*others, *in_their_place), balancer=self._balancer)
+
+    def cheapest(self, allowed: frozenset[str] | None) -> tuple[EndpointConfig, ...]:
+        """Few endpoints, of which one may cost least of all, or of those of these ids, whatever is asked."""
+        found = self._cheapest.get(allowed)
+        if found is None:
+            if len(self._cheapest) >= MOST_PARTS:
+                self._cheapest.clear()
+            may = (each.config for each in self.endpoints if allowed is None or each.id in allowed)
+            found = self._cheapest[allowed] = cheapest(may)
+        return found
+
     def pick(
         self,
         tier: Tier,
@@ -185,8 +211,10 @@ class TierTable:
     def observe(self, now: float) -> None:
         """Look at all tiers and count those that opened; call it after whatever may have taken an endpoint out."""
         for tier, endpoints in self._by_tier.items():
-            back_at = min((endpoint.back_at(now) for endpoint in endpoints), default=now)
-            self._watches[tier].saw(self.tier_state(tier, now), now=now, back_at=back_at)
+            state, back_at = self.tier_state(tier, now), now
+            if state is BreakerState.OPEN:  # only then does anybody ask, and it takes a look at everyone
+                back_at = min((endpoint.back_at(now) for endpoint in endpoints), default=now)
+            self._watches[tier].saw(state, now=now, back_at=back_at)
 
     def available_count(self, tier: Tier, now: float) -> int:
         """How many endpoints of the tier are not out; zero exactly when the tier's breaker is open."""
@@ -195,7 +223,18 @@ class TierTable:
     def next_eligible_at(self, where: Tier | Iterable[Endpoint], now: float) -> float:
         """The first time one of a tier, or of those given, may be tried; `now` if one may already, or none exists."""
         endpoints = self._by_tier[where] if isinstance(where, Tier) else where
-        return min((endpoint.eligible_at(now) for endpoint in endpoints), default=now)
+        first = math.inf
+        for endpoint in endpoints:
+            first = min(first, endpoint.eligible_at(now))
+            if first <= now:
+                break
+        return now if first == math.inf else first
+
+
+def _as(endpoint: Endpoint, *, weight: float, priority: int) -> Endpoint:
+    """The same endpoint, with the same live state, in another standing."""
+    config = msgspec.structs.replace(endpoint.config, weight=weight, priority=priority)
+    return Endpoint(config, transport=endpoint.transport, live=endpoint.live)
 
 
 @cache

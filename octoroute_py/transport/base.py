@@ -2,13 +2,15 @@
 
     TransportError
     ├── ConnectFailed     refused, unreachable, DNS, TLS, or not connected within the connect limit; nothing was sent
-    │   └── NoSocket      this process may open no more: says nothing of the upstream
+    │   ├── NoSocket      this process may open no more: says nothing of the upstream
+    │   └── NotPermitted  a registered endpoint leads where its rules permit nothing
     ├── Disconnected      FIN, RST or a short body after the request was sent
     ├── BadFraming        bytes that are no clean HTTP/1.1 answer, or a coding we did not ask for
     ├── TooLarge          a head, line or body above its cap
     └── TimedOut          the deadline given to this call passed; for `UpstreamAnswer.chunk` the call may be repeated
 
-Two residents implement `Transport`: `wire` (the hot path) and `httpx` (proxies, HTTP/2, own CAs, probes).
+Two residents implement `Transport`: `wire` (the hot path) and `httpx` (proxies, HTTP/2, own CAs, probes of what the
+file names).
 One `Transport` object belongs to one endpoint: base URL, credential and extra headers are fixed when it is made.
 """
 
@@ -38,6 +40,10 @@ class ConnectFailed(TransportError):
 
 class NoSocket(ConnectFailed):
     """The machine or the process is out of descriptors, ports or buffers; the upstream was never asked."""
+
+
+class NotPermitted(ConnectFailed):
+    """The endpoint was registered over the API and leads where such endpoints may not be; nobody was contacted."""
 
 
 OUT_OF_SOCKETS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})

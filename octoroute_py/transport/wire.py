@@ -7,7 +7,8 @@ by a fresh one, once.
 
 import asyncio
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeAlias
 
 from octoroute_py.transport.base import (
     MAX_BODY_BYTES,
@@ -25,8 +26,12 @@ from octoroute_py.transport.connection import BODY, DONE, TIMER_SLACK_S, Connect
 from octoroute_py.transport.headers import Origin, field_lines
 
 _FINISH_S = 1.0
-_CLOSE_S = 1.0
+CLOSE_S = 1.0
+"""The time a connection has to end politely."""
 _MAX_HEADS = 32
+
+Open: TypeAlias = Callable[[Connection, Origin, ssl.SSLContext | None], Awaitable[None]]
+"""Connects a connection to an origin; raises OSError, UnicodeError or ConnectFailed. The caller sets the limit."""
 
 
 class WireAnswer:
@@ -121,6 +126,7 @@ class WireTransport:
     """Keep-alive connections to one endpoint; see `Transport`.
 
     `fields` are the header fields of every request. `ssl_context` is asked when the first https connection is made.
+    `open_connection` makes every connection: whoever gives another one decides where connections may go.
     """
 
     __slots__ = (
@@ -133,6 +139,7 @@ class WireTransport:
         "_live",
         "_max_age_s",
         "_max_idle",
+        "_open",
         "_origin",
         "_ssl_context",
         "_sweeper",
@@ -144,6 +151,7 @@ class WireTransport:
         fields: Iterable[tuple[bytes, bytes]],
         *,
         ssl_context: Callable[[], ssl.SSLContext] = ssl.create_default_context,
+        open_connection: Open | None = None,
         idle_s: float = 30.0,
         max_age_s: float = 300.0,
         max_idle: int = 256,
@@ -151,6 +159,7 @@ class WireTransport:
         self._origin = origin
         self._fields = b"host: " + origin.authority + b"\r\n" + field_lines(fields)
         self._ssl_context = ssl_context
+        self._open = open_by_name if open_connection is None else open_connection
         self._idle_s = idle_s
         self._max_age_s = max_age_s
         self._max_idle = max_idle
@@ -196,7 +205,7 @@ class WireTransport:
         if leaving:
             self._closing = asyncio.Event()
             try:
-                async with asyncio.timeout(_CLOSE_S):
+                async with asyncio.timeout(CLOSE_S):
                     while leaving & self._live:
                         self._closing.clear()
                         await self._closing.wait()
@@ -213,14 +222,7 @@ class WireTransport:
         context = self._ssl_context() if origin.tls else None
         try:
             async with asyncio.timeout_at(min(deadline, loop.time() + connect_s)):
-                await loop.create_connection(
-                    lambda: connection,
-                    origin.host,
-                    origin.port,
-                    ssl=context,
-                    server_hostname=origin.host if context is not None else None,
-                    ssl_shutdown_timeout=_CLOSE_S if context is not None else None,
-                )
+                await self._open(connection, origin, context)
         except TimeoutError as exc:
             connection.abort()
             if loop.time() >= deadline - TIMER_SLACK_S:
@@ -289,6 +291,18 @@ class WireTransport:
             self._idle.remove(connection)
         if self._closing is not None:
             self._closing.set()
+
+
+async def open_by_name(connection: Connection, origin: Origin, context: ssl.SSLContext | None) -> None:
+    """Connect to whatever address the host has; see `Open`."""
+    await connection.loop.create_connection(
+        lambda: connection,
+        origin.host,
+        origin.port,
+        ssl=context,
+        server_hostname=origin.host if context is not None else None,
+        ssl_shutdown_timeout=CLOSE_S if context is not None else None,
+    )
 
 
 def _refuse_announced_size(headers: Headers, max_bytes: int) -> None:

@@ -35,6 +35,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "health": schema.HealthConfig,
     "limits": schema.LimitsConfig,
     "storage": schema.StorageConfig,
+    "registry": schema.RegistryConfig,
     "auth": schema.AuthConfig,
     "admin": schema.AdminConfig,
     "observability": schema.ObservabilityConfig,
@@ -71,7 +72,7 @@ def shown_settings() -> list[Shown]:
     shown = []
     table, example = "", False
     for line in template().splitlines():
-        if heading := re.match(r"#?\[+(\w+)(?:\.\w+)?\]+(?:\s+# (\w*))?", line):
+        if heading := re.match(r"#?\[+(\w+)(?:\.\w+)*\]+(?:\s+# (\w*))?", line):
             table, example = heading[1], heading[2] == "example"
         elif not example and (setting := re.fullmatch(r"#(\w+) = (.+?)(?:\s{2,}# (.*))?", line)):
             shown.append(Shown(table, setting[1], setting[2], setting[3] or ""))
@@ -102,6 +103,8 @@ def test_its_comments_are_settings_that_exist() -> None:
         "models.fast[0].api_key_file",
         "models.fast[0].ca_file",
         "auth.keys[0].env",
+        "registry.credentials.openai.env",
+        "auth.jwt",
     }
 
 
@@ -137,7 +140,7 @@ def test_it_tells_the_limits_that_hold_without_it() -> None:
 def test_it_shows_every_setting_there_is() -> None:
     shown = set(re.findall(r"^#?(?:when\.)?([a-z0-9_]+) = ", template(), flags=re.MULTILINE))
     made_up = {"tier", "api_key", "path", "registered", "unbuilt", "endpoints", "redis_url", "sha256", "start_minute"}
-    made_up |= {"rates", "budgets", "per_key", *Rates.__struct_fields__, *Budgets.__struct_fields__}
+    made_up |= {"rates", "budgets", "per_key", "key", *Rates.__struct_fields__, *Budgets.__struct_fields__}
     tables = {
         "per_ip",
         "agent_types",
@@ -146,6 +149,8 @@ def test_it_shows_every_setting_there_is() -> None:
         "when",
         "neural",
         "keys",
+        "credentials",
+        "jwt",
         *schema.Config.__struct_fields__,
         "end_minute",
     }
@@ -153,7 +158,7 @@ def test_it_shows_every_setting_there_is() -> None:
         field
         for struct in vars(schema).values()
         if isinstance(struct, type) and issubclass(struct, msgspec.Struct) and struct is not msgspec.Struct
-        if struct not in {schema.NetworkRules, schema.Registered, schema.RegistryConfig, schema.CredentialConfig}
+        if struct not in {schema.NetworkRules, schema.Registered}
         for field in struct.__struct_fields__
     }
     assert settings - made_up - tables <= shown

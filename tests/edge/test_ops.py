@@ -169,7 +169,13 @@ async def test_metrics_are_one_text_page_and_one_family_on_demand() -> None:
         page = await one.client.get("/metrics")
         assert page.headers["content-type"].startswith("text/plain; version=0.0.4")
         assert "# TYPE octoroute_requests_total counter" in page.text
-        assert (await one.client.get("/metrics?family=octoroute")).text == page.text
+        parts = [(await one.client.get(f"/metrics?family={each}")).text for each in ("octoroute", "model_router")]
+        assert "".join(parts) == page.text
+        assert all(
+            f"{name}_" in line
+            for name, part in zip(("octoroute", "model_router"), parts, strict=True)
+            for line in part.splitlines()
+        )
         assert (await one.client.get("/metrics?family=tiny_dancer")).status_code == 200
         odd = await one.client.get("/metrics?family=nothing")
         assert (odd.status_code, odd.json()["error"]["param"]) == (400, "family")

@@ -224,7 +224,7 @@ async def test_an_unknown_path_is_404_in_the_envelope(path: str) -> None:
 
 async def test_an_unknown_path_under_api_is_404_in_the_shape_of_the_api() -> None:
     async with running(httpx_config()) as one:
-        answer = await one.client.get("/api/models")
+        answer = await one.client.get("/api/nothing")
     assert (answer.status_code, answer.json()) == (
         404,
         {"error": "There is nothing at this path.", "code": "not_found"},

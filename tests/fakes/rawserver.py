@@ -172,7 +172,7 @@ class Received:
 
 
 class RawServer:
-    """Listens on a loopback port; `default` answers requests without a script, after `delay_s`.
+    """Listens on a loopback port of `host`; `default` answers requests without a script, after `delay_s`.
 
     With `reads_bodies` off a request is answered at its head and nothing more is read from that connection.
     """
@@ -184,7 +184,9 @@ class RawServer:
         default: bytes | None = None,
         delay_s: float = 0.0,
         reads_bodies: bool = True,
+        host: str = "127.0.0.1",
     ) -> None:
+        self._host = host
         self.reads_bodies = reads_bodies
         self._tls = tls
         answer = default if default is not None else ok()
@@ -216,7 +218,7 @@ class RawServer:
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Peer(self), "127.0.0.1", 0, ssl=self._tls, backlog=1024)
+        self._server = await loop.create_server(lambda: Peer(self), self._host, 0, ssl=self._tls, backlog=1024)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

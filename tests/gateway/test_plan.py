@@ -11,8 +11,9 @@ from octoroute_py.core.decision import Decision
 from octoroute_py.core.errors import Denied, GatewayError
 from octoroute_py.core.words import Capability, Importance, Location, Reason, Strategy, TaskType, Tier
 from octoroute_py.features.facts import Facts
-from octoroute_py.gateway.plan import Needs, Plan, plan_exact, plan_tiers
-from octoroute_py.gateway.scope import Scopes
+from octoroute_py.gateway.plan import Needs, Plan, narrowed, plan_exact, plan_tiers
+from octoroute_py.gateway.scope import Scope, Scopes
+from octoroute_py.tiers.demands import Demand
 from octoroute_py.tiers.eligibility import Quality
 from octoroute_py.tiers.pool import Pool
 from octoroute_py.tiers.table import TierTable
@@ -36,6 +37,11 @@ def planned(wants: Needs, tiers: TierTable, fallback: TierFallback = TierFallbac
     return plan_tiers(FAST, wants, tiers, fallback)
 
 
+def ids(plan: Plan, wants: Needs) -> list[str]:
+    """Who may answer, in the order of the pools."""
+    return [endpoint.id for endpoint in narrowed(plan, wants).endpoints()]
+
+
 NO_TOOLS: dict[str, Any] = {"capabilities": frozenset({Capability.CHAT})}
 SMALL: dict[str, Any] = {"context_window": 100}
 LOCAL: dict[str, Any] = {"location": Location.LOCAL}
@@ -44,7 +50,8 @@ CLOUD: dict[str, Any] = {"location": Location.CLOUD}
 
 def test_a_request_that_needs_nothing_special_keeps_its_decision_and_the_order_of_the_fallback() -> None:
     plan = plan_tiers(FAST, Needs(None, None, False), fleet({}, {}, {}), TierFallback.UP)
-    assert (plan.decision, plan.tiers, plan.fits) == (FAST, (Tier.FAST, Tier.BALANCED, Tier.DEEP), None)
+    assert (plan.decision, plan.tiers) == (FAST, (Tier.FAST, Tier.BALANCED, Tier.DEEP))
+    assert ids(plan, Needs(None, None, False)) == ["fast/a#1", "balanced/a#1", "deep/a#1"]
 
 
 @pytest.mark.parametrize(
@@ -78,8 +85,7 @@ def test_inside_a_tier_only_the_endpoints_that_fit_are_candidates() -> None:
     tiers = table(endpoint_config("fast/a#1", **SMALL), endpoint_config("fast/b#1"), endpoint_config("deep/a#1"))
     plan = planned(needs(tokens=200), tiers)
     assert plan.decision == FAST
-    assert plan.fits is not None
-    assert [plan.fits(each) for each in tiers.endpoints] == [False, True, True]
+    assert ids(plan, needs(tokens=200)) == ["fast/b#1", "deep/a#1"]
 
 
 def test_privacy_is_the_cause_told_before_capability_and_context() -> None:
@@ -152,8 +158,7 @@ def decided(tier: Tier, reason: Reason = Reason.RULE_MATCHED) -> Decision:
 def test_a_scope_that_leaves_the_decision_as_it_is_changes_only_who_may_answer() -> None:
     plan = plan_tiers(decided(Tier.FAST), within("b", "deep"), table(*ALL), TierFallback.UP)
     assert (plan.decision, plan.tiers) == (decided(Tier.FAST), (Tier.FAST, Tier.BALANCED, Tier.DEEP))
-    assert plan.fits is not None
-    assert [each.config.id for each in table(*ALL).endpoints if plan.fits(each)] == ["fast/b#1", "deep/z#1"]
+    assert ids(plan, within("b", "deep")) == ["fast/b#1", "deep/z#1"]
 
 
 @pytest.mark.parametrize(
@@ -202,8 +207,7 @@ def test_an_explicit_tier_that_may_not_be_used_is_403_and_is_not_replaced(wants:
 def test_an_explicit_tier_falls_back_only_to_what_may_be_used() -> None:
     plan = plan_tiers(decided(Tier.FAST, Reason.EXPLICIT_TIER), within("fast", "z"), table(*ALL), TierFallback.UP)
     assert plan.decision.reason is Reason.EXPLICIT_TIER
-    assert plan.fits is not None
-    assert not any(plan.fits(each) for each in table(*ALL).of(Tier.BALANCED))
+    assert ids(plan, within("fast", "z")) == ["fast/a#1", "fast/b#1", "deep/z#1"]
 
 
 def test_where_nothing_may_be_used_every_decision_is_403() -> None:
@@ -216,8 +220,7 @@ def test_of_a_name_the_replicas_that_may_be_used_answer_and_none_is_403() -> Non
     tiers = table(endpoint_config("fast/a#1"), endpoint_config("fast/a#2"))
     scope = Scopes([each.config for each in tiers.endpoints]).of(WorkspacePolicy(restrictions=("fast/a#2",)), None)
     plan = plan_exact(pool(tiers, "a"), Needs(None, None, False, scope))
-    assert plan.fits is not None
-    assert [each.id for each in tiers.endpoints if plan.fits(each)] == ["fast/a#2"]
+    assert ids(plan, Needs(None, None, False, scope)) == ["fast/a#2"]
     with pytest.raises(GatewayError) as caught:
         plan_exact(pool(tiers, "fast/a#1"), Needs(None, None, False, scope))
     assert (caught.value.status, caught.value.code) == (403, "permission_denied")
@@ -227,6 +230,56 @@ def test_a_workspaces_requirements_go_with_the_plan() -> None:
     wants = within("fast", max_latency_ms=100.0)
     assert plan_tiers(FAST, wants, table(*ALL), TierFallback.UP).quality == Quality(max_latency_s=0.1)
     assert plan_exact(pool(table(*ALL), "a"), wants).quality == Quality(max_latency_s=0.1)
+
+
+def configs() -> st.SearchStrategy[tuple[EndpointConfig, ...]]:
+    """Endpoints of one tier with some of all that keeps a request from them."""
+    some: dict[str, st.SearchStrategy[Any]] = {
+        "capabilities": st.none() | st.frozensets(st.sampled_from(Capability), max_size=3),
+        "context_window": st.none() | st.integers(1, 30),
+        "max_tokens": st.none() | st.integers(1, 10),
+        "location": st.sampled_from(Location),
+        "input_cost_per_mtok": st.none() | st.sampled_from([1.0, 3.0]),
+    }
+    one = st.fixed_dictionaries(some)
+    return st.lists(one, min_size=1, max_size=12).map(
+        lambda all_: tuple(endpoint_config(f"fast/a#{at}", **fields) for at, fields in enumerate(all_))
+    )
+
+
+@given(
+    fleet=configs(),
+    asked=st.lists(
+        st.tuples(
+            st.none() | st.tuples(st.integers(0, 30), st.frozensets(st.sampled_from(Capability), max_size=2)),
+            st.none() | st.integers(0, 15),
+            st.booleans(),
+            st.none() | st.frozensets(st.integers(0, 11).map(lambda at: f"fast/a#{at}")),
+            st.none()
+            | st.builds(Demand, capabilities=st.sampled_from([(), ("tools",)]), max_cost_per_mtok=st.just(2.0)),
+        ),
+        min_size=1,
+        max_size=8,
+    ),
+)
+def test_a_part_of_a_pool_holds_exactly_those_that_nothing_keeps_from_the_request(
+    fleet: tuple[EndpointConfig, ...], asked: list[Any]
+) -> None:
+    whole = table(*fleet).pool(Tier.FAST)
+    for facts, output, local_only, allowed, demand in asked:
+        scope = None if allowed is None else Scope(allowed, allowed)
+        known = None if facts is None else needs(tokens=facts[0], what=facts[1]).facts
+        wants = Needs(known, output, local_only, scope, demand)
+        part = wants.part_of(whole)
+        assert list(part.endpoints) == [each for each in whole.endpoints if wants.misfit(each.config) is None]
+        assert wants.part_of(whole) is part
+
+
+def test_pools_that_nobody_is_left_in_are_not_tried() -> None:
+    tiers = table(*ALL)
+    plan = narrowed(plan_tiers(FAST, within("b", "z"), tiers, TierFallback.UP), within("b", "z"))
+    assert plan.tiers == (Tier.FAST, Tier.DEEP)
+    assert plan.decision == FAST
 
 
 TIER_WORDS = ("fast", "balanced", "deep", "a", "b", "m", "z")
@@ -252,8 +305,7 @@ def test_no_plan_lets_anything_through_that_its_scope_does_not(
             plan_tiers(decision, asked, tiers, fallback)
         return
     plan = plan_tiers(decision, asked, tiers, fallback)
-    let = {each.id for each in tiers.endpoints if plan.fits is None or plan.fits(each)}
-    assert let == may
+    assert set(ids(plan, asked)) == {each.id for pool in plan.pools for each in tiers.of(pool.tier) if each.id in may}
     assert any(each.id in may for each in tiers.of(plan.decision.tier))
     assert (plan.decision.tier is tier) == any(each.id in may for each in tiers.of(tier))
     assert plan.decision.reason is (decision.reason if plan.decision.tier is tier else Reason.POLICY)

@@ -1,12 +1,17 @@
 """What a request is taken to cost at most before it is sent."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from octoroute_py.core.words import Surface
+from octoroute_py.config.schema import EndpointConfig
+from octoroute_py.core.words import Surface, Tier
 from octoroute_py.gateway.reserve import attempt_reserve_uusd, output_limit
+from octoroute_py.ledger.pricing import cheapest, dearest, reserve_uusd
 from octoroute_py.transport.envelope import parse_body
 from tests.fakes.endpoints import endpoint_config
 from tests.fakes.stage import GOOD, Stage
@@ -87,3 +92,34 @@ def test_the_reserve_is_that_of_the_dearest_endpoint() -> None:
     assert attempt_reserve_uusd(ctx, [stage[FAST].config]) == 210
     assert attempt_reserve_uusd(ctx, stage.config.endpoints) == 2100
     assert attempt_reserve_uusd(ctx, []) == 0
+
+
+PRICE = st.none() | st.integers(0, 6).map(float)
+FLEETS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "tier": st.sampled_from(Tier),
+            "input_cost_per_mtok": PRICE,
+            "output_cost_per_mtok": PRICE,
+            "cached_input_cost_per_mtok": PRICE,
+            "max_tokens": st.none() | st.sampled_from([1, 50, 3_000, 100_000]),
+        }
+    ),
+    max_size=12,
+)
+
+
+@given(FLEETS, st.integers(0, 5_000), st.none() | st.sampled_from([1, 40, 2_500, 9_000]), st.integers(1, 3))
+def test_a_few_endpoints_stand_for_all_whatever_is_asked(
+    fleet: list[dict[str, Any]], prompt: int, asked: int | None, choices: int
+) -> None:
+    body = {"model": "m", **ASKS[Surface.CHAT], "n": choices, **({} if asked is None else {"max_tokens": asked})}
+    envelope = parse_body(json.dumps(body).encode(), Surface.CHAT)
+    every = [endpoint_config(f"{fields['tier'].value}/a#{at}", **fields) for at, fields in enumerate(fleet)]
+
+    def reserves(endpoints: Iterable[EndpointConfig]) -> list[int]:
+        return [reserve_uusd(e, prompt, output_limit(envelope, e, surface=Surface.CHAT)) for e in endpoints]
+
+    assert max(reserves(dearest(every)), default=0) == max(reserves(every), default=0)
+    assert min(reserves(cheapest(every)), default=0) == min(reserves(every), default=0)
+    assert set(cheapest(every)) | set(dearest(every)) <= set(every)

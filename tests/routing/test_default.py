@@ -52,4 +52,4 @@ async def test_a_built_in_rule_goes_before_the_default_tier() -> None:
     config = Config(endpoints=endpoints(fast=1), routing=RoutingConfig(strategy=StrategyName.RULE))
     code = Facts(tokens=3, importance=Importance.NORMAL, task_type=TaskType.CODE)
     decision = await make_router(config, lambda: 0.0).route(Inquiry(code))
-    assert decision == Decision(Tier.BALANCED, Strategy.RULE, Reason.RULE_MATCHED, rule="code")
+    assert decision == Decision(Tier.BALANCED, Strategy.RULE, Reason.RULE_MATCHED, rule="code", rule_id="built_in:code")

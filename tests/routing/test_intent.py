@@ -9,9 +9,9 @@ from octoroute_py.routing.intent import (
     Exact,
     Intent,
     TierIntent,
-    explicit_decision,
     model_names,
     read_intent,
+    tier_decision,
 )
 
 
@@ -66,18 +66,9 @@ def test_an_unknown_name_is_shown_without_its_control_characters() -> None:
         read_intent("a\x00b", CATALOG)
 
 
-def test_an_explicit_choice_is_a_decision_of_its_own() -> None:
-    assert explicit_decision(Auto(), CATALOG) is None
-    by_tier = explicit_decision(TierIntent(Tier.DEEP), CATALOG)
-    by_name = explicit_decision(Exact(("balanced/Mid#1",)), CATALOG)
-    assert by_tier is not None
-    assert by_name is not None
+def test_a_named_tier_is_a_decision_of_its_own() -> None:
+    by_tier = tier_decision(TierIntent(Tier.DEEP))
     assert (by_tier.tier, by_tier.strategy, by_tier.reason) == (Tier.DEEP, Strategy.RULE, Reason.EXPLICIT_TIER)
-    assert (by_name.tier, by_name.strategy, by_name.reason) == (
-        Tier.BALANCED,
-        Strategy.RULE,
-        Reason.EXPLICIT_ENDPOINT,
-    )
 
 
 def test_each_name_is_listed_once_in_tier_order() -> None:

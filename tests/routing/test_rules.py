@@ -66,7 +66,7 @@ async def test_built_in_table(
 
 async def test_own_rules_come_before_the_built_in_ones() -> None:
     decision = await decide(facts(task_type=CODE), RuleConfig(name="all", tier=FAST))
-    assert decision == Decision(FAST, Strategy.RULE, Reason.RULE_MATCHED, rule="all")
+    assert decision == Decision(FAST, Strategy.RULE, Reason.RULE_MATCHED, rule="all", rule_id="config:all")
 
 
 async def test_higher_priority_first_and_file_order_among_equals() -> None:

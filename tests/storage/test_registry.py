@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from octoroute_py.core.catalog import Model, ModelEndpoint, Provider
+from octoroute_py.core.catalog import HealthReport, Model, ModelEndpoint, Provider
 from octoroute_py.core.registry import Kind
 from octoroute_py.core.rules import RoutingRule, RuleTarget
 from octoroute_py.storage import audit, registry
 from octoroute_py.storage.db import Database
 from octoroute_py.storage.errors import Corrupt
 from octoroute_py.storage.registry import Change
+from octoroute_py.storage.transaction import Transaction
 
 MODEL = Model(id="m", name="gpt", provider=Provider.OPENAI)
 
@@ -69,3 +70,25 @@ def test_a_document_that_cannot_be_understood_is_told_and_not_guessed(database: 
     database.write(lambda connection: connection.exec_driver_sql("UPDATE registry SET body = '{}'"))
     with database.read() as connection, pytest.raises(Corrupt, match="the rule 'a'"):
         registry.read(connection)
+
+
+def test_what_is_noted_is_kept_and_is_no_change(database: Database) -> None:
+    def note(connection: Transaction) -> list[int]:
+        at = [registry.note(connection, Kind.HEALTH, "m", HealthReport(uptime=each), at_ms=each) for each in (5, 6)]
+        return [each.revision for each in at]
+
+    with database.read() as connection:
+        before, rows = registry.version(connection), audit.newest(connection, 9)
+        seen = [registry.noted(connection, Kind.HEALTH)]
+    assert database.submit(note).result() == [1, 2]
+    with database.read() as connection:
+        assert (registry.version(connection), audit.newest(connection, 9)) == (before, rows)
+        kept = registry.get(connection, Kind.HEALTH, "m")
+        assert kept is not None
+        assert (kept.read(HealthReport).uptime, kept.created_ms, kept.updated_ms) == (6, 5, 6)
+        seen.append(registry.noted(connection, Kind.HEALTH))
+    database.submit(lambda connection: registry.forget(connection, Kind.HEALTH, "m")).result()
+    with database.read() as connection:
+        assert registry.get(connection, Kind.HEALTH, "m") is None
+        assert registry.version(connection) == before
+        assert seen[0] == registry.noted(connection, Kind.HEALTH) != seen[1]

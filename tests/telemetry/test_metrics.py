@@ -13,7 +13,7 @@ from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import TIERS, BreakerState, Keeping, Reason, Strategy, Tier
 from octoroute_py.telemetry.labels import BackgroundFailure, HealthFailure, RecordingFailure
 from octoroute_py.telemetry.ledger_counts import BUDGET_LEVELS, LIMITS, SUBJECTS, KeepingRow
-from octoroute_py.telemetry.metrics import MAX_ENDPOINTS, BreakerRow, LiveRows, Metrics
+from octoroute_py.telemetry.metrics import MAX_ENDPOINTS, MAX_MODELS, BreakerRow, LiveRows, Metrics
 
 TIER = {"fast", "balanced", "deep"}
 STRATEGY = {"rule", "llm", "neural", "tool"}
@@ -46,6 +46,7 @@ EXPECTED: dict[str, tuple[str, dict[str, set[str]]]] = {
         {"failure_type": {"panic", "unexpected_termination"}},
     ),
     "octoroute_clock_errors_total": ("counter", {}),
+    "model_router_routing_rule_matches": ("untyped", {"rule_id": {"config:night", "vip"}}),
     "octoroute_refused_requests_total": (
         "counter",
         {"reason": {"invalid_api_key", "permission_denied", "rate_limit_exceeded"}},
@@ -90,7 +91,9 @@ def live() -> LiveRows:
 
 @pytest.fixture
 def metrics() -> Metrics:
-    return Metrics(sorted(ENDPOINT), live=live)
+    made = Metrics(sorted(ENDPOINT), live=live)
+    made.rules.bind(["config:night", "vip"])
+    return made
 
 
 def samples(page: bytes) -> dict[Key, float]:
@@ -123,7 +126,7 @@ def test_every_metric_has_its_help_its_type_and_only_these_labels(metrics: Metri
 def test_there_are_no_creation_times_and_no_process_metrics(metrics: Metrics) -> None:
     names = {name for name, _ in samples(metrics.render())}
     assert not any(name.endswith("_created") for name in names)
-    assert all(name.startswith("octoroute_") for name in names)
+    assert all(name.startswith(("octoroute_", "model_router_")) for name in names)
 
 
 def test_a_gateway_without_endpoints_has_a_page() -> None:
@@ -316,10 +319,19 @@ def test_an_endpoint_id_is_escaped() -> None:
 
 
 def test_one_family_can_be_asked_for(metrics: Metrics) -> None:
-    assert metrics.render("octoroute") == metrics.render()
-    assert metrics.render("tiny_dancer") == metrics.render("model_router") == b""
+    assert metrics.render("octoroute") + metrics.render("model_router") == metrics.render()
+    assert metrics.render("tiny_dancer") == b""
     with pytest.raises(ValueError, match="octoroute"):
         metrics.render("go")
+
+
+def test_scores_of_models_are_a_family_of_their_own_and_bounded() -> None:
+    rows = [(f"m{number:05}", float(number % 101)) for number in range(MAX_MODELS + 5)]
+    metrics = Metrics(live=lambda: LiveRows(health=rows))
+    page = metrics.render("model_router").decode().splitlines()
+    series = [line for line in page if line[0] != "#"]
+    assert len(series) == MAX_MODELS
+    assert series[1] == 'model_router_model_health_score{model_id="m00001"} 1.0'
 
 
 def test_concurrent_scrapes_of_an_idle_gateway_are_identical(metrics: Metrics) -> None:

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from octoroute_py.tiers.recent import BUCKET_S, BUCKETS, FEWEST, Recent
+from octoroute_py.tiers.recent import BUCKET_S, BUCKETS, FEWEST, Recent, Totals
 
 SPAN_S = BUCKET_S * BUCKETS
 NOW = 1000.0
@@ -92,3 +92,13 @@ def test_it_agrees_with_a_log_that_forgets_whole_slices(told: list[tuple[float, 
     oldest = (int(now / BUCKET_S) - BUCKETS + 1) * BUCKET_S
     known = [good for at, good in log if at >= oldest]
     assert recent.success_rate(now) == (sum(known) / len(known) if len(known) >= FEWEST else None)
+
+
+def test_totals_hold_what_was_measured_however_little_and_forget_it_with_time() -> None:
+    recent = Recent()
+    recent.good(NOW, first_event_s=0.5)
+    recent.good(NOW, answer_s=2.0)
+    recent.bad(NOW)
+    assert recent.totals(NOW) == Totals(2, 1, 1, 0.5, 1, 2.0)
+    assert recent.totals(NOW) + Totals(bad=3) == Totals(2, 4, 1, 0.5, 1, 2.0)
+    assert recent.totals(NOW + SPAN_S + BUCKET_S) == Totals()

@@ -125,6 +125,15 @@ def test_the_next_time_somebody_is_eligible_is_the_least_over_the_endpoints() ->
     assert tiers.next_eligible_at((two,), 0.0) == 9.0
 
 
+def test_the_cheapest_are_those_of_the_endpoints_that_may_be_used() -> None:
+    prices = {"fast/a#1": 1.0, "balanced/b#1": 4.0, "deep/c#1": 9.0, "deep/d#1": 8.0}
+    tiers = table(*(endpoint_config(id_, output_cost_per_mtok=price) for id_, price in prices.items()))
+    # of each tier one: without a limit of its own an answer may be longer in one tier than in another
+    assert [each.id for each in tiers.cheapest(None)] == ["fast/a#1", "balanced/b#1", "deep/d#1"]
+    assert [each.id for each in tiers.cheapest(frozenset({"deep/c#1"}))] == ["deep/c#1"]
+    assert tiers.cheapest(frozenset()) == ()
+
+
 def rebuild(
     tiers: TierTable, *endpoints: EndpointConfig, **fields: object
 ) -> tuple[TierTable, tuple[str, ...], list[str]]:

@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 from octoroute_py.core.errors import GatewayError
 from octoroute_py.edge.wire_io import ClientGone, request_id_of, send_bytes, send_error
 
-_JSON = ((b"content-type", b"application/json"),)
+JSON = ((b"content-type", b"application/json"),)
 _NOT_STORED = (b"cache-control", b"no-store")
 
 Handle = Callable[[Scope, Receive], Awaitable[object]]
@@ -16,10 +16,11 @@ Handle = Callable[[Scope, Receive], Awaitable[object]]
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """A body that is encoded already; `headers` hold its content type."""
+    """A body that is encoded already; `headers` hold its content type, `status` is another one than usual."""
 
     body: bytes
     headers: tuple[tuple[bytes, bytes], ...]
+    status: int | None = None
 
 
 class Answer:
@@ -40,6 +41,6 @@ class Answer:
         except GatewayError as error:
             await send_error(scope, send, error)
             return
-        ready = value if isinstance(value, Ready) else Ready(msgspec.json.encode(value), _JSON)
+        ready = value if isinstance(value, Ready) else Ready(msgspec.json.encode(value), JSON)
         headers = (*ready.headers, _NOT_STORED, (b"x-request-id", request_id_of(scope).encode()))
-        await send_bytes(send, self._status, ready.body, headers)
+        await send_bytes(send, ready.status or self._status, ready.body, headers)

@@ -6,6 +6,8 @@ request itself is told as everywhere under /api.
 
 import enum
 import random
+from collections.abc import Mapping
+from typing import Protocol
 
 import msgspec
 
@@ -71,7 +73,9 @@ _IMPORTANCE = {
 }
 
 
-class _Metadata(msgspec.Struct, frozen=True, rename="camel"):
+class Metadata(msgspec.Struct, frozen=True, rename="camel"):
+    """What the gateway knows of `metadata`."""
+
     request_type: RequestType = RequestType.COMPLETION
     priority: Priority | None = None
 
@@ -85,11 +89,50 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
     user_id: str
     prompt: str
     parameters: dict[str, msgspec.Raw]
-    metadata: _Metadata
+    metadata: Metadata
+
+
+class Words(Protocol):
+    """A request in the Model Router Service's words; what is None was not said."""
+
+    @property
+    def id(self) -> str | None:
+        """The request's id."""
+        ...
+
+    @property
+    def agent_type(self) -> str | None:
+        """Who asks."""
+        ...
+
+    @property
+    def workspace_id(self) -> str | None:
+        """For whom."""
+        ...
+
+    @property
+    def user_id(self) -> str | None:
+        """On whose behalf."""
+        ...
+
+    @property
+    def prompt(self) -> str:
+        """What is asked."""
+        ...
+
+    @property
+    def parameters(self) -> Mapping[str, msgspec.Raw]:
+        """Fields of the OpenAI body, as spelled."""
+        ...
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the gateway knows of it."""
+        ...
 
 
 class _Told(msgspec.Struct, gc=False):
-    metadata: msgspec.Raw
+    metadata: msgspec.Raw = _ABSENT
 
 
 class _Sized(msgspec.Struct, gc=False):
@@ -151,17 +194,8 @@ class ModelRouter:
 
         Raises BadRequest that names the field to blame.
         """
-        asked = read_asked(body)
-        _check_headers(ctx.raw_headers, asked)
-        openai = openai_body(asked)
-        ctx.request_id = asked.id
+        openai = take(ctx, read_asked(body), body)
         ctx.entry = random.getrandbits(ENTRY_BITS)
-        ctx.user_id = asked.user_id
-        ctx.request_type = asked.metadata.request_type.value
-        if ctx.snapshot.metadata_rules:
-            ctx.metadata = _decode_told(body).metadata
-        if asked.metadata.request_type is RequestType.EMBEDDING:
-            ctx.surface = Surface.EMBEDDINGS
         return openai
 
     def answer(self, ctx: RequestContext, sent: Sent) -> bytes:
@@ -186,31 +220,54 @@ class ModelRouter:
         told = _base(ctx, status=_failure(error))
         told |= {"error": error.client_message, "code": error.code}
         if error.param is not None:
-            told["details"] = {"field": _field(error.param)}
+            told["details"] = {"field": field_of(error.param)}
         return msgspec.json.encode(told)
 
 
 def read_asked(body: bytes) -> Asked:
     """The request in a body, every value checked. Raises BadRequest that names the field to blame."""
-    if len(body) > _BYTES_OF_MANY:
-        _check_parameter_count(body)
+    check_size(body)
     asked = decode(body, Asked)
-    if safe_request_id(asked.id.encode("utf-8", "replace")) is None:
+    check_words(asked)
+    return asked
+
+
+def take(ctx: RequestContext, asked: Words, body: bytes) -> bytes:
+    """The OpenAI body of a request whose words were checked; what else they say goes into `ctx`. Raises BadRequest."""
+    _check_headers(ctx.raw_headers, asked)
+    openai = openai_body(asked)
+    if asked.id is not None:
+        ctx.request_id = asked.id
+    ctx.user_id = asked.user_id
+    ctx.request_type = asked.metadata.request_type.value
+    if ctx.snapshot.metadata_rules:
+        ctx.metadata = _decode_told(body).metadata or None
+    if asked.metadata.request_type is RequestType.EMBEDDING:
+        ctx.surface = Surface.EMBEDDINGS
+    return openai
+
+
+def check_words(asked: Words) -> None:
+    """Raises BadRequest that names the field to blame."""
+    if asked.id is not None and safe_request_id(asked.id.encode("utf-8", "replace")) is None:
         raise BadRequest("'id' must be 1 to 128 letters, digits or any of . _ : + / = -", param="id")
     for field, value in (
         ("agentType", asked.agent_type),
         ("workspaceId", asked.workspace_id),
         ("userId", asked.user_id),
     ):
+        if value is None:
+            continue
         if value != value.strip() or not value or len(value) > _MOST_CHARACTERS or not value.isprintable():
             raise BadRequest(f"'{field}' must be 1 to {_MOST_CHARACTERS} visible characters.", param=field)
     if not asked.prompt.strip():
         raise BadRequest("'prompt' must be a text that is not blank.", param="prompt")
-    return asked
 
 
-def _check_parameter_count(body: bytes) -> None:
-    """Refuse so many parameters that reading them would be costly in itself."""
+def check_size(body: bytes) -> None:
+    """Refuse so many parameters that reading them would be costly in itself. Raises BadRequest."""
+    if len(body) <= _BYTES_OF_MANY:
+        return
     try:
         many = has_more_members(bytes(_decode_sized(body).parameters), limit=MAX_FIELDS)
     except TooComplex:
@@ -221,7 +278,7 @@ def _check_parameter_count(body: bytes) -> None:
         raise BadRequest(f"'parameters' has more than {MAX_FIELDS} fields or values.", param="parameters")
 
 
-def openai_body(asked: Asked) -> bytes:
+def openai_body(asked: Words) -> bytes:
     """The OpenAI body that a request stands for. Raises BadRequest that names the parameter to blame."""
     fields: dict[str, object] = {"model": AUTO}
     for name, raw in asked.parameters.items():
@@ -238,7 +295,8 @@ def openai_body(asked: Asked) -> bytes:
         fields["input"] = asked.prompt
     else:
         fields["messages"] = [{"role": "user", "content": asked.prompt}]
-    hints: dict[str, str] = {"agent_type": asked.agent_type, "workspace": asked.workspace_id}
+    said = {"agent_type": asked.agent_type, "workspace": asked.workspace_id}
+    hints = {name: value for name, value in said.items() if value is not None}
     if asked.metadata.priority is not None:
         hints["importance"] = _IMPORTANCE[asked.metadata.priority]
     fields["octoroute"] = hints
@@ -252,14 +310,16 @@ def _model(given: object) -> str:
         raise BadRequest("'model' must be a string.", param="parameters.model") from None
 
 
-def _check_headers(headers: RawHeaders, asked: Asked) -> None:
+def _check_headers(headers: RawHeaders, asked: Words) -> None:
     """A header that says something else than the body would win, and the request would be booked elsewhere."""
     for name, field, value in (
         ("workspace", "workspaceId", asked.workspace_id),
         ("agent_type", "agentType", asked.agent_type),
     ):
         header = HEADERS[name].lower().encode()
-        if any(found == header and given.decode("latin-1").strip() != value for found, given in headers):
+        if value is not None and any(
+            found == header and given.decode("latin-1").strip() != value for found, given in headers
+        ):
             raise BadRequest(f"{HEADERS[name]} and '{field}' say different things.", param=field)
 
 
@@ -286,7 +346,7 @@ def _base(ctx: RequestContext, *, status: str) -> dict[str, object]:
     return told
 
 
-def _field(param: str) -> str:
+def field_of(param: str) -> str:
     """The field of this body that a field of the OpenAI body came from; a header is its own name."""
     if param.startswith("X-"):
         return param

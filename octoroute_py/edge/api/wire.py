@@ -68,6 +68,14 @@ def whole_number(given: Mapping[str, str], name: str, default: int, *, low: int,
     return int(text)
 
 
+def yes_or_no(given: Mapping[str, str], name: str) -> bool | None:
+    """A query field that is true or false; None when it is not there. Raises BadRequest."""
+    text = given.get(name)
+    if text not in (None, "true", "false"):
+        raise BadRequest(f"'{name}' must be true or false.", param=name)
+    return None if text is None else text == "true"
+
+
 def principal_of(scope: Scope) -> Principal:
     """Who is asking; a guard has let them in."""
     principal: Principal = scope[PRINCIPAL]

@@ -73,7 +73,11 @@ class WorkspaceRoutes:
 
 
 def _workspace_of(scope: Scope) -> str:
-    workspace: str = scope["path_params"]["id"]
-    if len(workspace) > LONGEST_ID or not workspace.isprintable() or workspace != workspace.strip():
+    return own_workspace(scope, checked_id(scope["path_params"]["id"]))
+
+
+def checked_id(workspace: str) -> str:
+    """The id of a workspace. Raises BadRequest for what can be none."""
+    if not 0 < len(workspace) <= LONGEST_ID or not workspace.isprintable() or workspace != workspace.strip():
         raise BadRequest(f"A workspace's id is 1 to {LONGEST_ID} visible characters.", param="id")
-    return own_workspace(scope, workspace)
+    return workspace

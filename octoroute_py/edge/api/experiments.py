@@ -1,0 +1,219 @@
+"""`/api/experiments`: two or more ways to answer, compared on live requests."""
+
+import uuid
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
+from starlette.types import Receive, Scope
+
+from octoroute_py.core.catalog import Id
+from octoroute_py.core.clock import iso
+from octoroute_py.core.errors import BadRequest
+from octoroute_py.core.experiment import Arm, Experiment, ExperimentBody, ExperimentStatus, Metric
+from octoroute_py.core.rules import Conditions
+from octoroute_py.core.words import Role
+from octoroute_py.edge.api.answer import Answer, Ready
+from octoroute_py.edge.api.documents import expected, tagged
+from octoroute_py.edge.api.merge import merged, read_patch
+from octoroute_py.edge.api.wire import principal_of, query, read_json
+from octoroute_py.edge.asgi import Table
+from octoroute_py.edge.operation import Operation, Parameter
+from octoroute_py.manage.experiment_results import Results
+from octoroute_py.manage.experiments import PAUSE, RESUME, START, STOP, Experiments, Move
+from octoroute_py.storage.registry import Document
+
+PATH: Final = "/api/experiments"
+ONE: Final = "/api/experiments/{id}"
+_FIXED: Final = (
+    "id",
+    "createdAt",
+    "updatedAt",
+    "startedAt",
+    "stoppedAt",
+    "startedMs",
+    "stoppedMs",
+    "status",
+    "warnings",
+)
+
+NewId = Callable[[], str]
+
+
+class ExperimentOrder(ExperimentBody, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """An experiment to be made; without an id it gets one."""
+
+    id: Id | None = None
+
+
+class ExperimentView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """An experiment as it is told; `warnings` say what may not be expected of it."""
+
+    id: str
+    name: str
+    description: str
+    arms: tuple[Arm, ...]
+    conditions: Conditions
+    metric: Metric
+    alpha: float
+    status: ExperimentStatus
+    started_at: str | None
+    stopped_at: str | None
+    created_at: str
+    updated_at: str
+    warnings: list[str] | UnsetType = UNSET
+
+
+class ExperimentList(msgspec.Struct, frozen=True, kw_only=True):
+    """Experiments in the order they were made."""
+
+    experiments: list[ExperimentView]
+    count: int
+
+
+class ExperimentRemoved(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What was removed."""
+
+    success: bool
+    experiment_id: str
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())
+
+
+class ExperimentRoutes:
+    """The routes of experiments, which are the whole gateway's: keys bound to workspaces have no part in them."""
+
+    def __init__(self, experiments: Experiments, *, new_id: NewId = _new_id) -> None:
+        self._experiments = experiments
+        self._new_id = new_id
+
+    def add_to(self, table: Table) -> None:
+        """Add the routes."""
+        for method, path, handle, role, operation in (
+            ("GET", PATH, self._list, Role.VIEWER, LIST),
+            ("POST", PATH, self._post, Role.OPERATOR, CREATE),
+            ("GET", ONE, self._get, Role.VIEWER, READ),
+            ("PATCH", ONE, self._patch, Role.OPERATOR, CHANGE),
+            ("DELETE", ONE, self._delete, Role.OPERATOR, DELETE),
+            ("GET", f"{ONE}/results", self._results, Role.VIEWER, RESULTS),
+        ):
+            table.add(method, path, Answer(handle, status=operation.status), role=role, operation=operation)
+        for move, operation in MOVES:
+            table.add(
+                "POST",
+                f"{ONE}/{move.word}",
+                Answer(partial(self._move, move)),
+                role=Role.OPERATOR,
+                operation=operation,
+            )
+
+    async def _list(self, scope: Scope, receive: Receive) -> ExperimentList:
+        status = _status(query(scope, "status").get("status"))
+        views = [self._view(document) for document in await self._experiments.every()]
+        found = [each for each in views if status in (None, each.status)]
+        return ExperimentList(experiments=found, count=len(found))
+
+    async def _post(self, scope: Scope, receive: Receive) -> Ready:
+        query(scope)
+        order = await read_json(scope, receive, ExperimentOrder)
+        experiment = Experiment(**{**msgspec.structs.asdict(order), "id": order.id or self._new_id()})
+        return self._tagged(await self._experiments.create(experiment, by=principal_of(scope)))
+
+    async def _get(self, scope: Scope, receive: Receive) -> Ready:
+        query(scope)
+        return self._tagged(await self._experiments.get(_id_of(scope)))
+
+    async def _patch(self, scope: Scope, receive: Receive) -> Ready:
+        query(scope)
+        patch = await read_patch(scope, receive, fixed=_FIXED)
+        changed = await self._experiments.change(
+            _id_of(scope),
+            lambda document: merged(document.body, patch, Experiment),
+            expect=expected(scope),
+            by=principal_of(scope),
+        )
+        return self._tagged(changed)
+
+    async def _delete(self, scope: Scope, receive: Receive) -> ExperimentRemoved:
+        query(scope)
+        id_ = _id_of(scope)
+        await self._experiments.remove(id_, expect=expected(scope), by=principal_of(scope))
+        return ExperimentRemoved(success=True, experiment_id=id_)
+
+    async def _move(self, move: Move, scope: Scope, receive: Receive) -> Ready:
+        query(scope)
+        moved = await self._experiments.move(_id_of(scope), move, expect=expected(scope), by=principal_of(scope))
+        return self._tagged(moved)
+
+    async def _results(self, scope: Scope, receive: Receive) -> Results:
+        query(scope)
+        return await self._experiments.results(_id_of(scope))
+
+    def _tagged(self, document: Document) -> Ready:
+        return tagged(self._view(document), document)
+
+    def _view(self, document: Document) -> ExperimentView:
+        experiment = document.read(Experiment)
+        return ExperimentView(
+            id=experiment.id,
+            name=experiment.name,
+            description=experiment.description,
+            arms=experiment.arms,
+            conditions=experiment.conditions,
+            metric=experiment.metric,
+            alpha=experiment.alpha,
+            status=experiment.status,
+            started_at=None if experiment.started_ms is None else iso(experiment.started_ms),
+            stopped_at=None if experiment.stopped_ms is None else iso(experiment.stopped_ms),
+            created_at=iso(document.created_ms),
+            updated_at=iso(document.updated_ms),
+            warnings=self._experiments.warnings(experiment) or UNSET,
+        )
+
+
+def _id_of(scope: Scope) -> str:
+    id_: str = scope["path_params"]["id"]
+    return id_
+
+
+def _status(text: str | None) -> ExperimentStatus | None:
+    if text is None:
+        return None
+    if text not in tuple(ExperimentStatus):
+        raise BadRequest(f"'status' must be one of {', '.join(ExperimentStatus)}.", param="status")
+    return ExperimentStatus(text)
+
+
+LIST: Final = Operation(
+    summary="Experiments, in the order they were made",
+    answer=ExperimentList,
+    query=(Parameter(name="status", description="Only those of this status", shape=ExperimentStatus),),
+    errors=(400,),
+)
+CREATE: Final = Operation(
+    summary="Make an experiment, as a draft", body=ExperimentOrder, answer=ExperimentView, status=201, errors=(400, 409)
+)
+READ: Final = Operation(summary="An experiment", answer=ExperimentView, errors=(400, 404))
+CHANGE: Final = Operation(
+    summary="Change a draft: a JSON merge patch, null removes",
+    body=dict[str, object],
+    answer=ExperimentView,
+    errors=(400, 404, 409, 412),
+)
+DELETE: Final = Operation(
+    summary="Forget an experiment that does not run", answer=ExperimentRemoved, errors=(400, 404, 409, 412)
+)
+RESULTS: Final = Operation(summary="What an experiment has shown so far", answer=Results, errors=(400, 404))
+MOVES: Final = tuple(
+    (move, Operation(summary=summary, answer=ExperimentView, errors=(400, 404, 409, 412)))
+    for move, summary in (
+        (START, "Start a draft: requests are shared out from the next one on"),
+        (PAUSE, "Give no arms for now; callers keep theirs for later"),
+        (RESUME, "Go on after a pause"),
+        (STOP, "End an experiment for good; its results stay"),
+    )
+)

@@ -1,0 +1,68 @@
+"""A/B experiments on live requests: which arm a request gets, and what that changes of its way."""
+
+from typing import Final
+
+import msgspec
+
+from octoroute_py.core.catalog import ModelStatus
+from octoroute_py.core.decision import Decision
+from octoroute_py.core.experiment import Arm
+from octoroute_py.core.words import Reason, Strategy
+from octoroute_py.gateway.exposure import Exposure
+from octoroute_py.gateway.governing import Case
+from octoroute_py.gateway.plan import Plan, fitted, plan_tiers
+from octoroute_py.routing.default import Cascade
+from octoroute_py.routing.rulebook import Rulebook
+
+_UNDER_TEST: Final = (ModelStatus.CANARY, ModelStatus.TESTING)
+
+
+class Way(msgspec.Struct, frozen=True, kw_only=True):
+    """How a request is decided about: at once by `plan`, else by the rules in `book`, else by `router`.
+
+    `exposure` is the arm it was given; with `by_router` that counts only where the router came to decide.
+    """
+
+    plan: Plan | None = None
+    book: Rulebook
+    router: Cascade
+    exposure: Exposure | None = None
+    by_router: bool = False
+
+
+def way_of(case: Case) -> Way:
+    """The way of this request: the usual one, or that of its arm. Raises as `plan_tiers`."""
+    ctx = case.ctx
+    snapshot = ctx.snapshot
+    trials = snapshot.trials
+    usual = Way(book=snapshot.rulebook, router=snapshot.router)
+    if not trials.running:
+        return usual
+    given = trials.running.assign(case.facts, ctx.wall(), caller=ctx.stable_id(), request_id=ctx.request_id)
+    if given is None:
+        return usual
+    arm = given.arm
+    exposure = Exposure(given.label)
+    by_router = given.experiment_id in trials.between_routers
+    if arm.tier is not None or arm.model_id is not None:
+        plan = _plan_of(case, arm)
+        return usual if plan is None else Way(plan=plan, book=usual.book, router=usual.router, exposure=exposure)
+    router = usual.router if arm.strategy is None else trials.cascades.get(arm.strategy)
+    if router is None:
+        return usual
+    book = usual.book if arm.rule_set is None else snapshot.rulebooks.get(arm.rule_set, usual.book)
+    return Way(book=book, router=router, exposure=exposure, by_router=by_router)
+
+
+def _plan_of(case: Case, arm: Arm) -> Plan | None:
+    """To the tier, or to the model first and then as its tier falls back; None for a model that may not answer."""
+    snapshot, needs = case.ctx.snapshot, case.needs
+    fallback = snapshot.config.routing.tier_fallback
+    if arm.tier is not None:
+        decision = Decision(arm.tier, Strategy.RULE, Reason.EXPERIMENT)
+        return plan_tiers(decision, needs, snapshot.table, fallback)
+    pool = snapshot.targets.pool(arm.model_id or "", also=_UNDER_TEST)
+    if pool is None or not needs.part_of(pool).endpoints:
+        return None
+    decision = Decision(pool.tier, Strategy.RULE, Reason.EXPERIMENT)
+    return fitted(decision, (pool, *snapshot.table.pools(pool.tier, fallback)), needs)

@@ -1,0 +1,168 @@
+"""How an arm compares with the control when one looks once: effects, intervals and p-values. Pure arithmetic.
+
+Shares are compared by the two-proportion z test (pooled) with Newcombe's interval, which is made of the two Wilson
+intervals (Newcombe 1998, method 10); means by Welch's t test. Student's distribution is scipy's: without it (extra
+`stats`) means have no p-value and no interval. All of it holds for one look that was settled beforehand; for looking
+at any time see `anytime`.
+"""
+
+import math
+from collections.abc import Callable
+from statistics import NormalDist
+from typing import Final, NamedTuple
+
+import msgspec
+
+_NORMAL: Final = NormalDist()
+_SQRT_2: Final = math.sqrt(2)
+
+
+class Interval(NamedTuple):
+    """Two bounds, both included."""
+
+    low: float
+    high: float
+
+
+class Share(msgspec.Struct, frozen=True):
+    """How many of how many."""
+
+    hits: int
+    of: int
+
+    @property
+    def rate(self) -> float:
+        """Between 0 and 1; `of` is above 0."""
+        return self.hits / self.of
+
+
+class Moments(msgspec.Struct, frozen=True):
+    """What is kept of numbers to compare their means: how many, their sum, and the sum of their squares."""
+
+    count: int
+    total: float
+    squares: float
+
+    @property
+    def mean(self) -> float:
+        """Their mean; `count` is above 0."""
+        return self.total / self.count
+
+    @property
+    def variance(self) -> float:
+        """Their variance, unbiased; 0 for fewer than two."""
+        if self.count < 2:
+            return 0.0
+        spread = (self.squares - self.total * self.mean) / (self.count - 1)
+        # What is left of equal numbers after rounding is no spread.
+        return spread if spread > 1e-12 * self.squares / self.count else 0.0
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """Arm minus control; `relative_effect` is that by the control's. None where it cannot be told."""
+
+    name: str
+    effect: float
+    relative_effect: float | None
+    interval: Interval | None
+    p_value: float | None
+
+
+def wilson(share: Share, *, alpha: float) -> Interval:
+    """Wilson's score interval of a share, which holds it in 1 - `alpha` of all cases."""
+    z = _NORMAL.inv_cdf(1 - alpha / 2)
+    n, rate = share.of, share.rate
+    middle = (rate + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
+    # Rounding may leave the ends a little inside or outside of what they are.
+    low = 0.0 if share.hits == 0 else max(0.0, middle - half)
+    return Interval(low, 1.0 if share.hits == n else min(1.0, middle + half))
+
+
+def newcombe(arm: Share, control: Share, *, alpha: float) -> Interval:
+    """The interval of the difference of two shares, arm minus control."""
+    a, c = wilson(arm, alpha=alpha), wilson(control, alpha=alpha)
+    effect = arm.rate - control.rate
+    below = math.hypot(arm.rate - a.low, c.high - control.rate)
+    above = math.hypot(a.high - arm.rate, control.rate - c.low)
+    return Interval(effect - below, effect + above)
+
+
+def two_proportions(arm: Share, control: Share, *, alpha: float) -> Comparison:
+    """Two shares by the pooled z test, two-sided; both are of at least one."""
+    effect = arm.rate - control.rate
+    pooled = (arm.hits + control.hits) / (arm.of + control.of)
+    spread = math.sqrt(pooled * (1 - pooled) * (1 / arm.of + 1 / control.of))
+    return Comparison(
+        name="two_proportion_z",
+        effect=effect,
+        relative_effect=relative(effect, control.rate),
+        interval=newcombe(arm, control, alpha=alpha),
+        p_value=math.erfc(abs(effect) / spread / _SQRT_2) if spread else 1.0,
+    )
+
+
+def welch(arm: Moments, control: Moments, *, alpha: float) -> Comparison:
+    """Two means by Welch's t test, two-sided; both are of at least one number.
+
+    p-value and interval are None without scipy, for fewer than two numbers, and where nothing varies.
+    """
+    effect = arm.mean - control.mean
+    interval: Interval | None = None
+    p_value: float | None = None
+    spread, freedom = _welch(arm, control)
+    student = student_t() if spread and min(arm.count, control.count) > 1 else None
+    if student is not None:
+        half = student.point(freedom, 1 - alpha / 2) * spread
+        interval = Interval(effect - half, effect + half)
+        p_value = min(1.0, 2 * student.below(freedom, -abs(effect) / spread))
+    return Comparison(
+        name="welch_t",
+        effect=effect,
+        relative_effect=relative(effect, control.mean),
+        interval=interval,
+        p_value=p_value,
+    )
+
+
+def mean_interval(of: Moments, *, alpha: float) -> Interval | None:
+    """Student's interval of a mean; None without scipy and for fewer than two numbers."""
+    student = student_t() if of.count > 1 else None
+    if student is None:
+        return None
+    half = student.point(of.count - 1, 1 - alpha / 2) * math.sqrt(of.variance / of.count)
+    return Interval(of.mean - half, of.mean + half)
+
+
+def relative(effect: float, control: float) -> float | None:
+    """An effect by what the control has, None when that is nothing."""
+    return effect / control if control else None
+
+
+class Student(NamedTuple):
+    """Student's distribution: `below(freedom, t)` is the probability of less, `point(freedom, p)` its reverse."""
+
+    below: Callable[[float, float], float]
+    point: Callable[[float, float], float]
+
+
+def student_t() -> Student | None:
+    """Student's distribution, None where scipy is not installed. Loads scipy when it is first asked for."""
+    try:
+        from scipy.special import stdtr, stdtrit
+    except ImportError:
+        return None
+    return Student(
+        lambda freedom, t: float(stdtr(freedom, t)),
+        lambda freedom, p: float(stdtrit(freedom, p)),
+    )
+
+
+def _welch(arm: Moments, control: Moments) -> tuple[float, float]:
+    """The standard error of the difference and Welch's degrees of freedom."""
+    a, c = arm.variance / arm.count, control.variance / control.count
+    both = a + c
+    if not both:
+        return 0.0, 0.0
+    shares = [(part / both) ** 2 / (n - 1) for part, n in ((a, arm.count), (c, control.count)) if part]
+    return math.sqrt(both), 1 / sum(shares)
