@@ -1,7 +1,7 @@
 """A running application over a database, and an operator who sets models, rules and preferences over its API."""
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from tests.fakes import bodies
 from tests.fakes.application import Running, httpx_config, running, upstreams
 
 JSON = {"content-type": "application/json"}
+HELLO = bodies.chat_body("Hello.")
 
 
 class Governor:
@@ -66,11 +67,12 @@ class Governor:
 
 @contextlib.asynccontextmanager
 async def governor(
-    folder: Path, more: str = "", *, env: Mapping[str, str] | None = None, **tiers: str
+    folder: Path, more: str = "", *, strategy: str = "rule", says: bytes = HELLO, **tiers: str
 ) -> AsyncIterator[Governor]:
-    """A gateway with one endpoint a tier, which forgets nothing that is set while `folder` is there."""
+    """A gateway with one endpoint a tier, which forgets nothing that is set as long as `folder` is there."""
     storage = f'[storage]\nurl = "sqlite:///{folder}/governed.db"\n'
+    config = httpx_config(more, **tiers).replace('strategy = "rule"', f'strategy = "{strategy}"')
     with upstreams() as mock:
-        mock.route().respond(content=bodies.chat_body("Hello."), headers=JSON)
-        async with running(httpx_config(more, **tiers) + storage, env=env) as one:
+        mock.route().respond(content=says, headers=JSON)
+        async with running(config + storage) as one:
             yield Governor(one, mock.calls)

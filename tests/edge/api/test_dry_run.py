@@ -7,6 +7,7 @@ import pytest
 
 from octoroute_py.core.words import Role
 from tests.fakes.governor import Governor, governor
+from tests.fakes.judging import completion
 from tests.fakes.keyed import Keyed, holder, shown
 
 WORDS = {"agentType": "chef", "workspaceId": "red", "userId": "u-1", "id": "dry-1"}
@@ -145,11 +146,31 @@ async def test_weights_are_drawn_by_the_id_of_the_request_as_for_real(tmp_path: 
     assert len(set(found)) == 3
 
 
-async def test_a_judge_is_only_asked_when_it_may_be(tmp_path: Path) -> None:
-    async with governor(tmp_path) as it:
-        it.one.config = it.one.application.gateway.config
+async def test_a_judge_is_asked_only_when_that_is_wanted(tmp_path: Path) -> None:
+    async with governor(tmp_path, strategy="llm", says=completion("DEEP")) as it:
         told = await it.told()
-    assert "nextStep" not in told
+        assert it.sent == 0
+        asked = await it.told(askJudge=True)
+        assert it.sent == 1
+    assert (told["nextStep"], told["selectedModel"], told["selectedTier"]) == ("judge", None, "balanced")
+    assert told["reasoning"][-2].startswith("A judge would be asked next")
+    assert ("nextStep" in asked, asked["selectedModel"], asked["reason"]) == (False, "deep-model", "llm_judged")
+
+
+async def test_what_is_set_decides_about_the_very_next_request_and_after_a_restart(tmp_path: Path) -> None:
+    async with governor(tmp_path) as it:
+        before = (await it.one.chat()).headers["x-octoroute-tier"]
+        await it.rule("all", "deep-model")
+        first = (await it.one.chat()).headers["x-octoroute-endpoint"]
+        changed = await it.client.patch("/api/routing/rules/all", json={"targets": [{"modelId": "balanced-model"}]})
+        assert changed.status_code == 200
+        second = (await it.one.chat()).headers["x-octoroute-endpoint"]
+    async with governor(tmp_path) as again:
+        after = (await again.one.chat()).headers["x-octoroute-endpoint"]
+        await again.client.delete("/api/routing/rules/all")
+        last = (await again.one.chat()).headers["x-octoroute-tier"]
+    assert (before, first, second) == ("fast", "deep/deep-model#1", "balanced/balanced-model#1")
+    assert (after, last) == (second, before)
 
 
 @pytest.mark.parametrize(
