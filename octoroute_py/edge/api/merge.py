@@ -1,46 +1,32 @@
-"""A part of a document to be changed: JSON merge patches (RFC 7396), their result read as strictly as a whole one."""
+"""Documents that are changed in part: a merge patch from a body, and the result read as strictly as a whole one."""
 
 from collections.abc import Collection
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import msgspec
 from starlette.types import Receive, Scope
 
 from octoroute_py.core.errors import BadRequest
-from octoroute_py.edge.api.wire import decode, read_json
+from octoroute_py.edge.api import patch as patches
+from octoroute_py.edge.api.wire import MAX_BODY_BYTES, decode
+from octoroute_py.edge.wire_io import read_body
 
 T = TypeVar("T")
 
-_DEEPEST: Final = 32
-"""No document is nested so deeply."""
 
-
-async def read_patch(scope: Scope, receive: Receive, *, fixed: Collection[str]) -> dict[str, object]:
+async def read_patch(scope: Scope, receive: Receive, *, fixed: Collection[str]) -> bytes:
     """The patch in a body. Raises BadRequest for what is no object, and for a field that is `fixed`."""
-    patch = await read_json(scope, receive, dict[str, object])
+    body = await read_body(scope, receive, MAX_BODY_BYTES)
+    given = decode(body, dict[str, msgspec.Raw])
     for name in fixed:
-        if name in patch:
+        if name in given:
             raise BadRequest(f"'{name}' cannot be changed.", param=name)
-    return patch
+    return body
 
 
-def merged(stored: str, patch: dict[str, object], shape: type[T]) -> T:
+def merged(stored: str, patch: bytes, shape: type[T]) -> T:
     """What a stored body is with the patch applied: null removes a member, which then is as if it had not been given.
 
     Raises BadRequest that names the field to blame.
     """
-    whole = _merge(msgspec.json.decode(stored), patch, left=_DEEPEST)
-    return decode(msgspec.json.encode(whole), shape)
-
-
-def _merge(target: object, patch: object, *, left: int) -> object:
-    if not isinstance(patch, dict):
-        return patch
-    if left == 0:
-        raise BadRequest("The body is too deeply nested.")
-    known = target if isinstance(target, dict) else {}
-    kept = {name: value for name, value in known.items() if name not in patch}
-    changed = {
-        name: _merge(known.get(name), value, left=left - 1) for name, value in patch.items() if value is not None
-    }
-    return kept | changed
+    return decode(patches.merged(stored.encode(), patch), shape)
