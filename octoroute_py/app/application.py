@@ -200,7 +200,7 @@ class Application:
             WorkspaceRoutes(workspaces),
             FeedbackRoutes(feedback),
             AnalyticsApi(self.gateway, self._analytics(store)),
-            *self._governing.resources(self.gateway, file=lambda: self._file),
+            *self._governing.resources(self.gateway, file=lambda: self._file, limits=self._directory.refresh),
             ResilienceRoutes(self.gateway, self._memory),
             RouteCalls(self.gateway, self._memory, answered=None if self._database is None else feedback.answered),
         ]

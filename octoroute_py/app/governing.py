@@ -1,19 +1,23 @@
 """What operators set over the API and what governs live traffic by it, as one part of the application."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 
+from octoroute_py.admission.principal import Principal
 from octoroute_py.config.schema import Config
 from octoroute_py.core import clock
+from octoroute_py.core.catalog import ModelEndpoint
 from octoroute_py.core.clock import Wall
 from octoroute_py.core.experiment import ArmStrategy
 from octoroute_py.core.registry import Registry
 from octoroute_py.edge.api.agents import AgentRoutes
 from octoroute_py.edge.api.canaries import CanaryRoutes
+from octoroute_py.edge.api.dry_run import DryRuns
 from octoroute_py.edge.api.endpoints import EndpointRoutes
 from octoroute_py.edge.api.experiments import ExperimentRoutes
 from octoroute_py.edge.api.model_health import HealthRoutes
 from octoroute_py.edge.api.models import ModelRoutes
 from octoroute_py.edge.api.rules import RuleRoutes
+from octoroute_py.edge.api.transfer import TransferRoutes
 from octoroute_py.edge.asgi import Resource
 from octoroute_py.gateway.pipeline import Gateway
 from octoroute_py.manage.agents import Agents, Now
@@ -28,6 +32,9 @@ from octoroute_py.manage.model_health import FOLLOW_EVERY_S, Health, follow_heal
 from octoroute_py.manage.models import Models
 from octoroute_py.manage.rules import Rules
 from octoroute_py.manage.store import Store
+from octoroute_py.manage.transfer import Transfer
+from octoroute_py.manage.transfer_check import checks_by
+from octoroute_py.routing.rule_problems import problems
 from octoroute_py.routing.rules import BUILT_IN
 from octoroute_py.routing.shares import Shares
 from octoroute_py.storage.db import Database
@@ -42,8 +49,8 @@ class Governing:
     """
 
     def __init__(self, database: Database | None, *, on_change: Callable[[Registry], None], wall: Wall) -> None:
-        self._wall = wall
         self.store = Store(database)
+        self._wall = wall
         self.shares = Shares()
         self.following = follow_registry(database, on_change=on_change)
         self.health = follow_health(database)
@@ -55,8 +62,13 @@ class Governing:
         """What is in force."""
         return self.following.current
 
-    def resources(self, gateway: Gateway, *, file: Callable[[], Config]) -> list[Resource]:
-        """The routes, the longer paths first; `file` is the configuration without what is registered."""
+    def resources(
+        self, gateway: Gateway, *, file: Callable[[], Config], limits: Callable[[], Awaitable[None]]
+    ) -> list[Resource]:
+        """The routes, the longer paths first; `file` is the configuration without what is registered.
+
+        `limits` is awaited when the configuration of workspaces may have changed.
+        """
         documents = self.documents
         check = EndpointCheck(file=file, base_url=check_endpoint_url, health_url=check_health_url)
         rules = Rules(
@@ -65,9 +77,18 @@ class Governing:
             built_in=BUILT_IN,
             endpoints=lambda: file().endpoints,
             registry=lambda: self.registry,
-            problems=lambda rule: (),
+            problems=problems,
         )
         agents = Agents(documents, now=lambda: Now(gateway.snapshot.table, self.registry), monotonic=gateway.monotonic)
+        experiments = Experiments(
+            documents,
+            self.store,
+            wall=self._wall,
+            endpoints=lambda: file().endpoints,
+            registry=lambda: self.registry,
+            problems=problems,
+            unusable=lambda strategy: _unusable(strategy, gateway),
+        )
         return [
             EndpointRoutes(Endpoints(documents, file=file, check=check), gateway),
             HealthRoutes(Health(documents, file=file), gateway, reported=self.health.refresh),
@@ -75,23 +96,24 @@ class Governing:
             RuleRoutes(rules),
             AgentRoutes(agents),
             CanaryRoutes(Canaries(documents, self.watch)),
-            ExperimentRoutes(self._experiments(gateway, file)),
+            ExperimentRoutes(experiments),
+            DryRuns(gateway),
+            TransferRoutes(self._transfer(check, file=file, limits=limits), wall=clock.wall),
         ]
 
-    def _experiments(self, gateway: Gateway, file: Callable[[], Config]) -> Experiments:
-        def unusable(strategy: ArmStrategy) -> str | None:
-            if strategy in gateway.snapshot.trials.cascades:
-                return None
-            return f"Strategy '{strategy}' needs what the configured strategy does not load: a scorer or a judge."
+    def _transfer(
+        self, check: EndpointCheck, *, file: Callable[[], Config], limits: Callable[[], Awaitable[None]]
+    ) -> Transfer:
+        async def admit(endpoint: ModelEndpoint, by: Principal, at: str) -> ModelEndpoint:
+            return await check.checked(endpoint, by=by, at=at)
 
-        return Experiments(
-            self.documents,
-            self.store,
-            wall=self._wall,
-            endpoints=lambda: file().endpoints,
-            registry=lambda: self.registry,
-            problems=lambda rule: (),
-            unusable=unusable,
+        async def changed() -> None:
+            await limits()  # first, so that no model is there before what limits its use
+            await self.following.refresh()
+            await self.health.refresh()
+
+        return Transfer(
+            self.store, file=file, admit=admit, checks=checks_by(problems), wall=clock.wall, changed=changed
         )
 
     async def start(self) -> None:
@@ -110,3 +132,11 @@ class Governing:
         """Nothing is followed any more."""
         self.following.close()
         self.health.close()
+
+
+def _unusable(strategy: ArmStrategy, gateway: Gateway) -> str | None:
+    """Why an arm of an experiment cannot have this strategy now."""
+    cascade = gateway.snapshot.trials.cascades.get(strategy)
+    if cascade is None:
+        return f"The strategy '{strategy}' needs what the configured strategy does not use: a scorer or a judge."
+    return None if cascade.ready else "The scorer is not ready."

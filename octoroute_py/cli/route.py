@@ -19,8 +19,8 @@ from octoroute_py.core import clock
 from octoroute_py.core.errors import GatewayError, NotFound
 from octoroute_py.core.ids import new_request_id
 from octoroute_py.core.words import Importance, Role, Surface, TaskType
-from octoroute_py.gateway.choosing import explain
 from octoroute_py.gateway.context import RequestContext
+from octoroute_py.gateway.explaining import explain
 from octoroute_py.gateway.snapshot import dry_snapshot
 from octoroute_py.routing.explain import Explanation
 from octoroute_py.transport.openai import parse_body

@@ -15,8 +15,8 @@ from octoroute_py.core.words import Surface
 from octoroute_py.edge.guard import PRINCIPAL, source_of
 from octoroute_py.edge.model_call import Exchange
 from octoroute_py.edge.wire_io import ClientGone, read_body, request_id_of, send_error, send_json
-from octoroute_py.gateway.choosing import explain
 from octoroute_py.gateway.context import RequestContext
+from octoroute_py.gateway.explaining import explain
 from octoroute_py.gateway.pipeline import Gateway
 from octoroute_py.transport.openai import parse_body
 

@@ -20,7 +20,7 @@ class Trials:
         """The ids of those whose arms differ in who decides, and in nothing else."""
         self.cascades = cascades
         self.reads_words = any(cascades[each].reads_words for each in strategies if each in cascades)
-        """Whether a strategy of an arm looks at its words."""
+        """Whether a strategy of an arm looks at the words of a request."""
 
 
 def _leaves_it_to_a_router(arm: Arm) -> bool:

@@ -13,8 +13,9 @@ from octoroute_py.core.experiment import Arm, ArmStrategy, Experiment, Experimen
 from octoroute_py.core.rollout import CanaryDeployment, RolloutStatus, Split
 from octoroute_py.core.rules import AgentPreferences, Conditions, PerformanceRequirements, RuleTarget, TrafficSplit
 from octoroute_py.core.words import Capability, Importance, Reason, Tier
-from octoroute_py.gateway.choosing import choose, explain
+from octoroute_py.gateway.choosing import choose
 from octoroute_py.gateway.context import RequestContext
+from octoroute_py.gateway.explaining import explain
 from octoroute_py.gateway.plan import Plan
 from tests.fakes.chance import follows
 from tests.fakes.endpoints import endpoint_config
