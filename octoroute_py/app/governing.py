@@ -8,7 +8,7 @@ from octoroute_py.core import clock
 from octoroute_py.core.catalog import ModelEndpoint
 from octoroute_py.core.clock import Wall
 from octoroute_py.core.experiment import ArmStrategy
-from octoroute_py.core.registry import Kind, Registry
+from octoroute_py.core.registry import Registry
 from octoroute_py.edge.api.agents import AgentRoutes
 from octoroute_py.edge.api.canaries import CanaryRoutes
 from octoroute_py.edge.api.dry_run import DryRuns
@@ -33,6 +33,7 @@ from octoroute_py.manage.models import Models
 from octoroute_py.manage.rules import Rules
 from octoroute_py.manage.store import Store
 from octoroute_py.manage.transfer import Transfer
+from octoroute_py.manage.transfer_check import checks_by
 from octoroute_py.routing.rule_problems import problems
 from octoroute_py.routing.rules import BUILT_IN
 from octoroute_py.routing.shares import Shares
@@ -111,8 +112,9 @@ class Governing:
             await self.following.refresh()
             await self.health.refresh()
 
-        checks = {Kind.RULE: lambda rule, _: problems(rule)}
-        return Transfer(self.store, file=file, admit=admit, checks=checks, wall=clock.wall, changed=changed)
+        return Transfer(
+            self.store, file=file, admit=admit, checks=checks_by(problems), wall=clock.wall, changed=changed
+        )
 
     async def start(self) -> None:
         """Learn what was measured before this process; before the first request."""

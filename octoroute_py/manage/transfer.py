@@ -11,6 +11,7 @@ from octoroute_py.config.schema import Config
 from octoroute_py.core.catalog import ModelEndpoint
 from octoroute_py.core.clock import Wall
 from octoroute_py.core.errors import BadRequest
+from octoroute_py.core.experiment import Experiment
 from octoroute_py.core.registry import Kind, Registry
 from octoroute_py.core.rules import AgentPreferences, RoutingRule
 from octoroute_py.manage.audit import actor_of
@@ -193,6 +194,12 @@ def _meant(value: msgspec.Struct) -> msgspec.Struct:
             preferred_models=tuple(dict.fromkeys(map(meant, preferred))),
             fallback_models=tuple(dict.fromkeys(map(meant, fallback))),
         )
+    if isinstance(value, Experiment):
+        arms = (
+            arm if arm.model_id is None else msgspec.structs.replace(arm, model_id=meant(arm.model_id))
+            for arm in value.arms
+        )
+        return msgspec.structs.replace(value, arms=tuple(arms))
     return value
 
 

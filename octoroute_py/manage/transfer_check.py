@@ -13,11 +13,12 @@ from octoroute_py.core.errors import BadRequest
 from octoroute_py.core.experiment import Experiment, ExperimentStatus
 from octoroute_py.core.registry import Kind, Registry
 from octoroute_py.core.rollout import CanaryDeployment, RolloutStatus
-from octoroute_py.core.rules import AgentPreferences, RoutingRule
+from octoroute_py.core.rules import AgentPreferences, RoutingRule, RuleTarget
 from octoroute_py.core.words import TIERS
 from octoroute_py.manage.agents import MOST_TYPES
 from octoroute_py.manage.canaries import MOST_DEPLOYMENTS
 from octoroute_py.manage.endpoint_check import MOST_ENDPOINTS, MOST_MODELS, check_credential, check_name
+from octoroute_py.manage.experiments import MOST_EXPERIMENTS
 from octoroute_py.manage.model_order import check_parameters
 from octoroute_py.manage.rules import MOST_RULES
 from octoroute_py.manage.transfer_plan import WORKSPACE, Plan, Wishes
@@ -34,11 +35,12 @@ MOST: Final[Mapping[Kind, int]] = {
     Kind.RULE: MOST_RULES,
     Kind.PREFERENCES: MOST_TYPES,
     Kind.CANARY: MOST_DEPLOYMENTS,
-    Kind.EXPERIMENT: 1000,
+    Kind.EXPERIMENT: MOST_EXPERIMENTS,
 }
 """How many documents of a kind there may be."""
 
 _SHOWN: Final = 128
+_ANY_TARGET: Final = (RuleTarget(model_id="fast"),)
 _ENOUGH: Final = 1e-6
 _ENDED: Final = frozenset({RolloutStatus.COMPLETED, RolloutStatus.FAILED, RolloutStatus.ROLLED_BACK})
 _TIERS: Final = frozenset(tier.value for tier in TIERS)
@@ -215,12 +217,26 @@ def _canary(canary: CanaryDeployment, world: World) -> Iterator[Problem]:
 
 
 def _experiment(experiment: Experiment, world: World) -> Iterator[Problem]:
+    if experiment.id in world.registry.canaries:
+        yield "id", "A canary deployment has this id."
     if len({arm.name for arm in experiment.arms}) < len(experiment.arms):
         yield "arms", "Two arms have the same name."
     for at, arm in enumerate(experiment.arms):
         ways = [arm.tier, arm.model_id, arm.strategy, arm.rule_set]
         if sum(way is not None for way in ways) > 1:
             yield f"arms[{at}]", "An arm has at most one of tier, modelId, strategy and ruleSet."
+
+
+def checks_by(problems: Callable[[RoutingRule], Iterable[Problem]]) -> Mapping[Kind, Check]:
+    """The checks of what has conditions, by what is wrong with a rule."""
+
+    def of_experiment(experiment: Experiment, world: World) -> Iterator[Problem]:
+        rule = RoutingRule(
+            id=experiment.id, name=experiment.name, conditions=experiment.conditions, targets=_ANY_TARGET
+        )
+        yield from (each for each in problems(rule) if each[0].partition(".")[0] in ("name", "conditions"))
+
+    return {Kind.RULE: lambda rule, world: problems(rule), Kind.EXPERIMENT: of_experiment}
 
 
 _OWN: Final[Mapping[Kind, Check]] = {

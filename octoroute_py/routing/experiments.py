@@ -15,10 +15,11 @@ PER_REQUEST = "~"
 
 
 class Assignment(msgspec.Struct, frozen=True):
-    """The arm a request got; `per_request` when no caller was known, so that the next one may get another."""
+    """The arm a request got, one of `arms`; `per_request` when no caller was known: the next may get another."""
 
     experiment_id: str
     arm: Arm
+    arms: tuple[Arm, ...]
     per_request: bool = False
 
     @property
@@ -68,7 +69,7 @@ class RunningExperiments:
             experiment = self._running[rule.id]
             weights = [arm.weight for arm in experiment.arms]
             drawn = weighted(f"experiment:{rule.id}", request_id if caller is None else caller, weights)
-            return Assignment(rule.id, experiment.arms[drawn], per_request=caller is None)
+            return Assignment(rule.id, experiment.arms[drawn], experiment.arms, per_request=caller is None)
         return None
 
 

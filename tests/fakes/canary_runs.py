@@ -97,10 +97,14 @@ def rolled_back(found: Sequence[Run]) -> float:
 
 def turning(runs: int, least: int, rate: float, chance: random.Random) -> list[int]:
     """How many requests were made of canaries that turned that bad in the first steps, from then until they ended."""
-    after = []
+    after: list[int] = []
+
+    def rate_at(number: int) -> float:
+        return rate if number > turns else LIMIT / 10
+
     while len(after) < runs:
         turns = int(chance.uniform(1.0, 3.0) * least)
-        ended = run(least, lambda number, turns=turns: rate if number > turns else LIMIT / 10, chance)
+        ended = run(least, rate_at, chance)
         if ended.requests > turns:
             after.append(ended.requests - turns if ended.call is Call.ROLLBACK else MOST_REQUESTS)
     return after

@@ -1,5 +1,6 @@
 """The index finds what asking every rule finds."""
 
+import random
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -215,3 +216,40 @@ def test_bounds_that_are_too_many_to_tell_apart_are_asked(
         if may >> place & 1 and all(condition.shape.holds(facts, now) for condition in index.rest[place])
     ]
     assert found == list(one_by_one(book.rules, facts, now))
+
+
+def test_a_thousand_rules_are_found_as_a_few_are() -> None:
+    rng = random.Random(3)
+
+    def conditions() -> Conditions:
+        low = rng.randrange(900)
+        kinds: list[dict[str, Any]] = [
+            {"agent_type": tuple(f"agent-{rng.randrange(50)}" for _ in range(rng.randint(1, 5)))},
+            {"content_length": ContentLength(min=low, max=low + rng.randrange(200))},
+            {"time_of_day": TimeOfDay(start=f"{rng.randrange(24):02}:30", end="12:00", timezone=rng.choice(ZONES))},
+            {"custom_conditions": CustomConditions(headers={f"h{rng.randrange(9)}": f"v{rng.randrange(4)}"})},
+            {"custom_conditions": CustomConditions(metadata={"m": Matcher(none_of=(f"v{rng.randrange(4)}",))})},
+        ]
+        return Conditions(**{key: value for each in rng.sample(kinds, 2) for key, value in each.items()})
+
+    api = [
+        RoutingRule(id=str(n), name="a", priority=rng.randrange(9), conditions=conditions(), targets=TARGETS)
+        for n in range(1_000)
+    ]
+    book = compile_rulebook((), api, file_rules=True)
+    most = 0
+    for _ in range(40):
+        facts = Facts(
+            tokens=1,
+            importance=Importance.NORMAL,
+            task_type=TaskType.CODE,
+            characters=rng.randrange(1_000),
+            agent_type=f"agent-{rng.randrange(50)}",
+            headers={f"h{n}": f"v{rng.randrange(4)}" for n in range(9)},
+            metadata={"m": f"v{rng.randrange(4)}"},
+        )
+        now = 1.79e9 + rng.randrange(86_400)
+        found = list(book.matching(facts, now))
+        assert found == list(one_by_one(book.rules, facts, now))
+        most = max(most, len(found))
+    assert most > 50

@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,13 @@ import pytest
 from octoroute_py.admission.principal import Principal
 from octoroute_py.core.catalog import ModelEndpoint
 from octoroute_py.core.errors import BadRequest, Denied
-from octoroute_py.core.registry import Kind
 from octoroute_py.core.rules import RoutingRule
 from octoroute_py.core.words import Role
 from octoroute_py.edge.api.transfer import MOST_BYTES, TransferRoutes
 from octoroute_py.edge.asgi import Table, build_app
 from octoroute_py.manage.store import Store
 from octoroute_py.manage.transfer import Transfer
-from octoroute_py.manage.transfer_check import Check, World
+from octoroute_py.manage.transfer_check import checks_by
 from tests.fakes.application import httpx_config, running
 from tests.fakes.exports import endpoint, everything, model, rule
 from tests.fakes.keyed import Keyed, holder, shown
@@ -44,12 +43,14 @@ async def admit(brought: ModelEndpoint, by: Principal, at: str) -> ModelEndpoint
     return msgspec.structs.replace(brought, url=brought.url.rstrip("/"))
 
 
-def no_odd_rules(brought: RoutingRule, world: World) -> list[tuple[str, str]]:
-    return [("name", "It is odd.")] if brought.name == "odd" else []
+def problems(brought: RoutingRule) -> list[tuple[str, str]]:
+    """Stands in for what makes no sense in a rule."""
+    odd = brought.conditions.user_tier == ("odd",)
+    return [("name", "It is odd.")] if brought.name == "odd" else [("conditions.userTier", "Odd, too.")] if odd else []
 
 
+ARMS = [{"name": "a"}, {"name": "b"}]
 BOTH = {"name": "b", "tier": "fast", "modelId": "deep"}
-CHECKS: Mapping[Kind, Check] = {Kind.RULE: no_odd_rules}
 
 
 class Api:
@@ -93,7 +94,7 @@ async def api(folder: Path) -> AsyncIterator[Api]:
                 Store(kept.database),
                 file=lambda: gateway.config,
                 admit=admit,
-                checks=CHECKS,
+                checks=checks_by(problems),
                 wall=lambda: kept.now,
                 changed=kept.following.refresh,
             )
@@ -283,6 +284,11 @@ async def test_every_document_that_is_wrong_is_told_and_nothing_is_changed(tmp_p
             {"canaryDeployments": [{"id": "c", "name": "c", "productionModelId": "fast-model", "canaryModelId": "x"}]},
             "config.canaryDeployments[0].canaryModelId",
             "'x' is no tier",
+        ),
+        (
+            {"experiments": [{"id": "e", "name": "e", "arms": ARMS, "conditions": {"userTier": ["odd"]}}]},
+            "config.experiments[0].conditions.userTier",
+            "Odd, too.",
         ),
         (
             {"experiments": [{"id": "e", "name": "e", "arms": [{"name": "a"}, {"name": "a"}]}]},
