@@ -106,9 +106,9 @@ async def test_a_rule_of_the_file_decides_before_the_built_in_ones() -> None:
     assert (plan.decision.tier, plan.decision.rule) == (Tier.DEEP, "all to deep")
     assert (told.tier, told.rule) == (Tier.DEEP, "all to deep")
     assert [(trial.id, trial.source.value, trial.own) for trial in told.rules[:3]] == [
-        ("all to deep", "config", True),
+        ("config:all to deep", "config", True),
         ("api", "api", True),
-        ("casual_chat", "built_in", False),
+        ("built_in:casual_chat", "built_in", False),
     ]
     assert (told.rules[1].tier, told.rules[1].targets) == (None, ("m",))
 
@@ -137,7 +137,7 @@ def test_books_are_made_anew_only_when_rules_have_changed() -> None:
     assert same.rulebook is was.rulebook
     assert same.rulebooks is was.rulebooks
     assert after(rule("b", rule_set="s"), rule("a")).rulebook is not was.rulebook
-    assert [each.id for each in after(rule("a", agentType=["x"])).rulebook.rules] == ["all to deep", "a"]
+    assert [each.id for each in after(rule("a", agentType=["x"])).rulebook.rules] == ["config:all to deep", "a"]
     assert [each.id for each in after(rule("a"), strategy=StrategyName.LLM).rulebook.rules] == ["a"]
 
 
