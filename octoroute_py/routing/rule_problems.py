@@ -19,8 +19,8 @@ _WHOLE: Final = 100.0
 def problems(rule: RoutingRule) -> list[Problem]:
     """Everything that is wrong with a rule, in the order of its fields; nothing for one that can be used."""
     found: list[Problem] = []
-    if not rule.name.strip() or not rule.name.isprintable():
-        found.append(("name", "'name' must be visible characters on one line."))
+    if not rule.name.strip():
+        found.append(("name", "'name' must not be blank."))
     found += (_told(f"conditions.{path}", what) for path, what in _of_conditions(rule.conditions))
     found += (_told(path, what) for path, what in _of_targets(rule.targets))
     if rule.traffic_split is not None:
@@ -71,8 +71,8 @@ def _of_test(path: str, test: Test) -> Iterator[Problem]:
 def _of_targets(targets: tuple[RuleTarget, ...]) -> Iterator[Problem]:
     seen: set[str] = set()
     for index, target in enumerate(targets):
-        if target.model_id != target.model_id.strip() or not target.model_id.isprintable():
-            yield f"targets[{index}].modelId", "must be visible characters without spaces around them"
+        if target.model_id != target.model_id.strip():
+            yield f"targets[{index}].modelId", "must not have blanks around it"
         elif target.model_id in seen:
             yield f"targets[{index}].modelId", "is a target already"
         seen.add(target.model_id)

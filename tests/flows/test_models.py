@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from octoroute_py.config.load import parse_config
 from octoroute_py.core.words import BreakerState
 from tests.fakes import turns
 from tests.fakes.application import Running, httpx_config, running
@@ -169,6 +170,29 @@ async def test_no_request_fails_while_models_come_and_go(tmp_path: Path) -> None
         found = [status for statuses in await asyncio.gather(*asking) for status in statuses]
     assert set(found) == {200}
     assert len(found) > 20
+
+
+async def test_what_the_file_names_wins_over_what_was_registered_as_long_as_it_names_it(tmp_path: Path) -> None:
+    async with FakeUpstream() as up, FakeUpstream() as own, running(config(tmp_path, up, own)) as one:
+        await register(one, "gpt", up)
+        before = one.config
+        named = f'[[models.fast]]\nname = "gpt"\nbase_url = "{own.base_url}"\n'
+        one.config = parse_config(named + config(tmp_path, up, own))
+        await one.application.reload()
+        assert await endpoint_of(one, "gpt") == "fast/gpt#1"
+        told = [each for each in (await call(one, "GET", "/api/models")).json()["models"] if each["id"] == "gpt"]
+        assert [(each["source"], len(each["warnings"])) for each in told] == [("config", 0), ("api", 1)]
+        assert (await call(one, "DELETE", "/api/models/gpt")).status_code == 409
+        one.config = before
+        await one.application.reload()
+        assert await endpoint_of(one, "gpt") == "gpt:1"
+
+
+async def test_at_a_gateway_without_keys_whoever_asks_may_do_all(tmp_path: Path) -> None:
+    async with running(config(tmp_path)) as one:
+        wide = {"url": "http://10.1.0.5:8000/v1", "allowNetworks": ["10.1.0.0/16"]}
+        body = {"id": "gpt", "name": "GPT", "provider": "custom", "endpoints": [wide]}
+        assert (await call(one, "POST", "/api/models", body)).status_code == 201
 
 
 async def test_backups_answer_when_no_other_can(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 
 import msgspec
+import pytest
 
-from octoroute_py.config.schema import RoutingConfig, RuleConfig, StrategyName
+from octoroute_py.config.schema import RoutingConfig, RuleConfig, RuleWhen, StrategyName
+from octoroute_py.core.errors import ConfigError
 from octoroute_py.core.rules import RoutingRule
 from octoroute_py.core.words import Tier
 from octoroute_py.gateway.context import Snapshot
@@ -40,3 +42,18 @@ def test_another_order_another_word_and_another_file_make_new_rules() -> None:
     assert [each.name for each in renamed.rulebook.rules] == ["new", "b"]
     routing = RoutingConfig(strategy=StrategyName.RULE, rules=(RuleConfig(name="file", tier=Tier.FAST, priority=1),))
     assert [each.name for each in after(governed, rules=rules, routing=routing).rulebook.rules] == ["file", "a", "b"]
+
+
+def test_each_rule_set_has_a_book_with_the_rules_of_all() -> None:
+    found = Governed(rule("a", "deep"), rule("b", "deep", rule_set="s"), rule("c", "deep", rule_set="t")).snapshot
+    assert [each.id for each in found.rulebook.rules] == ["a"]
+    assert {name: [each.id for each in book.rules] for name, book in found.rulebooks.items()} == {
+        "s": ["a", "b"],
+        "t": ["a", "c"],
+    }
+
+
+def test_a_rule_that_cannot_be_used_keeps_a_snapshot_from_being_made() -> None:
+    odd = RuleConfig(name="odd", tier=Tier.FAST, when=RuleWhen(pattern="("))
+    with pytest.raises(ConfigError, match="odd"):
+        Governed(routing=RoutingConfig(strategy=StrategyName.RULE, rules=(odd,)))

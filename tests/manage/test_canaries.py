@@ -4,10 +4,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from octoroute_py.core.catalog import ModelStatus
+from octoroute_py.core.catalog import HealthReport, ModelStatus
 from octoroute_py.core.errors import GatewayError
 from octoroute_py.core.registry import Kind
 from octoroute_py.core.rollout import RolloutStatus, RolloutStrategy, Side, Split
@@ -19,12 +18,6 @@ from tests.fakes.rollouts import OPS, Stand, deployment, stand
 def it(tmp_path: Path) -> Iterator[Stand]:
     with stand(tmp_path) as one:
         yield one
-
-
-class Report(msgspec.Struct):
-    """A report on health, as far as it matters here."""
-
-    healthScore: float | None  # noqa: N815 - the name in the document
 
 
 async def refused(work: Awaitable[object]) -> tuple[int, str, str | None]:
@@ -157,7 +150,7 @@ async def test_a_canary_that_cannot_serve_or_is_ill_is_not_started(
     await it.model("old")
     await it.model("new", status, endpoint=endpoint)
     await it.canaries.create(deployment(), by=OPS)
-    await it.put(Kind.HEALTH, "new", Report(health))
+    await it.put(Kind.HEALTH, "new", HealthReport(uptime=health))
     assert (await refused(it.canaries.start("d", by=OPS)))[:2] == (409, "conflict")
     assert it.kept().status is RolloutStatus.PREPARING
 
@@ -168,7 +161,7 @@ async def test_a_report_of_good_health_or_of_none_does_not_keep_it_from_starting
 ) -> None:
     await with_models(it)
     await it.canaries.create(deployment(), by=OPS)
-    await it.put(Kind.HEALTH, "new", Report(health))
+    await it.put(Kind.HEALTH, "new", HealthReport(uptime=health))
     await it.canaries.start("d", by=OPS)
 
 

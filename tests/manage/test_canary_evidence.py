@@ -163,7 +163,8 @@ def test_only_the_canarys_attempts_are_evidence() -> None:
     assert measured.evidence(NOON).window == Figures()
     assert measured.take([sample(), sample(False)])
     evidence = measured.evidence(NOON)
-    assert evidence.window == evidence.step == evidence.recent == Figures(2, 1, 10.0)
+    assert evidence.window == evidence.step == Figures(2, 1, 10.0)
+    assert evidence.recent == Figures(2, 1)
     assert measured.windows[Side.PRODUCTION].requests == 1
 
 

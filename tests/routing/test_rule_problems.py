@@ -37,7 +37,6 @@ def test_a_rule_that_can_be_used_has_none(given: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("given", "param"),
     [
-        ({"name": "a\nb"}, "name"),
         ({"name": "  "}, "name"),
         ({"conditions": {"contentLength": {"min": 6, "max": 5}}}, "conditions.contentLength.min"),
         (
@@ -67,7 +66,7 @@ def test_what_is_wrong_names_the_field(given: dict[str, Any], param: str) -> Non
 
 def test_everything_that_is_wrong_is_told_in_order() -> None:
     given = custom(headers={"cookie": {}}, metadata={"m": {}})
-    told = found(name="\t", **given, trafficSplit={"primary": 1, "canary": 1})
+    told = found(name=" ", **given, trafficSplit={"primary": 1, "canary": 1})
     assert [param for param, _ in told] == [
         "name",
         "conditions.customConditions.headers.cookie",

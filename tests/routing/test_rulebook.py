@@ -38,26 +38,26 @@ def ids(found: Rulebook) -> list[str]:
 def test_rules_of_both_sources_are_one_list_by_priority() -> None:
     file = [of_file("f1"), of_file("f2", priority=5), of_file("f3", priority=-1)]
     api = [of_api("a1", priority=5), of_api("a2", priority=9), of_api("a3", priority=-1), of_api("a4")]
-    assert ids(book(file, api)) == ["a2", "f2", "a1", "f1", "a4", "f3", "a3"]
+    assert ids(book(file, api)) == ["a2", "config:f2", "a1", "config:f1", "a4", "config:f3", "a3"]
 
 
 def test_among_equals_the_files_are_first_in_their_order_then_the_apis_in_theirs() -> None:
-    assert ids(book([of_file("z"), of_file("b")], [of_api("y"), of_api("a")])) == ["z", "b", "y", "a"]
+    assert ids(book([of_file("z"), of_file("b")], [of_api("y"), of_api("a")])) == ["config:z", "config:b", "y", "a"]
 
 
 def test_a_rule_is_what_it_was_made_from() -> None:
     split = TrafficSplit(primary=90, canary=10)
     first, second = book([of_file("f")], [of_api("a", traffic_split=split, rule_set="s")], rule_set="s").rules
     assert (first.source, first.tier, first.targets) == (Source.FILE, Tier.DEEP, ())
-    assert first.decision == Decision(Tier.DEEP, Strategy.RULE, Reason.RULE_MATCHED, rule="f")
+    assert first.decision == Decision(Tier.DEEP, Strategy.RULE, Reason.RULE_MATCHED, rule="f", rule_id="config:f")
     assert (second.source, second.name, second.tier, second.decision) == (Source.API, "the a", None, None)
     assert (second.targets, second.split, second.rule_set) == (TARGETS, split, "s")
 
 
 def test_a_rule_set_adds_its_rules_to_those_of_all() -> None:
     api = [of_api("all"), of_api("one", rule_set="one", priority=3), of_api("two", rule_set="two")]
-    assert ids(book([of_file("f")], api)) == ["f", "all"]
-    assert ids(book([of_file("f")], api, rule_set="one")) == ["one", "f", "all"]
+    assert ids(book([of_file("f")], api)) == ["config:f", "all"]
+    assert ids(book([of_file("f")], api, rule_set="one")) == ["one", "config:f", "all"]
 
 
 def test_without_the_files_rules_those_of_the_api_stay() -> None:
@@ -67,7 +67,7 @@ def test_without_the_files_rules_those_of_the_api_stay() -> None:
 
 def test_disabled_rules_are_kept_apart_and_never_match() -> None:
     found = book([of_file("f", enabled=False)], [of_api("a", enabled=False), of_api("b")])
-    assert (ids(found), [rule.id for rule in found.disabled]) == (["b"], ["f", "a"])
+    assert (ids(found), [rule.id for rule in found.disabled]) == (["b"], ["config:f", "a"])
     assert [rule.id for rule in found.matching(CODE, 0.0)] == ["b"]
 
 
@@ -78,7 +78,7 @@ def test_matching_rules_come_in_order_and_only_when_asked_for() -> None:
     )
     found = mixed.matching(CODE, 0.0)
     assert next(found).id == "first"
-    assert [rule.id for rule in found] == ["file", "last"]
+    assert [rule.id for rule in found] == ["config:file", "last"]
 
 
 def test_no_rules_match_nothing() -> None:

@@ -215,7 +215,7 @@ RESUME: Final = _move("Go on with a paused deployment")
 COMPLETE: Final = _move("Let the canary take over: it becomes active and production deprecated")
 ROLL_BACK: Final = Operation(
     summary="Send everybody to production, from the next request on",
-    body=RollbackOrder | None,
+    body=RollbackOrder,
     answer=CanaryView,
     errors=(400, 404, 409),
 )

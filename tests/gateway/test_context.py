@@ -1,25 +1,19 @@
-"""What rules get to see of a request, and which book is asked."""
+"""What rules get to see of a request, and nothing where none of them looks at it."""
 
 from typing import Any
 
 import msgspec
 import pytest
 
-from octoroute_py.config.schema import RoutingConfig, RuleConfig, StrategyName
-from octoroute_py.core.errors import ConfigError
 from octoroute_py.core.registry import Registry
 from octoroute_py.core.rules import Conditions, RoutingRule, RuleTarget
-from octoroute_py.core.words import Tier
 from octoroute_py.edge.api.route import ModelRouter
-from octoroute_py.gateway.choosing import choose
 from octoroute_py.gateway.context import RawHeaders
 from octoroute_py.gateway.explaining import explain
 from octoroute_py.gateway.snapshot import make_snapshot
 from octoroute_py.transport.openai import parse_body
 from tests.edge.api.test_route import ASKED
 from tests.fakes.stage import Stage
-
-DEEP = RuleConfig(name="all to deep", tier=Tier.DEEP)
 
 
 def rule(id_: str, *, rule_set: str | None = None, **conditions: Any) -> RoutingRule:
@@ -28,10 +22,8 @@ def rule(id_: str, *, rule_set: str | None = None, **conditions: Any) -> Routing
     return RoutingRule(id=id_, name=id_, conditions=asked, targets=(RuleTarget(model_id="m"),), rule_set=rule_set)
 
 
-def stage(*rules: RoutingRule, file: tuple[RuleConfig, ...] = (), strategy: StrategyName = StrategyName.RULE) -> Stage:
-    one = Stage(
-        {tier: [] for tier in ("fast", "balanced", "deep")}, routing=RoutingConfig(strategy=strategy, rules=file)
-    )
+def stage(*rules: RoutingRule) -> Stage:
+    one = Stage({tier: [] for tier in ("fast", "balanced", "deep")})
     registry = Registry(rules={each.id: each for each in rules})
     one.snapshot = make_snapshot(one.config, one.table, one.snapshot.router, generation=2, registry=registry)
     return one
@@ -96,52 +88,3 @@ async def test_the_metadata_of_the_model_router_service_is_seen_where_rules_look
     blind = stage(rule("a", requestType=["analysis"])).context()
     ModelRouter().request(blind, asked)
     assert blind.metadata is None
-
-
-async def test_a_rule_of_the_file_decides_before_the_built_in_ones() -> None:
-    one = stage(rule("api"), file=(DEEP,))
-    ctx = one.context(model="auto", octoroute={"task_type": "code"})
-    plan = await choose(ctx)
-    told = await explain(ctx, ask_judge=False)
-    assert (plan.decision.tier, plan.decision.rule) == (Tier.DEEP, "all to deep")
-    assert (told.tier, told.rule) == (Tier.DEEP, "all to deep")
-    assert [(trial.id, trial.source.value, trial.own) for trial in told.rules[:3]] == [
-        ("config:all to deep", "config", True),
-        ("api", "api", True),
-        ("built_in:casual_chat", "built_in", False),
-    ]
-    assert (told.rules[1].tier, told.rules[1].targets) == (None, ("m",))
-
-
-async def test_a_strategy_that_leaves_out_the_files_rules_still_asks_those_of_the_api() -> None:
-    one = stage(rule("api"), file=(DEEP,), strategy=StrategyName.LLM)
-    assert [each.id for each in one.snapshot.rulebook.rules] == ["api"]
-
-
-def test_each_rule_set_has_a_book_with_the_rules_of_all() -> None:
-    one = stage(rule("a"), rule("b", rule_set="s"), rule("c", rule_set="t"))
-    books = {name: [each.id for each in book.rules] for name, book in one.snapshot.rulebooks.items()}
-    assert ([each.id for each in one.snapshot.rulebook.rules], books) == (["a"], {"s": ["a", "b"], "t": ["a", "c"]})
-
-
-def test_books_are_made_anew_only_when_rules_have_changed() -> None:
-    one = stage(rule("a"), rule("b", rule_set="s"), file=(DEEP,))
-    was = one.snapshot
-
-    def after(*rules: RoutingRule, strategy: StrategyName = StrategyName.RULE) -> Any:
-        config = msgspec.structs.replace(one.config, routing=RoutingConfig(strategy=strategy, rules=(DEEP,)))
-        registry = Registry(version=9, rules={each.id: each for each in rules})
-        return make_snapshot(config, one.table, was.router, generation=3, registry=registry, before=was)
-
-    same = after(rule("a"), rule("b", rule_set="s"))
-    assert same.rulebook is was.rulebook
-    assert same.rulebooks is was.rulebooks
-    assert after(rule("b", rule_set="s"), rule("a")).rulebook is not was.rulebook
-    assert [each.id for each in after(rule("a", agentType=["x"])).rulebook.rules] == ["config:all to deep", "a"]
-    assert [each.id for each in after(rule("a"), strategy=StrategyName.LLM).rulebook.rules] == ["a"]
-
-
-def test_a_rule_that_cannot_be_used_keeps_a_snapshot_from_being_made() -> None:
-    broken = RuleConfig(name="odd", tier=Tier.FAST, when=msgspec.structs.replace(DEEP.when, pattern="("))
-    with pytest.raises(ConfigError, match="odd"):
-        stage(file=(broken,))
