@@ -236,11 +236,12 @@ SET: Final = Operation(
     summary="Say what an agent type wants to be answered by, in the place of what was said before",
     body=PreferencesOrder,
     answer=AgentSet,
-    errors=(400, 404, 409, 412),
+    errors=(409, 412),
+    etag=True,
 )
-READ: Final = Operation(summary="What an agent type wants to be answered by", answer=AgentView, errors=(400, 404))
+READ: Final = Operation(summary="What an agent type wants to be answered by", answer=AgentView, etag=True)
 DELETE: Final = Operation(
-    summary="Forget what an agent type wants to be answered by", answer=AgentRemoved, errors=(400, 404, 412)
+    summary="Forget what an agent type wants to be answered by", answer=AgentRemoved, errors=(412,)
 )
 ACTIVE: Final = Operation(
     summary="Who answers an agent type now, first choice first",
@@ -249,5 +250,4 @@ ACTIVE: Final = Operation(
         Parameter(name="all", description="Tell those too that are left out, and why", shape=bool),
         Parameter(name="stream", description="Whether the latency of streams counts", shape=bool),
     ),
-    errors=(400,),
 )

@@ -18,6 +18,7 @@ from octoroute_py.core.words import Role
 from octoroute_py.edge.api.answer import Answer, Ready
 from octoroute_py.edge.api.documents import expected, tagged
 from octoroute_py.edge.api.merge import merged, read_patch
+from octoroute_py.edge.api.patch import patch_of
 from octoroute_py.edge.api.wire import principal_of, query, read_json
 from octoroute_py.edge.asgi import Table
 from octoroute_py.edge.operation import Operation, Parameter
@@ -192,24 +193,27 @@ LIST: Final = Operation(
     summary="Experiments, in the order they were made",
     answer=ExperimentList,
     query=(Parameter(name="status", description="Only those of this status", shape=ExperimentStatus),),
-    errors=(400,),
 )
 CREATE: Final = Operation(
-    summary="Make an experiment, as a draft", body=ExperimentOrder, answer=ExperimentView, status=201, errors=(400, 409)
+    summary="Make an experiment, as a draft",
+    body=ExperimentOrder,
+    answer=ExperimentView,
+    status=201,
+    errors=(409,),
+    etag=True,
 )
-READ: Final = Operation(summary="An experiment", answer=ExperimentView, errors=(400, 404))
+READ: Final = Operation(summary="An experiment", answer=ExperimentView, etag=True)
 CHANGE: Final = Operation(
     summary="Change a draft: a JSON merge patch, null removes",
-    body=dict[str, object],
+    body=patch_of(ExperimentBody, without=()),
     answer=ExperimentView,
-    errors=(400, 404, 409, 412),
+    errors=(409, 412),
+    etag=True,
 )
-DELETE: Final = Operation(
-    summary="Forget an experiment that does not run", answer=ExperimentRemoved, errors=(400, 404, 409, 412)
-)
-RESULTS: Final = Operation(summary="What an experiment has shown so far", answer=Results, errors=(400, 404))
+DELETE: Final = Operation(summary="Forget an experiment that does not run", answer=ExperimentRemoved, errors=(409, 412))
+RESULTS: Final = Operation(summary="What an experiment has shown so far", answer=Results)
 MOVES: Final = tuple(
-    (move, Operation(summary=summary, answer=ExperimentView, errors=(400, 404, 409, 412)))
+    (move, Operation(summary=summary, answer=ExperimentView, errors=(409, 412), etag=True))
     for move, summary in (
         (START, "Start a draft: requests are shared out from the next one on"),
         (PAUSE, "Give no arms for now; callers keep theirs for later"),
