@@ -192,6 +192,7 @@ class Application:
             endpoints=lambda: self.gateway.config.endpoints,
             wall=clock.wall,
             changed=self._directory.refresh,
+            models=lambda: self._governing.registry.models,
         )
         feedback = Feedback(store, wall=clock.wall, behind=lambda: self._ledger.keeping().state is not Keeping.OK)
         return [
@@ -200,7 +201,7 @@ class Application:
             WorkspaceRoutes(workspaces),
             FeedbackRoutes(feedback),
             AnalyticsApi(self.gateway, self._analytics(store)),
-            *self._governing.resources(self.gateway, file=lambda: self._file),
+            *self._governing.resources(self.gateway, file=lambda: self._file, limits=self._directory.refresh),
             ResilienceRoutes(self.gateway, self._memory),
             RouteCalls(self.gateway, self._memory, answered=None if self._database is None else feedback.answered),
         ]

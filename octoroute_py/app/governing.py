@@ -1,13 +1,14 @@
 """What operators set over the API and what governs live traffic by it, as one part of the application."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 
+from octoroute_py.admission.principal import Principal
 from octoroute_py.config.schema import Config
 from octoroute_py.core import clock
+from octoroute_py.core.catalog import ModelEndpoint
 from octoroute_py.core.clock import Wall
 from octoroute_py.core.experiment import ArmStrategy
 from octoroute_py.core.registry import Registry
-from octoroute_py.core.rules import RoutingRule
 from octoroute_py.edge.api.agents import AgentRoutes
 from octoroute_py.edge.api.canaries import CanaryRoutes
 from octoroute_py.edge.api.dry_run import DryRuns
@@ -16,6 +17,7 @@ from octoroute_py.edge.api.experiments import ExperimentRoutes
 from octoroute_py.edge.api.model_health import HealthRoutes
 from octoroute_py.edge.api.models import ModelRoutes
 from octoroute_py.edge.api.rules import RuleRoutes
+from octoroute_py.edge.api.transfer import TransferRoutes
 from octoroute_py.edge.asgi import Resource
 from octoroute_py.gateway.pipeline import Gateway
 from octoroute_py.manage.agents import Agents, Now
@@ -30,14 +32,13 @@ from octoroute_py.manage.model_health import FOLLOW_EVERY_S, Health, follow_heal
 from octoroute_py.manage.models import Models
 from octoroute_py.manage.rules import Rules
 from octoroute_py.manage.store import Store
+from octoroute_py.manage.transfer import Transfer
+from octoroute_py.manage.transfer_check import checks_by
+from octoroute_py.routing.rule_problems import problems
 from octoroute_py.routing.rules import BUILT_IN
 from octoroute_py.routing.shares import Shares
 from octoroute_py.storage.db import Database
 from octoroute_py.transport.resolve import check_endpoint_url, check_health_url
-
-
-def problems(rule: RoutingRule) -> Sequence[tuple[str, str]]:
-    return ()
 
 
 class Governing:
@@ -61,8 +62,13 @@ class Governing:
         """What is in force."""
         return self.following.current
 
-    def resources(self, gateway: Gateway, *, file: Callable[[], Config]) -> list[Resource]:
-        """The routes, the longer paths first; `file` is the configuration without what is registered."""
+    def resources(
+        self, gateway: Gateway, *, file: Callable[[], Config], limits: Callable[[], Awaitable[None]]
+    ) -> list[Resource]:
+        """The routes, the longer paths first; `file` is the configuration without what is registered.
+
+        `limits` is awaited when the configuration of workspaces may have changed.
+        """
         documents = self.documents
         check = EndpointCheck(file=file, base_url=check_endpoint_url, health_url=check_health_url)
         rules = Rules(
@@ -92,7 +98,23 @@ class Governing:
             CanaryRoutes(Canaries(documents, self.watch)),
             ExperimentRoutes(experiments),
             DryRuns(gateway),
+            TransferRoutes(self._transfer(check, file=file, limits=limits), wall=clock.wall),
         ]
+
+    def _transfer(
+        self, check: EndpointCheck, *, file: Callable[[], Config], limits: Callable[[], Awaitable[None]]
+    ) -> Transfer:
+        async def admit(endpoint: ModelEndpoint, by: Principal, at: str) -> ModelEndpoint:
+            return await check.checked(endpoint, by=by, at=at)
+
+        async def changed() -> None:
+            await limits()  # first, so that no model is there before what limits its use
+            await self.following.refresh()
+            await self.health.refresh()
+
+        return Transfer(
+            self.store, file=file, admit=admit, checks=checks_by(problems), wall=clock.wall, changed=changed
+        )
 
     async def start(self) -> None:
         """Learn what was measured before this process; before the first request."""

@@ -15,7 +15,8 @@ from octoroute_py.features.metadata import read_metadata
 from octoroute_py.features.tasks import infer_task_type, shows_code
 from octoroute_py.features.tokens import CODE_POINTS_PER_TOKEN
 
-_CREDENTIALS: Final = frozenset({"authorization", "proxy-authorization", "x-api-key", "cookie"})
+CREDENTIALS: Final = frozenset({"authorization", "proxy-authorization", "x-api-key", "cookie"})
+"""Headers that no rule ever sees."""
 _REQUEST_TYPES: Final = {
     Surface.CHAT: RequestType.CHAT,
     Surface.RESPONSES: RequestType.CHAT,
@@ -123,7 +124,7 @@ def read_facts(
         has_images=Capability.IMAGE_INPUT in needs,
         needs=needs,
         model=model,
-        headers={name: value for name, value in headers.items() if name not in _CREDENTIALS},
+        headers={name: value for name, value in headers.items() if name not in CREDENTIALS},
         last_user_text=reading.last_user_text,
         conversation=read_conversation(reading.messages, fields) if words else None,
         characters=reading.code_points,

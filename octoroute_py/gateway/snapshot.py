@@ -1,6 +1,7 @@
 """All that is worked out from a configuration, once: for a running gateway, and for decisions alone."""
 
 import random
+from collections.abc import Mapping
 
 from octoroute_py.config.schema import Config
 from octoroute_py.core import clock
@@ -16,6 +17,7 @@ from octoroute_py.gateway.trials import Trials
 from octoroute_py.ledger.pricing import baseline_price
 from octoroute_py.routing.artifact import load_prepared
 from octoroute_py.routing.default import Cascade
+from octoroute_py.routing.experiments import RunningExperiments
 from octoroute_py.routing.intent import Catalog
 from octoroute_py.routing.judge import Question
 from octoroute_py.routing.rulebook import Rulebook, compile_rulebook
@@ -46,9 +48,8 @@ def make_snapshot(
     targets = Targets(catalog, table)
     share_now = share_now or (lambda deployment: registry.canaries[deployment].traffic_split.canary)
     trials = Trials(registry.experiments.values(), cascades_of(router, wall))
-    books = None if before is None else _same_books(before, config, registry)
-    if books is None:
-        books = {each: _rulebook(config, registry, each) for each in (None, *_rule_sets(registry))}
+    rulebook, rulebooks = _rulebooks(config, registry, before)
+    books: list[Rulebook | RunningExperiments] = [trials.running, rulebook, *rulebooks.values()]
     return Snapshot(
         generation=generation,
         config=config,
@@ -64,10 +65,10 @@ def make_snapshot(
         scopes=Scopes(config.endpoints),
         timers=Timers(config),
         gated=any(e.capabilities is not None or e.context_window is not None for e in config.endpoints),
-        rulebook=books[None],
-        rulebooks={rule_set: book for rule_set, book in books.items() if rule_set is not None},
-        header_rules=trials.running.reads_headers or any(book.reads_headers for book in books.values()),
-        metadata_rules=trials.running.reads_metadata or any(book.reads_metadata for book in books.values()),
+        rulebook=rulebook,
+        rulebooks=rulebooks,
+        header_rules=any(book.reads_headers for book in books),
+        metadata_rules=any(book.reads_metadata for book in books),
         baseline=baseline_price(config),
         agent_types=dict(config.limits.agent_types),
         unlimited=config.limits.per_key == config.limits.per_ip == NO_RATES and not config.limits.agent_types,
@@ -79,25 +80,18 @@ def _demands(registry: Registry) -> dict[str, Demand]:
     return {agent_type: demand for agent_type, demand in found if demand is not None}
 
 
-def _rule_sets(registry: Registry) -> list[str]:
-    return sorted({rule.rule_set for rule in registry.rules.values() if rule.rule_set is not None})
-
-
-def _same_books(before: Snapshot, config: Config, registry: Registry) -> dict[str | None, Rulebook] | None:
-    """The books of the snapshot before, by rule set; None when a rule has changed since."""
-    same = before.config.routing == config.routing and [*before.registry.rules.values()] == [*registry.rules.values()]
-    if not same:
-        return None
-    books: dict[str | None, Rulebook] = {None: before.rulebook}
-    books.update(before.rulebooks)
-    return books
-
-
-def _rulebook(config: Config, registry: Registry, rule_set: str | None) -> Rulebook:
-    routing = config.routing
-    return compile_rulebook(
-        routing.rules, registry.rules.values(), file_rules=routing.strategy in RULES, rule_set=rule_set
-    )
+def _rulebooks(config: Config, registry: Registry, before: Snapshot | None) -> tuple[Rulebook, Mapping[str, Rulebook]]:
+    """The rules for all requests, and for each rule set the same and its own."""
+    routing, rules = config.routing, list(registry.rules.values())
+    file_rules = routing.strategy in RULES
+    if before is not None and rules == list(before.registry.rules.values()):
+        was = before.config.routing
+        if routing.rules == was.rules and file_rules is (was.strategy in RULES):
+            return before.rulebook, before.rulebooks
+    rule_sets = {rule.rule_set for rule in rules if rule.rule_set is not None}
+    return compile_rulebook(routing.rules, rules, file_rules=file_rules), {
+        each: compile_rulebook(routing.rules, rules, file_rules=file_rules, rule_set=each) for each in rule_sets
+    }
 
 
 def dry_snapshot(config: Config, *, rng: random.Random) -> Snapshot:

@@ -39,30 +39,36 @@ def way_of(case: Case) -> Way:
     if not trials.running:
         return usual
     given = trials.running.assign(case.facts, ctx.wall(), caller=ctx.stable_id(), request_id=ctx.request_id)
-    if given is None:
+    # Where one arm could not have been given, none is: the arms would answer requests of different kinds.
+    if given is None or not all(_can_be_given(case, arm) for arm in given.arms):
         return usual
     arm = given.arm
     exposure = Exposure(given.label)
     by_router = given.experiment_id in trials.between_routers
     if arm.tier is not None or arm.model_id is not None:
-        plan = _plan_of(case, arm)
-        return usual if plan is None else Way(plan=plan, book=usual.book, router=usual.router, exposure=exposure)
-    router = usual.router if arm.strategy is None else trials.cascades.get(arm.strategy)
-    if router is None:
-        return usual
+        return Way(plan=_plan_of(case, arm), book=usual.book, router=usual.router, exposure=exposure)
+    router = usual.router if arm.strategy is None else trials.cascades[arm.strategy]
     book = usual.book if arm.rule_set is None else snapshot.rulebooks.get(arm.rule_set, usual.book)
     return Way(book=book, router=router, exposure=exposure, by_router=by_router)
 
 
-def _plan_of(case: Case, arm: Arm) -> Plan | None:
-    """To the tier, or to the model first and then as its tier falls back; None for a model that may not answer."""
+def _can_be_given(case: Case, arm: Arm) -> bool:
+    """Whether the arm's strategy is there, and whether its model may answer the request."""
+    snapshot = case.ctx.snapshot
+    if arm.model_id is not None:
+        pool = snapshot.targets.pool(arm.model_id, also=_UNDER_TEST)
+        return pool is not None and bool(case.needs.part_of(pool).endpoints)
+    return arm.strategy is None or arm.strategy in snapshot.trials.cascades
+
+
+def _plan_of(case: Case, arm: Arm) -> Plan:
+    """To the tier, or to the model first and then as its tier falls back."""
     snapshot, needs = case.ctx.snapshot, case.needs
     fallback = snapshot.config.routing.tier_fallback
     if arm.tier is not None:
         decision = Decision(arm.tier, Strategy.RULE, Reason.EXPERIMENT)
         return plan_tiers(decision, needs, snapshot.table, fallback)
     pool = snapshot.targets.pool(arm.model_id or "", also=_UNDER_TEST)
-    if pool is None or not needs.part_of(pool).endpoints:
-        return None
+    assert pool is not None  # noqa: S101 - the arm can be given
     decision = Decision(pool.tier, Strategy.RULE, Reason.EXPERIMENT)
     return fitted(decision, (pool, *snapshot.table.pools(pool.tier, fallback)), needs)

@@ -168,6 +168,27 @@ class Tally:
             del self._latencies[bisect_left(self._latencies, gone.latency_ms)]
 
 
+class LastFew:
+    """Whether each of the last attempts was good, at most `most` of them."""
+
+    __slots__ = ("_ok", "errors")
+
+    def __init__(self, *, most: int) -> None:
+        self._ok: deque[bool] = deque(maxlen=most)
+        self.errors = 0
+
+    def add(self, ok: bool) -> None:
+        """One more; the oldest goes where there are too many."""
+        if len(self._ok) == self._ok.maxlen:
+            self.errors -= not self._ok[0]
+        self._ok.append(ok)
+        self.errors += not ok
+
+    def figures(self) -> Figures:
+        """What a verdict is made of; latencies are not kept."""
+        return Figures(len(self._ok), self.errors)
+
+
 class Measured:
     """Everything measured of one deployment since it was started.
 
@@ -184,7 +205,7 @@ class Measured:
         least = deployment.success_criteria.min_requests
         window_s = deployment.success_criteria.evaluation_window * 60.0
         self.windows = {side: Tally(most=max(MOST_SAMPLES, least), fewest=least, window_s=window_s) for side in Side}
-        self._recent = Tally(most=least)
+        self._recent = LastFew(most=least)
         self._step = self._fresh_step()
 
     @property
@@ -221,7 +242,7 @@ class Measured:
             self.windows[side].add(sample)
             if side is Side.CANARY:
                 any_canary = True
-                self._recent.add(sample)
+                self._recent.add(sample.ok)
                 if sample.at_s * 1000.0 >= (self.deployment.step_since_ms or 0):
                     self._step.add(sample)
         return any_canary

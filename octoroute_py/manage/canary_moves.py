@@ -12,11 +12,12 @@ from typing import Final
 import msgspec
 
 from octoroute_py.config.schema import EndpointConfig
-from octoroute_py.core.catalog import Model, ModelStatus
+from octoroute_py.core.catalog import HealthReport, Model, ModelStatus
 from octoroute_py.core.errors import BadRequest
 from octoroute_py.core.registry import Kind, Registry
 from octoroute_py.core.rollout import CanaryBody, CanaryDeployment, RolloutStatus, Split
 from octoroute_py.manage.documents import Desk
+from octoroute_py.manage.model_health import score
 from octoroute_py.routing.rollout import next_share
 from octoroute_py.storage.registry import Document
 
@@ -24,12 +25,6 @@ LEAST_HEALTH: Final = 80.0
 """Where a health score was reported, a canary is started with no lower one."""
 _BACK: Final = Split(production=100.0, canary=0.0)
 _LONGEST_REASON: Final = 2000
-
-
-class _Health(msgspec.Struct, rename="camel"):
-    """What a report on a model's health says, as far as it matters here."""
-
-    health_score: float | None = None
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -145,9 +140,9 @@ def _check_canary(desk: Desk, deployment: CanaryDeployment, whole: Registry, pla
         if not whole.endpoints.get(model):
             raise conflict("The canary's model has no endpoint.")
     report = desk.get(Kind.HEALTH, model)
-    score = None if report is None else report.read(_Health).health_score
-    if score is not None and score < LEAST_HEALTH:
-        raise conflict(f"The canary's health score is {score:.1f}, less than {LEAST_HEALTH:g}.")
+    points = None if report is None else score(report.read(HealthReport))
+    if points is not None and points < LEAST_HEALTH:
+        raise conflict(f"The canary's health score is {points:.1f}, less than {LEAST_HEALTH:g}.")
 
 
 def _set_status(desk: Desk, id_: str, status: ModelStatus, place: Place) -> bool:

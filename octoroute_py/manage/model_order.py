@@ -13,6 +13,7 @@ from octoroute_py.core.words import TIERS, Location
 
 MOST_ENDPOINTS_AT_ONCE: Final = 64
 MOST_PARAMETER_BYTES: Final = 16 * 1024
+MOST_TOKENS: Final = 1_000_000_000
 RESERVED: Final = frozenset({"auto", "batch", *(tier.value for tier in TIERS), *(place.value for place in Location)})
 """Words that mean something else where an id stands (contract §2); `batch` is a path."""
 USED_PARAMETERS: Final = ("temperature", "maxTokens")
@@ -47,8 +48,8 @@ def check_parameters(model: Model) -> None:
     temperature, most = (_number(model, name) for name in USED_PARAMETERS)
     if temperature is not None and not 0 <= temperature <= 2:
         raise BadRequest("'temperature' must be a number from 0 to 2.", param="parameters.temperature")
-    if most is not None and (most < 1 or not isinstance(most, int)):
-        raise BadRequest("'maxTokens' must be a whole number from 1.", param="parameters.maxTokens")
+    if most is not None and not (isinstance(most, int) and 1 <= most <= MOST_TOKENS):
+        raise BadRequest(f"'maxTokens' must be a whole number from 1 to {MOST_TOKENS}.", param="parameters.maxTokens")
 
 
 def check_networks(endpoint: ModelEndpoint, *, at: str) -> None:

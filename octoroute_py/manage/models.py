@@ -164,9 +164,8 @@ class Models:
 
 
 def _set_status(desk: Desk, model_id: str, status: ModelStatus, *, expect: int | None = None) -> Document:
-    model = desk.needed(Kind.MODEL, model_id).read(Model)
-    changed = msgspec.structs.replace(model, status=status)
-    return desk.replace(Kind.MODEL, model_id, changed, action="model.status", expect=expect)
+    model = desk.expected(Kind.MODEL, model_id, expect).read(Model)
+    return desk.put(Kind.MODEL, model_id, msgspec.structs.replace(model, status=status), action="model.status")
 
 
 def endpoints_by_model(desk: Desk) -> dict[str, tuple[ModelEndpoint, ...]]:

@@ -1,6 +1,5 @@
 """Rules as operators make and change them: in one list with those of the configuration, which stay as they are."""
 
-import enum
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
@@ -13,21 +12,14 @@ from octoroute_py.core.registry import Kind, Registry
 from octoroute_py.core.rules import RoutingRule
 from octoroute_py.manage.documents import Desk, Documents, unknown
 from octoroute_py.manage.references import doubts, meant, refuse_strange
+from octoroute_py.routing.rulebook import Source
 from octoroute_py.storage.registry import Document
 
 MOST_RULES: Final = 2_000
 """So many can be kept; each is a label of a metric."""
 
 
-class RuleSource(enum.StrEnum):
-    """Where a rule comes from."""
-
-    CONFIG = "config"
-    API = "api"
-    BUILT_IN = "built_in"
-
-
-_READ_ONLY: Final = (RuleSource.CONFIG, RuleSource.BUILT_IN)
+_READ_ONLY: Final = (Source.FILE, Source.BUILT_IN)
 
 Problems = Callable[[RoutingRule], Sequence[tuple[str, str]]]
 """What is wrong with a rule of the right types: the field to blame, and why."""
@@ -37,7 +29,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     """A rule of the list; those of the API have their document."""
 
     id: str
-    source: RuleSource
+    source: Source
     rule: RoutingRule | RuleConfig
     document: Document | None = None
 
@@ -71,9 +63,9 @@ class Rules:
     async def every(self, *, built_in: bool = False) -> list[Listed]:
         """The rules of operators in the order they are asked, or the built-in ones: disabled ones stand there too."""
         if built_in:
-            return list(self._of(RuleSource.BUILT_IN))
+            return list(self._of(Source.BUILT_IN))
         api = [_listed(document) for document in await self._documents.every(Kind.RULE)]
-        return sorted((*self._of(RuleSource.CONFIG), *api), key=lambda each: -each.rule.priority)
+        return sorted((*self._of(Source.FILE), *api), key=lambda each: -each.rule.priority)
 
     async def get(self, id_: str) -> Listed:
         """A rule, whatever its source. Raises NotFound."""
@@ -130,8 +122,8 @@ class Rules:
         refuse_strange(names, desk, self._endpoints())
         return rule
 
-    def _of(self, source: RuleSource) -> Iterator[Listed]:
-        rules = self._written() if source is RuleSource.CONFIG else self._built_in
+    def _of(self, source: Source) -> Iterator[Listed]:
+        rules = self._written() if source is Source.FILE else self._built_in
         return (Listed(id=f"{source}:{rule.name}", source=source, rule=rule) for rule in rules)
 
     def _read_only(self, id_: str) -> Listed | None:
@@ -147,9 +139,9 @@ class Rules:
     def _refuse_read_only(self, id_: str) -> None:
         found = self._read_only(id_)
         if found is not None:
-            place = "is in the configuration file" if found.source is RuleSource.CONFIG else "is built in"
+            place = "is in the configuration file" if found.source is Source.FILE else "is built in"
             raise BadRequest(f"This rule {place}: it cannot be changed here.", status=409, code="read_only")
 
 
 def _listed(document: Document) -> Listed:
-    return Listed(id=document.id, source=RuleSource.API, rule=document.read(RoutingRule), document=document)
+    return Listed(id=document.id, source=Source.API, rule=document.read(RoutingRule), document=document)

@@ -11,6 +11,7 @@ from octoroute_py.config.schema import Config
 from octoroute_py.core.catalog import ModelEndpoint
 from octoroute_py.core.clock import Wall
 from octoroute_py.core.errors import BadRequest
+from octoroute_py.core.experiment import Experiment
 from octoroute_py.core.registry import Kind, Registry
 from octoroute_py.core.rules import AgentPreferences, RoutingRule
 from octoroute_py.manage.audit import actor_of
@@ -79,8 +80,8 @@ class Transfer:
 
         Raises Faulty with everything that is wrong; Denied 403 for what only an admin may bring in.
         """
-        wishes = _as_meant(wishes)
         now_ms = int(self._wall() * 1000)
+        wishes = await asyncio.to_thread(_as_meant, wishes)
         wishes, refused = await self._admitted(wishes, mode=mode, now_ms=now_ms, by=by)
 
         def think(connection: Transaction) -> Plan:
@@ -109,7 +110,9 @@ class Transfer:
         wished = wishes.documents.get(Kind.ENDPOINT, ())
         if not wished:
             return wishes, ()
-        changes = plan(await self.whole(), wishes, mode=mode, now_ms=now_ms).changes
+        changes = await self._store.read(
+            lambda connection: plan(_state(connection), wishes, mode=mode, now_ms=now_ms).changes
+        )
         gate = asyncio.Semaphore(_AT_ONCE)
 
         async def look(wish: Wish) -> Wish | Fault:
@@ -141,6 +144,7 @@ class Transfer:
             file=file,
             written=frozenset(word for each in file.endpoints for word in (each.name, each.id)),
             owners={each.id: each.model_id for group in before.endpoints.values() for each in group},
+            changes=made.changes,
         )
         found = [*refused, *faults(made, wishes, world, checks=self._checks)]
         if found:
@@ -190,6 +194,12 @@ def _meant(value: msgspec.Struct) -> msgspec.Struct:
             preferred_models=tuple(dict.fromkeys(map(meant, preferred))),
             fallback_models=tuple(dict.fromkeys(map(meant, fallback))),
         )
+    if isinstance(value, Experiment):
+        arms = (
+            arm if arm.model_id is None else msgspec.structs.replace(arm, model_id=meant(arm.model_id))
+            for arm in value.arms
+        )
+        return msgspec.structs.replace(value, arms=tuple(arms))
     return value
 
 

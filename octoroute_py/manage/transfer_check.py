@@ -1,20 +1,25 @@
 """Whether what an import would make of the registry holds together: names that mean something, ids that are free."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from octoroute_py.config.addresses import Wrong
 from octoroute_py.config.schema import Config
 from octoroute_py.core.allowance import WorkspacePolicy
 from octoroute_py.core.catalog import Model, ModelEndpoint
+from octoroute_py.core.errors import BadRequest
 from octoroute_py.core.experiment import Experiment, ExperimentStatus
 from octoroute_py.core.registry import Kind, Registry
 from octoroute_py.core.rollout import CanaryDeployment, RolloutStatus
-from octoroute_py.core.rules import AgentPreferences, RoutingRule
+from octoroute_py.core.rules import AgentPreferences, RoutingRule, RuleTarget
 from octoroute_py.core.words import TIERS
 from octoroute_py.manage.agents import MOST_TYPES
+from octoroute_py.manage.canaries import MOST_DEPLOYMENTS
+from octoroute_py.manage.endpoint_check import MOST_ENDPOINTS, MOST_MODELS, check_credential, check_name
+from octoroute_py.manage.experiments import MOST_EXPERIMENTS
+from octoroute_py.manage.model_order import check_parameters
 from octoroute_py.manage.rules import MOST_RULES
 from octoroute_py.manage.transfer_plan import WORKSPACE, Plan, Wishes
 
@@ -25,16 +30,18 @@ Check: TypeAlias = Callable[[Any, "World"], Iterable[Problem]]
 """What is wrong with a document of one kind, in the world it is to stand in."""
 
 MOST: Final[Mapping[Kind, int]] = {
-    Kind.MODEL: 2000,
-    Kind.ENDPOINT: 2000,
+    Kind.MODEL: MOST_MODELS,
+    Kind.ENDPOINT: MOST_ENDPOINTS,
     Kind.RULE: MOST_RULES,
     Kind.PREFERENCES: MOST_TYPES,
-    Kind.CANARY: 2000,
-    Kind.EXPERIMENT: 2000,
+    Kind.CANARY: MOST_DEPLOYMENTS,
+    Kind.EXPERIMENT: MOST_EXPERIMENTS,
 }
 """How many documents of a kind there may be."""
 
 _SHOWN: Final = 128
+_ANY_TARGET: Final = (RuleTarget(model_id="fast"),)
+_ENOUGH: Final = 1e-6
 _ENDED: Final = frozenset({RolloutStatus.COMPLETED, RolloutStatus.FAILED, RolloutStatus.ROLLED_BACK})
 _TIERS: Final = frozenset(tier.value for tier in TIERS)
 
@@ -57,6 +64,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     """Names and ids of the file's endpoints."""
     owners: Mapping[str, str]
     """The models that endpoints belonged to before, by the endpoints' ids."""
+    changes: frozenset[tuple[str, str]]
+    """Kinds and ids of what is new or says something else than before."""
 
     @property
     def targets(self) -> frozenset[str]:
@@ -71,7 +80,7 @@ def faults(plan: Plan, wishes: Wishes, world: World, *, checks: Mapping[Kind, Ch
     places = world.targets | {each.id for group in world.registry.endpoints.values() for each in group}
     for kind, wished in wishes.documents.items():
         for wish in wished:
-            if (kind.value, wish.id) not in plan.changes:
+            if (kind.value, wish.id) not in world.changes:
                 continue
             problems = [
                 *_strangers(kind, wish.value, targets),
@@ -79,10 +88,10 @@ def faults(plan: Plan, wishes: Wishes, world: World, *, checks: Mapping[Kind, Ch
                 *checks.get(kind, _nothing)(wish.value, world),
             ]
             for field, message in problems:
-                yield Fault(field=f"{wish.at}.{field}", id=wish.id, message=message)
+                yield Fault(field=f"{wish.at}.{field}" if field else wish.at, id=wish.id, message=message)
     for each in wishes.workspaces or ():
         strange = [word for word in each.policy.restrictions or () if word not in places]
-        if (WORKSPACE, each.id) in plan.changes and strange:
+        if (WORKSPACE, each.id) in world.changes and strange:
             told = f"'{strange[0][:_SHOWN]}' is no tier and no model."
             yield Fault(field=f"{each.at}.modelRestrictions", id=each.id, message=told)
     yield from _left_behind(plan, world, places)
@@ -127,11 +136,11 @@ def _left_behind(plan: Plan, world: World, places: frozenset[str]) -> Iterator[F
     for kind, values in holders:
         for id_, value in values.items():
             lost = next((name for _, name in named(kind, value) if name in gone), None)
-            if lost is not None and (kind.value, id_) not in plan.changes:
+            if lost is not None and (kind.value, id_) not in world.changes:
                 yield _lost(lost, f"the {kind.value} '{id_}'")
     for workspace, policy in world.policies.items():
         lost = next((word for word in policy.restrictions or () if word in gone), None)
-        if lost is not None and (WORKSPACE, workspace) not in plan.changes:
+        if lost is not None and (WORKSPACE, workspace) not in world.changes:
             yield _lost(lost, f"the workspace '{workspace}'")
 
 
@@ -157,20 +166,31 @@ def _nothing(value: object, world: World) -> Iterator[Problem]:
     return iter(())
 
 
+def _raised(check: Callable[[], None]) -> Iterator[Problem]:
+    try:
+        check()
+    except BadRequest as error:
+        yield error.param or "", error.client_message
+    except Wrong:
+        return  # a URL that whoever admits endpoints has blamed already
+
+
 def _model(model: Model, world: World) -> Iterator[Problem]:
-    if model.id in world.written:
-        yield "id", "The configuration file has this name or id."
     endpoints = world.registry.endpoints.get(model.id, ())
-    twice = [id_ for id_, count in Counter(each.id for each in endpoints).items() if count > 1]
-    if twice or any(each.id in world.registry.models for each in endpoints):
-        yield "endpoints", "An id is another model's or endpoint's."
+    yield from _raised(lambda: check_name(model.id, world.file))
+    yield from _raised(lambda: check_parameters(model))
+    yield from _raised(lambda: check_credential(model, endpoints, world.file))
+    if any(each.id in world.registry.models for each in endpoints):
+        yield "endpoints", "An id is that of a model."
 
 
 def _endpoint(endpoint: ModelEndpoint, world: World) -> Iterator[Problem]:
-    if endpoint.id in world.written:
-        yield "id", "The configuration file has this name or id."
-    if endpoint.model_id not in world.registry.models:
+    yield from _raised(lambda: check_name(endpoint.id, world.file))
+    model = world.registry.models.get(endpoint.model_id)
+    if model is None:
         yield "modelId", "There is no such model."
+    elif (Kind.MODEL.value, model.id) not in world.changes:
+        yield from _raised(lambda: check_credential(model, (endpoint,), world.file))
     owner = world.owners.get(endpoint.id, endpoint.model_id)
     if owner != endpoint.model_id and owner in world.registry.models:
         yield "id", f"It is an endpoint of the model '{owner}'."
@@ -183,26 +203,40 @@ def _rule(rule: RoutingRule, world: World) -> Iterator[Problem]:
 
 def _canary(canary: CanaryDeployment, world: World) -> Iterator[Problem]:
     split = canary.traffic_split
-    if abs(split.production + split.canary - 100) > 1e-6:
+    if abs(split.production + split.canary - 100) > _ENOUGH:
         yield "trafficSplit", "production and canary must sum to 100."
     models = {canary.production_model_id, canary.canary_model_id}
     if len(models) < 2:
         yield "canaryModelId", "It is the production model itself."
-    if canary.status not in (RolloutStatus.ACTIVE, RolloutStatus.PAUSED):
-        return
-    for other in world.registry.canaries.values():
-        under_way = other.status in (RolloutStatus.ACTIVE, RolloutStatus.PAUSED) and other.id != canary.id
-        if under_way and models & {other.production_model_id, other.canary_model_id}:
+    if not models.isdisjoint(_TIERS):
+        yield "productionModelId", "A tier is no model."
+    for other in world.registry.canaries.values() if canary.status.is_live else ():
+        shared = models & {other.production_model_id, other.canary_model_id}
+        if other.status.is_live and other.id != canary.id and shared:
             yield "status", f"The deployment '{other.id}' is under way with the same model."
 
 
 def _experiment(experiment: Experiment, world: World) -> Iterator[Problem]:
+    if experiment.id in world.registry.canaries:
+        yield "id", "A canary deployment has this id."
     if len({arm.name for arm in experiment.arms}) < len(experiment.arms):
         yield "arms", "Two arms have the same name."
     for at, arm in enumerate(experiment.arms):
         ways = [arm.tier, arm.model_id, arm.strategy, arm.rule_set]
         if sum(way is not None for way in ways) > 1:
             yield f"arms[{at}]", "An arm has at most one of tier, modelId, strategy and ruleSet."
+
+
+def checks_by(problems: Callable[[RoutingRule], Iterable[Problem]]) -> Mapping[Kind, Check]:
+    """The checks of what has conditions, by what is wrong with a rule."""
+
+    def of_experiment(experiment: Experiment, world: World) -> Iterator[Problem]:
+        rule = RoutingRule(
+            id=experiment.id, name=experiment.name, conditions=experiment.conditions, targets=_ANY_TARGET
+        )
+        yield from (each for each in problems(rule) if each[0].partition(".")[0] in ("name", "conditions"))
+
+    return {Kind.RULE: lambda rule, world: problems(rule), Kind.EXPERIMENT: of_experiment}
 
 
 _OWN: Final[Mapping[Kind, Check]] = {

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 from octoroute_py.config.schema import TimeOfDayRange
 
 MINUTE_S = 60
+DAY_MINUTES = 24 * 60
 
 
 def find_zone(name: str) -> ZoneInfo | None:

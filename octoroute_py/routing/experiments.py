@@ -4,21 +4,19 @@ from collections.abc import Iterable
 
 import msgspec
 
-from octoroute_py.core.experiment import Arm, Experiment, ExperimentStatus
+from octoroute_py.core.experiment import PER_REQUEST, Arm, Experiment, ExperimentStatus
 from octoroute_py.features.facts import Facts
 from octoroute_py.routing.conditions import conditions_of_api
 from octoroute_py.routing.rulebook import Rule, Rulebook, Source
 from octoroute_py.routing.sticky import weighted
 
-PER_REQUEST = "~"
-"""Ends the label of a request that no caller was known of; no arm's name has it."""
-
 
 class Assignment(msgspec.Struct, frozen=True):
-    """The arm a request got; `per_request` when no caller was known, so that the next one may get another."""
+    """The arm a request got, one of `arms`; `per_request` when no caller was known: the next may get another."""
 
     experiment_id: str
     arm: Arm
+    arms: tuple[Arm, ...]
     per_request: bool = False
 
     @property
@@ -68,7 +66,7 @@ class RunningExperiments:
             experiment = self._running[rule.id]
             weights = [arm.weight for arm in experiment.arms]
             drawn = weighted(f"experiment:{rule.id}", request_id if caller is None else caller, weights)
-            return Assignment(rule.id, experiment.arms[drawn], per_request=caller is None)
+            return Assignment(rule.id, experiment.arms[drawn], experiment.arms, per_request=caller is None)
         return None
 
 

@@ -51,8 +51,8 @@ NOTHING: Final = Figures()
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What was measured of a canary: in its evaluation window, since the step began, and in its last `minRequests`.
 
-    The window holds what is younger than `evaluationWindow`, and never less than the last `minRequests`. `quality` is
-    the mean of feedback from 0 to 1, None while there is too little of it.
+    The window holds what is younger than `evaluationWindow`, and never less than the last `minRequests`. `recent` needs
+    no latency. `quality` is the mean of feedback from 0 to 1, None while there is too little of it.
     """
 
     window: Figures = NOTHING

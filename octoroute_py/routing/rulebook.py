@@ -14,6 +14,7 @@ from octoroute_py.core.rules import RoutingRule, RuleTarget, TrafficSplit
 from octoroute_py.core.words import Reason, Strategy, Tier
 from octoroute_py.features.facts import Facts
 from octoroute_py.routing.conditions import Condition, conditions_of_api, conditions_of_file
+from octoroute_py.routing.rule_index import RuleIndex
 from octoroute_py.routing.shapes import Has, Lacks, Place, Said, Word
 
 
@@ -55,11 +56,12 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 class Rulebook:
     """Rules in the order they are asked, and those that are switched off."""
 
-    __slots__ = ("disabled", "reads_headers", "reads_metadata", "rules")
+    __slots__ = ("_index", "disabled", "reads_headers", "reads_metadata", "rules")
 
     def __init__(self, rules: Iterable[Rule], disabled: Iterable[Rule] = ()) -> None:
         self.rules = tuple(rules)
         self.disabled = tuple(disabled)
+        self._index = RuleIndex([rule.conditions for rule in self.rules])
         shapes = [condition.shape for rule in self.rules for condition in rule.conditions]
         places = {shape.place for shape in shapes if isinstance(shape, Has | Lacks)}
         self.reads_headers = Place.HEADERS in places
@@ -71,7 +73,13 @@ class Rulebook:
 
     def matching(self, facts: Facts, now: float) -> Iterator[Rule]:
         """The rules that match at Unix time `now`, in their order; a rule is looked at when it is asked for."""
-        return (rule for rule in self.rules if rule.fails(facts, now) is None)
+        left = self._index.may_match(facts, now)
+        while left:
+            first = left & -left
+            left ^= first
+            place = first.bit_length() - 1
+            if all(condition.shape.holds(facts, now) for condition in self._index.rest[place]):
+                yield self.rules[place]
 
 
 def compile_rulebook(

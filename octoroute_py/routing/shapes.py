@@ -85,6 +85,14 @@ class Within(msgspec.Struct, frozen=True):
         number = SIZE[self.size](facts)
         return (self.low is None or number >= self.low) and (self.high is None or number <= self.high)
 
+    def narrowed(self, other: "Within | None") -> "Within":
+        """Both bounds of both; the other is of the same number."""
+        if other is None:
+            return self
+        lows = [low for low in (self.low, other.low) if low is not None]
+        highs = [high for high in (self.high, other.high) if high is not None]
+        return Within(self.size, max(lows, default=None), min(highs, default=None))
+
 
 class Has(msgspec.Struct, frozen=True):
     """A member is there, with one of the values."""

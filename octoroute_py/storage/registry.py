@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
 
 from octoroute_py.core.catalog import Model, ModelEndpoint
 from octoroute_py.core.experiment import Experiment
@@ -50,16 +50,21 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _COLUMNS = tuple(registry.c[name] for name in Document.__struct_fields__)
+# Statements are made once: SQLAlchemy takes longer to look at a new one than SQLite to answer it.
+_VERSION = select(registry_version.c.version).where(_ONLY)
+_OF_KIND = select(*_COLUMNS).where(registry.c.kind == bindparam("of")).order_by(registry.c.position)
+_ONE = select(*_COLUMNS).where(registry.c.kind == bindparam("of"), registry.c.id == bindparam("called"))
 
 
 def version(connection: Connection) -> int:
     """How many changes there were."""
-    return int(connection.execute(select(registry_version.c.version).where(_ONLY)).scalar_one())
+    return int(connection.execute(_VERSION).scalar_one())
 
 
 def get(connection: Connection, kind: Kind, id_: str) -> Document | None:
     """A document, if there is one."""
-    return next(_found(connection, kind, id_), None)
+    row = connection.execute(_ONE, {"of": kind.value, "called": id_}).one_or_none()
+    return None if row is None else Document(**{**row._mapping, "kind": kind})
 
 
 def every(connection: Connection, kind: Kind) -> list[Document]:
@@ -160,9 +165,8 @@ def _all(connection: Connection, kind: Kind, shape: type[T]) -> Mapping[str, T]:
     }
 
 
-def _found(connection: Connection, kind: Kind, id_: str | None = None) -> Iterator[Document]:
-    statement = select(*_COLUMNS).where(*_is(kind, id_)).order_by(registry.c.position)
-    for row in connection.execute(statement):
+def _found(connection: Connection, kind: Kind) -> Iterator[Document]:
+    for row in connection.execute(_OF_KIND, {"of": kind.value}):
         yield Document(**{**row._mapping, "kind": kind})
 
 

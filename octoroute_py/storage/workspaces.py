@@ -70,7 +70,9 @@ def _keep(
 ) -> WorkspaceRow:
     kept = {**msgspec.structs.asdict(row), "policy": msgspec.json.encode(row.policy).decode("utf-8")}
     insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(workspaces)
-    connection.execute(insert.on_conflict_do_update(index_elements=[workspaces.c.id], set_=kept), kept)
+    # the values are not part of the statement, so that many workspaces need it made only once
+    anew = {name: insert.excluded[name] for name in kept}
+    connection.execute(insert.on_conflict_do_update(index_elements=[workspaces.c.id], set_=anew), kept)
     details = {"before": None if before is None else before.policy, "after": row.policy}
     audit.append(connection, at_ms=at_ms, actor=actor, action="workspace.configure", subject=row.id, details=details)
     bump(connection)

@@ -277,6 +277,12 @@ class Metrics:
         yield from self.ledger.collect(live.keeping)
         yield from self._failure_families()
         yield from self.rules.collect()
+        score = GaugeMetricFamily(
+            "model_router_model_health_score", "How a model was reported to be, 0 to 100", labels=("model_id",)
+        )
+        for model_id, points in sorted(dict(live.health).items())[:MAX_MODELS]:
+            score.add_metric((model_id,), points)
+        yield score
 
     def _request_families(self) -> Iterator[Metric]:
         yield counter("octoroute_requests_total", "Routed requests", ("tier", "strategy"), self._requests.items())
@@ -394,13 +400,6 @@ class Metrics:
                 trips.add_metric((row.scope, row.id), row.trips)
         yield state
         yield trips
-        if live.health:
-            score = GaugeMetricFamily(
-                "model_router_model_health_score", "How a model was reported to be, 0 to 100", labels=("model_id",)
-            )
-            for model_id, points in sorted(dict(live.health).items())[:MAX_MODELS]:
-                score.add_metric((model_id,), points)
-            yield score
 
     def _failure_families(self) -> Iterator[Metric]:
         yield counter(

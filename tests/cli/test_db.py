@@ -56,7 +56,7 @@ def damage(file: Path) -> None:
 def test_upgrade_makes_a_database_and_says_what_it_applied(folder: Path) -> None:
     first, second = octoroute("db", "upgrade"), octoroute("db", "upgrade")
     location = folder / "octoroute.db"
-    assert first.output == f"{location}: applied revision 0001\n{location}: applied revision {NEWEST}\n"
+    assert first.output == "".join(f"{location}: applied revision {each}\n" for each in ("0001", "0002", NEWEST))
     assert second.output == f"{location}: up to date (revision {NEWEST})\n"
     assert (first.exit_code, second.exit_code) == (0, 0)
     assert stat.S_IMODE(location.stat().st_mode) == 0o600
@@ -99,11 +99,11 @@ def test_check_finds_damage_and_references_that_lead_nowhere(file: Path) -> None
 def test_check_of_an_older_database_says_what_brings_it_up_to_date(folder: Path) -> None:
     octoroute("db", "upgrade")
     with sqlite3.connect(folder / "octoroute.db") as raw:
-        raw.execute("UPDATE alembic_version SET version_num = '0001'")
+        raw.execute("UPDATE alembic_version SET version_num = '0002'")
     raw.close()
     result = octoroute("db", "check")
     assert result.exit_code == 0
-    assert f"revision 0001; `octoroute db upgrade` applies {NEWEST}" in result.output
+    assert f"revision 0002; `octoroute db upgrade` applies {NEWEST}" in result.output
 
 
 @pytest.mark.parametrize("subcommand", ["upgrade", "check", "backup"])

@@ -45,9 +45,13 @@ NEW = {
     "octoroute_tokens": ("counter", {"endpoint", "kind"}),
     "octoroute_refused_requests": ("counter", {"reason"}),
     "octoroute_decisions": ("counter", {"strategy", "reason"}),
+    "model_router_model_health_score": ("gauge", {"model_id"}),
+    "model_router_routing_rule_matches": ("unknown", {"rule_id"}),
 }
 BUCKETS_MS = ["0.1", "0.5", "1", "5", "10", "50", "100", "500", "1000", "+Inf"]
-SAMPLE_LINE = re.compile(r'octoroute_[a-z_]+(\{[a-z_]+="[^"\\]*"(,[a-z_]+="[^"\\]*")*\})? (\d|\+Inf|-Inf|NaN)\S*')
+SAMPLE_LINE = re.compile(
+    r'(?:octoroute|model_router)_[a-z_]+(\{[a-z_]+="[^"\\]*"(,[a-z_]+="[^"\\]*")*\})? (\d|\+Inf|-Inf|NaN)\S*'
+)
 
 ENDPOINTS = {"fast/small#1", "fast/org#1", "balanced/middle#1", "balanced/middle#2", "deep/large#1"}
 TIERS = {"fast", "balanced", "deep"}

@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from octoroute_py.core.rules import RequestType
 from octoroute_py.core.words import Capability, Importance, Surface, TaskType
-from octoroute_py.features.facts import Facts, read_facts
+from octoroute_py.features.facts import About, Facts, read_facts
 from octoroute_py.features.tasks import LOOKED_AT
 
+NOTHING_SAID = About()
 NO_HEADERS: dict[str, str] = {}
 
 
@@ -17,7 +19,9 @@ def raw_fields(body: dict[str, Any]) -> dict[str, msgspec.Raw]:
     return {name: msgspec.Raw(json.dumps(value).encode()) for name, value in body.items()}
 
 
-def facts_of(surface: Surface = Surface.CHAT, *, stream: bool = False, **body: Any) -> Facts:
+def facts_of(
+    surface: Surface = Surface.CHAT, *, stream: bool = False, about: About = NOTHING_SAID, **body: Any
+) -> Facts:
     return read_facts(
         surface,
         raw_fields(body),
@@ -26,6 +30,7 @@ def facts_of(surface: Surface = Surface.CHAT, *, stream: bool = False, **body: A
         model="auto",
         headers=NO_HEADERS,
         stream=stream,
+        about=about,
     )
 
 
@@ -318,3 +323,36 @@ def test_no_bytes_make_reading_raise(surface: Surface, name: str, data: bytes) -
 @given(st.lists(st.text(), max_size=6))
 def test_the_estimate_is_the_code_points_of_all_messages_by_four(texts: list[str]) -> None:
     assert facts_of(messages=[user(text) for text in texts]).tokens == sum(map(len, texts)) // 4
+
+
+def test_what_was_said_about_a_request_is_among_its_facts() -> None:
+    about = About(
+        agent_type="crawler",
+        workspace="shop",
+        request_type=RequestType.ANALYSIS,
+        user_tier="gold",
+        metadata=msgspec.Raw(b'{"plan": "pro", "userTier": "free"}'),
+    )
+    facts = facts_of(messages=[user("héllo"), user("é" * 7)], about=about)
+    assert (facts.characters, facts.agent_type, facts.workspace, facts.user_tier) == (12, "crawler", "shop", "gold")
+    assert (facts.request_type, facts.metadata) == (RequestType.ANALYSIS, {"plan": "pro", "userTier": "free"})
+
+
+@pytest.mark.parametrize(
+    ("surface", "request_type"),
+    [
+        (Surface.CHAT, RequestType.CHAT),
+        (Surface.RESPONSES, RequestType.CHAT),
+        (Surface.COMPLETIONS, RequestType.COMPLETION),
+        (Surface.EMBEDDINGS, RequestType.EMBEDDING),
+    ],
+)
+def test_the_operation_is_the_kind_of_request_where_nobody_said_it(surface: Surface, request_type: RequestType) -> None:
+    facts = facts_of(surface)
+    assert (facts.request_type, facts.agent_type, facts.user_tier, facts.metadata) == (request_type, "", "", {})
+
+
+@pytest.mark.parametrize("name", ["userTier", "user_tier"])
+def test_the_metadata_may_say_the_tier_of_the_user(name: str) -> None:
+    raw = msgspec.Raw(msgspec.json.encode({name: "gold"}))
+    assert facts_of(about=About(metadata=raw)).user_tier == "gold"

@@ -1,6 +1,7 @@
 """What is registered over the API answers the very next request, and still does after a restart."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -8,9 +9,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from octoroute_py.config.load import parse_config
 from octoroute_py.core.words import BreakerState
 from tests.fakes import turns
 from tests.fakes.application import Running, httpx_config, running
+from tests.fakes.script import Recorded, Step
 from tests.fakes.upstream import FakeUpstream
 
 WARNING = "x-octoroute-warning"
@@ -116,6 +119,80 @@ async def test_a_model_that_makes_no_chat_takes_no_part_in_its_tier(tmp_path: Pa
         assert len(made["warnings"]) == 1
         assert "vectors:1" not in [each.id for each in one.application.gateway.snapshot.table.pool("deep").endpoints]  # type: ignore[arg-type]
         assert await endpoint_of(one, "vectors") == "vectors:1"
+
+
+@pytest.mark.parametrize("change", ["removed", "moved"])
+async def test_a_request_under_way_ends_where_it_began_whatever_becomes_of_its_model(
+    change: str, tmp_path: Path
+) -> None:
+    async with FakeUpstream() as up, FakeUpstream() as other, running(config(tmp_path, up, other)) as one:
+        await register(one, "gpt", up)
+        arrived, answered = asyncio.Event(), asyncio.Event()
+
+        def late(request: Recorded) -> Iterable[Step]:
+            arrived.set()
+            return turns.hold(turns.json_answer("late"), answered)(request)
+
+        up.enqueue(late)
+        asked = asyncio.create_task(one.chat("gpt"))
+        await arrived.wait()
+        if change == "removed":
+            assert (await call(one, "DELETE", "/api/models/gpt")).status_code == 200
+        else:
+            moved = await call(one, "PATCH", "/api/models/gpt/endpoints/gpt:1", {"url": other.base_url})
+            assert moved.status_code == 200
+        assert (await one.chat("gpt")).status_code == (404 if change == "removed" else 200)
+        answered.set()
+        answer = await asked
+        assert (answer.status_code, answer.json()["choices"][0]["message"]["content"]) == (200, "late")
+        assert (len(up.requests), len(other.requests)) == (1, 0 if change == "removed" else 1)
+
+
+async def test_no_request_fails_while_models_come_and_go(tmp_path: Path) -> None:
+    async with FakeUpstream() as up, running(config(tmp_path, up)) as one:
+        for model in ("gpt", "stays"):
+            await register(one, model, up, tier="deep", priority=9)
+        over = False
+
+        async def ask() -> list[int]:
+            statuses = []
+            while not over:
+                statuses += [(await one.chat(model)).status_code for model in ("gpt", "deep")]
+            return statuses
+
+        asking = [asyncio.create_task(ask()) for _ in range(4)]
+        for number in range(10):
+            await register(one, f"other-{number}", up, tier="deep", priority=9)
+            await set_status(one, "gpt", ("testing", "active")[number % 2])
+            if number % 3 == 0:
+                assert (await call(one, "DELETE", f"/api/models/other-{number}")).status_code == 200
+        over = True
+        found = [status for statuses in await asyncio.gather(*asking) for status in statuses]
+    assert set(found) == {200}
+    assert len(found) > 20
+
+
+async def test_what_the_file_names_wins_over_what_was_registered_as_long_as_it_names_it(tmp_path: Path) -> None:
+    async with FakeUpstream() as up, FakeUpstream() as own, running(config(tmp_path, up, own)) as one:
+        await register(one, "gpt", up)
+        before = one.config
+        named = f'[[models.fast]]\nname = "gpt"\nbase_url = "{own.base_url}"\n'
+        one.config = parse_config(named + config(tmp_path, up, own))
+        await one.application.reload()
+        assert await endpoint_of(one, "gpt") == "fast/gpt#1"
+        told = [each for each in (await call(one, "GET", "/api/models")).json()["models"] if each["id"] == "gpt"]
+        assert [(each["source"], len(each["warnings"])) for each in told] == [("config", 0), ("api", 1)]
+        assert (await call(one, "DELETE", "/api/models/gpt")).status_code == 409
+        one.config = before
+        await one.application.reload()
+        assert await endpoint_of(one, "gpt") == "gpt:1"
+
+
+async def test_at_a_gateway_without_keys_whoever_asks_may_do_all(tmp_path: Path) -> None:
+    async with running(config(tmp_path)) as one:
+        wide = {"url": "http://10.1.0.5:8000/v1", "allowNetworks": ["10.1.0.0/16"]}
+        body = {"id": "gpt", "name": "GPT", "provider": "custom", "endpoints": [wide]}
+        assert (await call(one, "POST", "/api/models", body)).status_code == 201
 
 
 async def test_backups_answer_when_no_other_can(tmp_path: Path) -> None:

@@ -307,6 +307,20 @@ async def test_an_arm_that_cannot_be_given_changes_nothing_and_counts_for_nothin
     assert {await exposed(governed, n) for n in range(50)} == {("small", ())}
 
 
+@pytest.mark.parametrize("other", [Arm(name="b", model_id="gone"), Arm(name="b", strategy=ArmStrategy.NEURAL)])
+async def test_where_one_arm_cannot_be_given_none_is(other: Arm) -> None:
+    governed = Governed(experiment(Arm(name="a", tier=Tier.DEEP), other), rule("r", "small"))
+    assert {await exposed(governed, n) for n in range(50)} == {("small", ())}
+
+
+async def test_requests_that_an_arms_model_may_not_answer_are_in_no_arm() -> None:
+    arms = (Arm(name="a", tier=Tier.DEEP), Arm(name="b", model_id="m"))
+    governed = Governed(model("m", capabilities=("json",)), experiment(*arms), rule("r", "small"))
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    assert {await exposed(governed, n) for n in range(50)} == {("large", ("x:a",)), ("m", ("x:b",))}
+    assert {await exposed(governed, n, tools=tools) for n in range(50)} == {("small", ())}
+
+
 @pytest.mark.parametrize("status", [each for each in ExperimentStatus if each is not ExperimentStatus.RUNNING])
 async def test_only_a_running_experiment_has_callers(status: ExperimentStatus) -> None:
     arms = (Arm(name="a", tier=Tier.FAST), Arm(name="b", tier=Tier.DEEP))

@@ -146,6 +146,8 @@ async def test_an_endpoint_whose_id_is_taken_leaves_nothing_behind(house: House)
         (b'{"temperature": "hot"}', "parameters.temperature"),
         (b'{"maxTokens": 0}', "parameters.maxTokens"),
         (b'{"maxTokens": 1.5}', "parameters.maxTokens"),
+        (b'{"maxTokens": 1000000000000000000000}', "parameters.maxTokens"),
+        (b'{"temperature": true}', "parameters.temperature"),
         (b'{"x": "' + b"x" * 20_000 + b'"}', "parameters"),
     ],
 )

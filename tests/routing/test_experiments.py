@@ -124,7 +124,7 @@ def test_two_experiments_share_callers_out_independently() -> None:
 @pytest.mark.parametrize("per_request", [True, False])
 @pytest.mark.parametrize("id_", ["tone", "team:tone", "50%_off"])
 def test_what_the_journal_keeps_can_be_read_again(id_: str, per_request: bool) -> None:
-    label = Assignment(id_, ARMS[1], per_request).label
+    label = Assignment(id_, ARMS[1], ARMS, per_request).label
     assert arm_of(label, id_) == ("deep", per_request)
     assert arm_of(f"canary-x:production,{label}", id_) == ("deep", per_request)
 

@@ -17,7 +17,7 @@ from octoroute_py.edge.api.wire import principal_of, query, read_json, yes_or_no
 from octoroute_py.edge.asgi import Table
 from octoroute_py.edge.operation import Operation, Parameter
 from octoroute_py.manage.agents import Agents, Candidate, Part
-from octoroute_py.manage.rules import RuleSource
+from octoroute_py.manage.model_view import ModelSource
 from octoroute_py.storage.registry import Document
 
 PREFERENCES: Final = "/api/agents/{type:path}/preferences"
@@ -100,7 +100,7 @@ class AgentModel(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     id: str
     tier: Tier
-    source: RuleSource
+    source: ModelSource
     status: ModelStatus
     preference: Part | UnsetType = UNSET
     endpoints: list[str]
@@ -216,7 +216,7 @@ def _model(candidate: Candidate) -> AgentModel:
     return AgentModel(
         id=candidate.id,
         tier=candidate.tier,
-        source=RuleSource.API if candidate.registered else RuleSource.CONFIG,
+        source=ModelSource.API if candidate.registered else ModelSource.CONFIG,
         status=candidate.status,
         preference=candidate.part or UNSET,
         endpoints=[endpoint.id for endpoint in candidate.endpoints],

@@ -25,8 +25,7 @@ from octoroute_py.edge.api.canary_view import (
     view,
 )
 from octoroute_py.edge.api.documents import expected, tagged
-from octoroute_py.edge.api.merge import merged, read_patch
-from octoroute_py.edge.api.patch import patch_of
+from octoroute_py.edge.api.patch import merged, patch_of
 from octoroute_py.edge.api.wire import MAX_BODY_BYTES, decode, principal_of, query, read_json
 from octoroute_py.edge.asgi import Table
 from octoroute_py.edge.operation import Operation, Parameter
@@ -36,11 +35,6 @@ from octoroute_py.storage.registry import Document
 
 PATH: Final = "/api/canary/deployments"
 ONE: Final = f"{PATH}/{{id}}"
-_FIXED: Final = (
-    *("id", "status", "step", "startedAt", "stepSince", "startedMs", "stepSinceMs", "reason"),
-    *("createdAt", "updatedAt", "warnings"),
-)
-
 NewId = Callable[[], str]
 Move = Callable[[str, Principal], Awaitable[tuple[Document, list[str]]]]
 
@@ -49,6 +43,10 @@ class CanaryOrder(CanaryBody, frozen=True, kw_only=True, rename="camel", forbid_
     """A deployment to be made; without an id it gets one."""
 
     id: Id | None = None
+
+
+CanaryPatch = patch_of(CanaryBody, without=())
+"""What may be changed; null takes a field away."""
 
 
 class RollbackOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -112,10 +110,11 @@ class CanaryRoutes:
 
     async def _patch(self, scope: Scope, receive: Receive) -> Ready:
         query(scope)
-        patch = await read_patch(scope, receive, fixed=_FIXED)
+        body = await read_body(scope, receive, MAX_BODY_BYTES)
+        decode(body, CanaryPatch)
         changed = await self._canaries.change(
             _id_of(scope),
-            lambda document: merged(document.body, patch, CanaryDeployment),
+            lambda document: decode(merged(document.body.encode(), body), CanaryDeployment),
             expect=expected(scope),
             by=principal_of(scope),
         )
@@ -202,7 +201,7 @@ CREATE: Final = Operation(
 READ: Final = Operation(summary="A deployment", answer=CanaryView, etag=True)
 CHANGE: Final = Operation(
     summary="Change a deployment that is preparing: a JSON merge patch, null removes",
-    body=patch_of(CanaryBody, without=()),
+    body=CanaryPatch,
     answer=CanaryView,
     errors=(409, 412),
     etag=True,

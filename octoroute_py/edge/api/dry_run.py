@@ -26,7 +26,7 @@ from octoroute_py.edge.wire_io import ClientGone, RawHeaders, read_body, request
 from octoroute_py.gateway.context import RequestContext
 from octoroute_py.gateway.explaining import explain
 from octoroute_py.gateway.pipeline import Gateway
-from octoroute_py.routing.explain import Explanation
+from octoroute_py.routing.explain import Decider, Explanation
 from octoroute_py.transport.openai import parse_body
 
 PATH: Final = "/api/routing/test"
@@ -70,6 +70,7 @@ class DryRun(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     selected_tier: Tier
     strategy: Strategy
     reason: Reason
+    decided_by: Decider
     rule: str | None
     rule_id: str | None
     confidence: float | UnsetType = UNSET
@@ -190,6 +191,7 @@ def _told(ctx: RequestContext, found: Explanation) -> DryRun:
         selected_tier=found.tier,
         strategy=found.strategy,
         reason=found.reason,
+        decided_by=found.decided_by,
         rule=found.rule,
         rule_id=found.rule_id,
         confidence=UNSET if found.confidence is None else found.confidence,

@@ -17,29 +17,17 @@ from octoroute_py.core.rules import Conditions
 from octoroute_py.core.words import Role
 from octoroute_py.edge.api.answer import Answer, Ready
 from octoroute_py.edge.api.documents import expected, tagged
-from octoroute_py.edge.api.merge import merged, read_patch
-from octoroute_py.edge.api.patch import patch_of
-from octoroute_py.edge.api.wire import principal_of, query, read_json
+from octoroute_py.edge.api.patch import merged, patch_of
+from octoroute_py.edge.api.wire import MAX_BODY_BYTES, decode, principal_of, query, read_json
 from octoroute_py.edge.asgi import Table
 from octoroute_py.edge.operation import Operation, Parameter
+from octoroute_py.edge.wire_io import read_body
 from octoroute_py.manage.experiment_results import Results
 from octoroute_py.manage.experiments import PAUSE, RESUME, START, STOP, Experiments, Move
 from octoroute_py.storage.registry import Document
 
 PATH: Final = "/api/experiments"
 ONE: Final = "/api/experiments/{id}"
-_FIXED: Final = (
-    "id",
-    "createdAt",
-    "updatedAt",
-    "startedAt",
-    "stoppedAt",
-    "startedMs",
-    "stoppedMs",
-    "status",
-    "warnings",
-)
-
 NewId = Callable[[], str]
 
 
@@ -47,6 +35,10 @@ class ExperimentOrder(ExperimentBody, frozen=True, kw_only=True, rename="camel",
     """An experiment to be made; without an id it gets one."""
 
     id: Id | None = None
+
+
+ExperimentPatch = patch_of(ExperimentBody, without=())
+"""What may be changed; null takes a field away."""
 
 
 class ExperimentView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -130,10 +122,11 @@ class ExperimentRoutes:
 
     async def _patch(self, scope: Scope, receive: Receive) -> Ready:
         query(scope)
-        patch = await read_patch(scope, receive, fixed=_FIXED)
+        body = await read_body(scope, receive, MAX_BODY_BYTES)
+        decode(body, ExperimentPatch)
         changed = await self._experiments.change(
             _id_of(scope),
-            lambda document: merged(document.body, patch, Experiment),
+            lambda document: decode(merged(document.body.encode(), body), Experiment),
             expect=expected(scope),
             by=principal_of(scope),
         )
@@ -205,7 +198,7 @@ CREATE: Final = Operation(
 READ: Final = Operation(summary="An experiment", answer=ExperimentView, etag=True)
 CHANGE: Final = Operation(
     summary="Change a draft: a JSON merge patch, null removes",
-    body=patch_of(ExperimentBody, without=()),
+    body=ExperimentPatch,
     answer=ExperimentView,
     errors=(409, 412),
     etag=True,

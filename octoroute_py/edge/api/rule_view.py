@@ -14,7 +14,8 @@ from octoroute_py.core.rules import (
     TrafficSplit,
 )
 from octoroute_py.core.words import Importance, TaskType, Tier
-from octoroute_py.manage.rules import Listed, RuleSource
+from octoroute_py.manage.rules import Listed
+from octoroute_py.routing.rulebook import Source
 
 _DAY_MINUTES = 24 * 60
 
@@ -40,7 +41,7 @@ class RuleView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     id: str
     name: str
     description: str = ""
-    source: RuleSource
+    source: Source
     priority: int
     enabled: bool
     conditions: Conditions

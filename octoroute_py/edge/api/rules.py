@@ -13,18 +13,19 @@ from octoroute_py.core.rules import RoutingRule, RuleBody
 from octoroute_py.core.words import Role
 from octoroute_py.edge.api.answer import Answer, Ready
 from octoroute_py.edge.api.documents import expected, tagged
-from octoroute_py.edge.api.merge import merged, read_patch
-from octoroute_py.edge.api.patch import patch_of
+from octoroute_py.edge.api.patch import merged
+from octoroute_py.edge.api.rule_patch import RulePatch
 from octoroute_py.edge.api.rule_view import RuleList, RuleView, view
-from octoroute_py.edge.api.wire import principal_of, query, read_json, yes_or_no
+from octoroute_py.edge.api.wire import MAX_BODY_BYTES, decode, principal_of, query, read_json, yes_or_no
 from octoroute_py.edge.asgi import Table
 from octoroute_py.edge.operation import Operation, Parameter
-from octoroute_py.manage.rules import Listed, Rules, RuleSource
+from octoroute_py.edge.wire_io import read_body
+from octoroute_py.manage.rules import Listed, Rules
+from octoroute_py.routing.rulebook import Source
 from octoroute_py.storage.registry import Document
 
 PATH: Final = "/api/routing/rules"
 ONE: Final = "/api/routing/rules/{id:path}"
-_FIXED: Final = ("id", "createdAt", "updatedAt", "source", "warnings")
 
 NewId = Callable[[], str]
 
@@ -69,7 +70,7 @@ class RuleRoutes:
         enabled, source = yes_or_no(asked, "enabled"), _source(asked.get("source"))
         found = [
             self._view(each)
-            for each in await self._rules.every(built_in=source is RuleSource.BUILT_IN)
+            for each in await self._rules.every(built_in=source is Source.BUILT_IN)
             if source in (None, each.source) and enabled in (None, each.rule.enabled)
         ]
         if "ruleSet" in asked:
@@ -89,10 +90,11 @@ class RuleRoutes:
 
     async def _patch(self, scope: Scope, receive: Receive) -> Ready:
         query(scope)
-        patch = await read_patch(scope, receive, fixed=_FIXED)
+        body = await read_body(scope, receive, MAX_BODY_BYTES)
+        decode(body, RulePatch)
         changed = await self._rules.change(
             _id_of(scope),
-            lambda document: merged(document.body, patch, RoutingRule),
+            lambda document: decode(merged(document.body.encode(), body), RoutingRule),
             expect=expected(scope),
             by=principal_of(scope),
         )
@@ -110,7 +112,7 @@ class RuleRoutes:
 
     def _tagged(self, document: Document) -> Ready:
         rule = document.read(RoutingRule)
-        return tagged(self._view(Listed(id=document.id, source=RuleSource.API, rule=rule, document=document)), document)
+        return tagged(self._view(Listed(id=document.id, source=Source.API, rule=rule, document=document)), document)
 
 
 def _id_of(scope: Scope) -> str:
@@ -118,12 +120,12 @@ def _id_of(scope: Scope) -> str:
     return id_
 
 
-def _source(text: str | None) -> RuleSource | None:
+def _source(text: str | None) -> Source | None:
     if text is None:
         return None
-    if text not in tuple(RuleSource):
-        raise BadRequest(f"'source' must be one of {', '.join(RuleSource)}.", param="source")
-    return RuleSource(text)
+    if text not in tuple(Source):
+        raise BadRequest(f"'source' must be one of {', '.join(Source)}.", param="source")
+    return Source(text)
 
 
 LIST: Final = Operation(
@@ -131,7 +133,7 @@ LIST: Final = Operation(
     answer=RuleList,
     query=(
         Parameter(name="enabled", description="Only those that are, or are not", shape=bool),
-        Parameter(name="source", description="Only those of this source; without it api and config", shape=RuleSource),
+        Parameter(name="source", description="Only those of this source; without it api and config", shape=Source),
         Parameter(name="ruleSet", description="Only those of this rule set"),
     ),
 )
@@ -139,7 +141,7 @@ CREATE: Final = Operation(summary="Make a rule", body=RuleOrder, answer=RuleView
 READ: Final = Operation(summary="A rule", answer=RuleView, etag=True)
 CHANGE: Final = Operation(
     summary="Change a rule: a JSON merge patch, null removes",
-    body=patch_of(RuleBody, without=()),
+    body=RulePatch,
     answer=RuleView,
     errors=(409, 412),
     etag=True,

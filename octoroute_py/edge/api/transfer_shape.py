@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from octoroute_py.core.catalog import Label, Model, ModelEndpoint
+from octoroute_py.core.catalog import HealthReport, Label, Model, ModelEndpoint
 from octoroute_py.core.clock import iso
 from octoroute_py.core.errors import BadRequest
 from octoroute_py.core.experiment import Experiment
@@ -43,10 +43,18 @@ class ExportedEndpoint(ModelEndpoint, frozen=True, kw_only=True, rename="camel",
     updated_at: Time | None = None
 
 
+class ExportedHealth(HealthReport, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What was reported of a model."""
+
+    created_at: Time | None = None
+    updated_at: Time | None = None
+
+
 class ExportedModel(Model, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """A registered model with its endpoints."""
+    """A registered model with its endpoints and what was reported of it."""
 
     endpoints: tuple[ExportedEndpoint, ...] = ()
+    health: ExportedHealth | None = None
     created_at: Time | None = None
     updated_at: Time | None = None
 
@@ -138,8 +146,14 @@ def exported(state: State, *, at_ms: int) -> bytes:
     for document in state.documents.get(Kind.ENDPOINT, ()):
         members = _shown(document)
         endpoints.setdefault(msgspec.json.decode(members["modelId"], type=str), []).append(members)
+    health = {each.id: _shown(each) for each in state.documents.get(Kind.HEALTH, ())}
     models = [
-        {**_body(each), "endpoints": _raw(endpoints.get(each.id, [])), **_shown_times(each)}
+        {
+            **_body(each),
+            "endpoints": _raw(endpoints.get(each.id, [])),
+            "health": _raw(health.get(each.id)),
+            **_shown_times(each),
+        }
         for each in state.documents.get(Kind.MODEL, ())
     ]
     workspaces = {
@@ -199,7 +213,7 @@ class _Reading:
     def wishes(self, given: _Sections) -> Wishes:
         documents: dict[Kind, list[Wish]] = {}
         if given.models is not None:
-            documents |= {Kind.MODEL: [], Kind.ENDPOINT: []}
+            documents |= {Kind.MODEL: [], Kind.ENDPOINT: [], Kind.HEALTH: []}
             for at, raw in enumerate(given.models):
                 self._model(raw, f"config.models[{at}]", documents)
         for kind, section, name, shape, plain in (
@@ -222,6 +236,9 @@ class _Reading:
         if found is None:
             return
         into[Kind.MODEL] += self._wish(Kind.MODEL, found, _plain(found, Model), at)
+        if found.health is not None:
+            report = _plain(found.health, HealthReport)
+            into[Kind.HEALTH] += self._wish(Kind.HEALTH, found.health, report, f"{at}.health", id_=found.id)
         for number, endpoint in enumerate(found.endpoints):
             place = f"{at}.endpoints[{number}]"
             if endpoint.model_id not in ("", found.id):

@@ -522,7 +522,8 @@ async def test_what_is_no_report_is_refused(tmp_path: Path) -> None:
 
 async def test_scores_are_in_the_metrics_for_models_that_there_are(tmp_path: Path) -> None:
     def shown_scores(metrics: Metrics) -> list[str]:
-        return [line for line in metrics.render("model_router").decode().splitlines() if line[0] != "#"]
+        page = metrics.render("model_router").decode().splitlines()
+        return [line for line in page if line.startswith("model_router_model_health_score{")]
 
     async with office(tmp_path) as api:
         await api.register()

@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,24 @@ import pytest
 from octoroute_py.admission.principal import Principal
 from octoroute_py.core.catalog import ModelEndpoint
 from octoroute_py.core.errors import BadRequest, Denied
-from octoroute_py.core.registry import Kind
 from octoroute_py.core.rules import RoutingRule
 from octoroute_py.core.words import Role
 from octoroute_py.edge.api.transfer import MOST_BYTES, TransferRoutes
 from octoroute_py.edge.asgi import Table, build_app
 from octoroute_py.manage.store import Store
 from octoroute_py.manage.transfer import Transfer
-from octoroute_py.manage.transfer_check import Check, World
+from octoroute_py.manage.transfer_check import checks_by
 from tests.fakes.application import httpx_config, running
 from tests.fakes.exports import endpoint, everything, model, rule
 from tests.fakes.keyed import Keyed, holder, shown
 from tests.fakes.registry import Shelf, shelf
 
 KEYS = {role.value: holder(role) for role in Role} | {"bound": holder(Role.ADMIN, workspaces=("red",))}
+CREDENTIALS = """
+[registry.credentials.shop]
+env = "SHOP_KEY"
+hosts = ["new-1.example.com", "new-2.example.com"]
+"""
 NAMES = ("rules", "models", "agentPreferences", "workspaceConfigs", "canaryDeployments", "experiments")
 
 
@@ -39,12 +43,14 @@ async def admit(brought: ModelEndpoint, by: Principal, at: str) -> ModelEndpoint
     return msgspec.structs.replace(brought, url=brought.url.rstrip("/"))
 
 
-def no_odd_rules(brought: RoutingRule, world: World) -> list[tuple[str, str]]:
-    return [("name", "It is odd.")] if brought.name == "odd" else []
+def problems(brought: RoutingRule) -> list[tuple[str, str]]:
+    """Stands in for what makes no sense in a rule."""
+    odd = brought.conditions.user_tier == ("odd",)
+    return [("name", "It is odd.")] if brought.name == "odd" else [("conditions.userTier", "Odd, too.")] if odd else []
 
 
+ARMS = [{"name": "a"}, {"name": "b"}]
 BOTH = {"name": "b", "tier": "fast", "modelId": "deep"}
-CHECKS: Mapping[Kind, Check] = {Kind.RULE: no_odd_rules}
 
 
 class Api:
@@ -81,14 +87,14 @@ class Api:
 @contextlib.asynccontextmanager
 async def api(folder: Path) -> AsyncIterator[Api]:
     with shelf(folder) as kept:
-        async with running(httpx_config()) as one:
+        async with running(httpx_config(CREDENTIALS), env={"SHOP_KEY": "sk-of-the-shop-0123456789"}) as one:
             gateway = one.application.gateway
             gateway.access = Keyed(KEYS)  # type: ignore[assignment]
             transfer = Transfer(
                 Store(kept.database),
                 file=lambda: gateway.config,
                 admit=admit,
-                checks=CHECKS,
+                checks=checks_by(problems),
                 wall=lambda: kept.now,
                 changed=kept.following.refresh,
             )
@@ -117,11 +123,11 @@ async def test_an_export_brought_into_an_empty_gateway_is_exported_again_as_it_w
         told = await other.brought(config, mode=mode)
         assert await other.export() == exported
         assert [told[f"{name}Imported"] for name in NAMES] == [2, 3, 2, 2, 1, 1]
-        assert len(told["diff"]["created"]) == 14
+        assert len(told["diff"]["created"]) == 15
         for again in ("merge", "replace"):
             one.kept.now += 10
             told = await one.brought(config, mode=again)
-            assert told["diff"] == {"created": [], "updated": [], "deleted": [], "unchanged": 14, "moved": []}
+            assert told["diff"] == {"created": [], "updated": [], "deleted": [], "unchanged": 15, "moved": []}
             assert await one.export() == exported
 
 
@@ -143,7 +149,9 @@ async def test_the_export_is_a_file_with_ids_order_times_and_no_secret(tmp_path:
         assert config["experiments"][0]["startedMs"] == 1_700_000_000_000
         times = {(each["createdAt"], each["updatedAt"]) for each in config["routingRules"]}
         assert times == {("2026-01-02T03:04:05.678Z", "2026-02-03T04:05:06.789Z")}
-        assert b'"parameters":{"temperature":0.2,"maxTokens":1000.0,' in answer.content
+        assert config["models"][0]["health"]["responseTime"] == 500
+        assert b"sk-of-the-shop" not in answer.content
+        assert b'"parameters":{"temperature":0.2,"maxTokens":1000,"top":1000.0,' in answer.content
 
 
 async def test_what_is_brought_in_is_in_force_when_it_is_answered_and_in_the_audit(tmp_path: Path) -> None:
@@ -165,7 +173,7 @@ async def test_a_dry_run_tells_all_and_changes_nothing(tmp_path: Path) -> None:
     async with api(tmp_path) as it:
         empty = await it.export()
         for told in (await it.brought(everything(), dryRun=True), await it.brought(everything(), "?dryRun=true")):
-            assert (told["dryRun"], told["mode"], len(told["diff"]["created"])) == (True, "merge", 14)
+            assert (told["dryRun"], told["mode"], len(told["diff"]["created"])) == (True, "merge", 15)
         assert await it.export() == empty
         assert it.kept.audited() == []
         assert it.kept.registry().version == 0
@@ -195,7 +203,7 @@ async def test_an_empty_export_replaces_everything_by_nothing(tmp_path: Path) ->
         empty = await one.export()
         await other.brought(everything())
         told = await other.brought(msgspec.json.decode(empty.replace(b",,", b",")), mode="replace")
-        assert len(told["diff"]["deleted"]) == 14
+        assert len(told["diff"]["deleted"]) == 15
         assert await other.export() == empty
 
 
@@ -241,9 +249,21 @@ async def test_every_document_that_is_wrong_is_told_and_nothing_is_changed(tmp_p
         ({"routingRules": [rule("a", "gone")]}, "config.routingRules[0].targets[0].modelId", "'gone' is no tier"),
         ({"routingRules": [rule("odd")]}, "config.routingRules[0].name", "It is odd."),
         ({"routingRules": [rule("config:a")]}, "config.routingRules[0].id", "not of the API"),
+        ({"models": [model("auto")]}, "config.models[0].id", "a word of the gateway's own"),
+        ({"models": [model("m", credential="shp")]}, "config.models[0].credential", 'did you mean "shop"?'),
+        (
+            {"models": [model("m", endpoint("x"), credential="shop")]},
+            "config.models[0].credential",
+            "may not be sent to the host of the endpoint 'x'",
+        ),
+        (
+            {"models": [model("m", parameters={"temperature": 3})]},
+            "config.models[0].parameters.temperature",
+            "from 0 to 2",
+        ),
         ({"models": [model("fast-model")]}, "config.models[0].id", "The configuration file has this"),
         ({"models": [model("m", endpoint("fast-model"))]}, "config.models[0].endpoints[0].id", "configuration file"),
-        ({"models": [model("m", endpoint("m"))]}, "config.models[0].endpoints", "An id is another"),
+        ({"models": [model("m", endpoint("m"))]}, "config.models[0].endpoints", "An id is that of a model"),
         (
             {"models": [model("m", endpoint("x", modelId="n"))]},
             "config.models[0].endpoints[0].modelId",
@@ -264,6 +284,11 @@ async def test_every_document_that_is_wrong_is_told_and_nothing_is_changed(tmp_p
             {"canaryDeployments": [{"id": "c", "name": "c", "productionModelId": "fast-model", "canaryModelId": "x"}]},
             "config.canaryDeployments[0].canaryModelId",
             "'x' is no tier",
+        ),
+        (
+            {"experiments": [{"id": "e", "name": "e", "arms": ARMS, "conditions": {"userTier": ["odd"]}}]},
+            "config.experiments[0].conditions.userTier",
+            "Odd, too.",
         ),
         (
             {"experiments": [{"id": "e", "name": "e", "arms": [{"name": "a"}, {"name": "a"}]}]},
@@ -326,6 +351,14 @@ async def test_networks_that_only_an_admin_may_give_stay_with_an_admin(tmp_path:
         assert (refused.status_code, refused.json()["code"]) == (403, "permission_denied")
         await it.brought(brought)
         assert (await it.bring(brought, key="operator")).status_code == 200  # nothing new in it
+
+
+async def test_an_endpoint_that_moves_is_held_to_its_models_credential(tmp_path: Path) -> None:
+    async with api(tmp_path) as it:
+        kept = model("m", endpoint("new:1"), credential="shop")
+        await it.brought({"models": [kept]})
+        moved = {"models": [kept | {"endpoints": [endpoint("new:1", url="https://thief.example.com/v1")]}]}
+        assert [field for field, _ in await it.refused(moved)] == ["config.models[0].endpoints[0].credential"]
 
 
 async def test_endpoints_are_kept_in_the_spelling_of_the_check(tmp_path: Path) -> None:
