@@ -32,7 +32,7 @@ def block_strategy(draw: st.DrawFn) -> Block:
     return Block(arm, draw(st.integers(0, arm)), control, draw(st.integers(0, control)))
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(block_strategy())
 def test_a_block_pays_fishers_probability_over_the_hypergeometric_one(block: Block) -> None:
     assume(block.arm + block.control)
@@ -71,6 +71,7 @@ def test_an_arm_that_always_fails_is_told_by_its_first_block() -> None:
     assert evidence.verdict(alpha=0.05, higher_is_better=True) is Verdict.WORSE
 
 
+@settings(deadline=None)
 @given(block_strategy(), st.integers(1, 50))
 def test_exchanging_the_arms_turns_the_bet(block: Block, times: int) -> None:
     found = shares([(block, times)])
@@ -98,6 +99,7 @@ def gauss(count: int, mean: float, *, seed: int) -> Moments:
     return Moments.of_singles(count, math.fsum(numbers), math.fsum(each * each for each in numbers))
 
 
+@settings(deadline=None)
 @given(st.integers(BURN_IN, 3000), st.integers(BURN_IN, 3000), st.floats(-0.5, 0.5), st.sampled_from([0.01, 0.05]))
 def test_the_bound_leaves_zero_out_as_soon_as_the_evidence_is_enough(
     arm: int, control: int, effect: float, alpha: float
