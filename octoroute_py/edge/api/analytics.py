@@ -90,7 +90,7 @@ class AnalyticsApi:
         gateway = self._gateway
         return overview(
             gateway.snapshot.table.endpoints,
-            rules=gateway.config.routing.rules,
+            rules=[*gateway.config.routing.rules, *gateway.snapshot.registry.rules.values()],
             last_hour=await self._analytics.last_hour(),
             now=gateway.monotonic(),
         )
