@@ -45,8 +45,6 @@ def check_parameters(model: Model) -> None:
     """Raises BadRequest unless the parameters that are sent can be sent."""
     if sum(len(name) + len(bytes(raw)) for name, raw in model.parameters.items()) > MOST_PARAMETER_BYTES:
         raise BadRequest(f"'parameters' has more than {MOST_PARAMETER_BYTES} bytes.", param="parameters")
-    for name, raw in model.parameters.items():
-        _check_readable(name, raw)
     temperature, most = (_number(model, name) for name in USED_PARAMETERS)
     if temperature is not None and not 0 <= temperature <= 2:
         raise BadRequest("'temperature' must be a number from 0 to 2.", param="parameters.temperature")
@@ -64,14 +62,6 @@ def check_networks(endpoint: ModelEndpoint, *, at: str) -> None:
                 "A network is an address or an address with a prefix length, such as 10.1.0.0/16.",
                 param=f"{at}allowNetworks[{place}]",
             ) from None
-
-
-def _check_readable(name: str, raw: msgspec.Raw) -> None:
-    """Raises BadRequest for what others cannot read again in an export, such as the number 1e999."""
-    try:
-        msgspec.json.decode(raw)
-    except (msgspec.MsgspecError, RecursionError):
-        raise BadRequest("A parameter holds a number that is out of range.", param=f"parameters.{name}") from None
 
 
 def _number(model: Model, name: str) -> float | None:

@@ -149,7 +149,6 @@ async def test_an_endpoint_whose_id_is_taken_leaves_nothing_behind(house: House)
         (b'{"maxTokens": 1000000000000000000000}', "parameters.maxTokens"),
         (b'{"temperature": true}', "parameters.temperature"),
         (b'{"x": "' + b"x" * 20_000 + b'"}', "parameters"),
-        (b'{"x": [1e999]}', "parameters.x"),
     ],
 )
 async def test_parameters_that_cannot_be_sent_are_refused(house: House, given: bytes, param: str) -> None:
