@@ -1,6 +1,6 @@
 """How often experiments on equal arms raise a false alarm, and how soon they find a true effect, by looking always.
 
-    python -m scripts.registry.experiments [--experiments N] [--requests N] [--case WORDS] [--json]
+Run it as scripts/registry/exam experiments.
 
 Every case is so many simulated experiments of two arms, looked at after every request: by the verdict that the results
 of an experiment give, and beside it by repeating the test for one look, which is wrong and shown for that. The numbers
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from octoroute_py.manage import anytime
 from octoroute_py.manage.anytime import BLOCK, BURN_IN, FEWEST_CALLERS, SHARPEST_AT, Block, ShareBet
 from octoroute_py.manage.significance import Moments, Share, two_proportions, welch, wilson
+from scripts.ledger.figures import parse, publish
 
 ALPHA = 0.05
 Z = statistics.NormalDist().inv_cdf(1 - ALPHA / 2)
@@ -274,6 +275,12 @@ class Told(NamedTuple):
             f"repeated test {self.repeated_test:.1%}, one look at the end {self.one_look_at_the_end:.1%}"
         )
 
+    def row(self) -> tuple[str, ...]:
+        """For a document."""
+        after = "" if self.median_requests is None else f"{self.median_requests:,.0f}"
+        found = f"{self.decided:.1%} ({self.low:.1%} to {self.high:.1%})"
+        return self.case, found, after, f"{self.repeated_test:.1%}", f"{self.one_look_at_the_end:.1%}"
+
 
 def run(case: Case, *, experiments: int, requests: int) -> Told:
     """What so many experiments of a case came to."""
@@ -295,22 +302,36 @@ def run(case: Case, *, experiments: int, requests: int) -> Told:
     )
 
 
+HEAD = (
+    "two arms",
+    "called different by the verdict (95 % interval)",
+    "after so many requests (median)",
+    "by repeating the test for one look",
+    "by one look at the end",
+)
+
+
 def main() -> None:
-    """Print a line for each case."""
+    """Print a line for each case, or a table of all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--experiments", type=int, default=1000)
     parser.add_argument("--requests", type=int, default=10_000, help="of both arms together")
     parser.add_argument("--case", default="", help="only those whose name has this in it")
     parser.add_argument("--json", action="store_true", help="JSON lines")
-    given = parser.parse_args()
+    given = parse(parser)
+    rows: list[tuple[str, ...]] = []
     for case in CASES:
         if given.case not in case.name:
             continue
         told = run(case, experiments=given.experiments, requests=given.requests)
+        rows.append(told.row())
         if given.json:
             print(json.dumps(told._asdict()), flush=True)
             continue
         print(f"{case.name:38} {'false alarms' if case.equal else 'found':12} {told.line()}", flush=True)
+    note = f"{given.experiments:,} experiments of {given.requests:,} requests each"
+    if not given.json:
+        publish("experiments", rows, document=given.document, note=note, head=HEAD)
 
 
 if __name__ == "__main__":
