@@ -36,8 +36,7 @@ async def choose(ctx: RequestContext) -> Plan:
         ctx.judged = way.router.judge is not None  # whoever leaves or fails now may have had it asked
         decision = await way.router.route(inquiry_of(ctx, facts))
         ctx.judged = decision.reason in _OF_A_JUDGE
-        plan = tier_plan(ctx, decision, case.needs)
-        plan = exposed(plan, way)
+        plan = exposed(tier_plan(ctx, decision, case.needs), way)
     return narrowed(rolled_out(ctx, plan, case.needs), case.needs)
 
 

@@ -15,6 +15,7 @@ from octoroute_py.core.clock import Monotonic, Wall
 from octoroute_py.core.decision import Decision
 from octoroute_py.core.errors import BadRequest, Refused
 from octoroute_py.core.registry import Registry
+from octoroute_py.core.rules import AgentPreferences
 from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import Surface, Tier
 from octoroute_py.features.estimate import prompt_estimate
@@ -249,6 +250,12 @@ class RequestContext:
         if self.user_id is not None:
             return f"user:{self.user_id}"
         return None if self.principal.key_id == ANONYMOUS else f"key:{self.principal.key_id}"
+
+    @property
+    def preferences(self) -> AgentPreferences | None:
+        """What its agent type prefers; None for one without preferences."""
+        agent_type = self.hints.agent_type
+        return None if agent_type is None else self.snapshot.registry.preferences.get(agent_type)
 
     def enter(self, policies: Mapping[str, WorkspacePolicy]) -> None:
         """Settle whose request it is, by the policies of workspaces in force. Raises Denied for another's workspace."""

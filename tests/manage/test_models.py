@@ -211,6 +211,9 @@ async def test_only_an_admin_gives_networks_and_leads_elsewhere_what_has_some(ho
     with pytest.raises(GatewayError) as caught:
         await house.register(endpoints=[at(allowNetworks=["10.0.0.0/8", "10.0.0.1/8"])])
     assert refusal(caught) == (400, "invalid_request_error", "endpoints[0].allowNetworks[1]")
+    with pytest.raises(GatewayError) as caught:  # no address is looked for there: it would allow nothing
+        await house.register(endpoints=[at(allowNetworks=["::ffff:10.0.0.0/104"])])
+    assert refusal(caught) == (400, "invalid_request_error", "endpoints[0].allowNetworks[0]")
     await house.register(endpoints=[wide])
     assert house.asked[-1][1].networks[-1:] == ("10.0.0.0/8",)
 

@@ -124,10 +124,12 @@ def test_two_experiments_share_callers_out_independently() -> None:
 def test_what_the_journal_keeps_can_be_read_again(id_: str) -> None:
     label = Assignment(id_, ARMS[1], ARMS).label
     assert arm_of(label, id_) == "deep"
-    assert arm_of(f"canary-x:production,{label}", id_) == "deep"
+    assert arm_of(f"canary/x:production,{label}", id_) == "deep"
 
 
-@pytest.mark.parametrize("arms", ["team:tone:deep", "tones:deep", "TONE:deep", "deep:tone", "x:deep,xtone:deep", ""])
+@pytest.mark.parametrize(
+    "arms", ["team:tone:deep", "tones:deep", "TONE:deep", "deep:tone", "x:deep,xtone:deep", "canary/tone:canary", ""]
+)
 def test_labels_of_others_are_told_apart(arms: str) -> None:
     assert arm_of(arms, "tone") is None
 

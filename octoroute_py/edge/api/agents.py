@@ -11,7 +11,7 @@ from octoroute_py.core.clock import iso
 from octoroute_py.core.errors import BadRequest
 from octoroute_py.core.rules import AgentPreferences, ModelRef, PerformanceRequirements, Share
 from octoroute_py.core.words import Role, Tier
-from octoroute_py.edge.api.answer import Answer, Ready
+from octoroute_py.edge.api.answer import Ready, add_routes
 from octoroute_py.edge.api.documents import expected, tagged
 from octoroute_py.edge.api.wire import principal_of, query, read_json, yes_or_no
 from octoroute_py.edge.asgi import Table
@@ -123,15 +123,15 @@ class AgentRoutes:
 
     def add_to(self, table: Table) -> None:
         """Add the routes."""
-        for method, path, handle, role, operation in (
+        add_routes(
+            table,
             ("GET", "/api/agents", self._list, Role.VIEWER, LIST),
             ("POST", PREFERENCES, self._set, Role.OPERATOR, SET),
             ("PUT", PREFERENCES, self._set, Role.OPERATOR, SET),
             ("GET", PREFERENCES, self._get, Role.VIEWER, READ),
             ("DELETE", PREFERENCES, self._delete, Role.OPERATOR, DELETE),
             ("GET", MODELS, self._models, Role.VIEWER, ACTIVE),
-        ):
-            table.add(method, path, Answer(handle), role=role, operation=operation)
+        )
 
     async def _list(self, scope: Scope, receive: Receive) -> AgentList:
         query(scope)

@@ -180,7 +180,7 @@ def _of_request(param: str) -> str:
 
 
 def _told(ctx: RequestContext, found: Explanation) -> DryRun:
-    preferences = ctx.snapshot.registry.preferences.get(ctx.hints.agent_type or "")
+    preferences = ctx.preferences
     rules = considered(found)
     one = found.first[0] if len(found.first) == 1 and found.next_step is None else None
     return DryRun(

@@ -1,8 +1,7 @@
 """`/api/models`: the models of the registry, and beside them those of the configuration file."""
 
-import enum
 from collections.abc import Callable, Mapping
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -11,13 +10,12 @@ from starlette.types import Receive, Scope
 from octoroute_py.core.catalog import Model, ModelStatus, ModelType, Provider
 from octoroute_py.core.errors import BadRequest
 from octoroute_py.core.words import CAPABILITY_WORDS, Role, Tier
-from octoroute_py.edge.api.answer import Answer, Ready
-from octoroute_py.edge.api.documents import expected, tagged
-from octoroute_py.edge.api.patch import merged, patch_of
-from octoroute_py.edge.api.wire import MAX_BODY_BYTES, decode, principal_of, query, read_json
+from octoroute_py.edge.api.answer import Ready, add_routes
+from octoroute_py.edge.api.documents import expected, read_patch, tagged
+from octoroute_py.edge.api.patch import patch_of
+from octoroute_py.edge.api.wire import id_of, principal_of, query, read_json, word
 from octoroute_py.edge.asgi import Table
 from octoroute_py.edge.operation import Operation, Parameter
-from octoroute_py.edge.wire_io import read_body
 from octoroute_py.manage.model_order import ModelOrder
 from octoroute_py.manage.model_view import ModelSource, ModelView
 from octoroute_py.manage.models import Kept, Models
@@ -25,8 +23,6 @@ from octoroute_py.manage.models import Kept, Models
 ONE = "/api/models/{id:path}"
 MOST_AT_ONCE = 500
 _LONGEST_FILTER = 1000
-
-Word = TypeVar("Word", bound=enum.StrEnum)
 
 ModelPatch = patch_of(Model, without=("id",))
 
@@ -114,7 +110,8 @@ class ModelRoutes:
 
     def add_to(self, table: Table) -> None:
         """Add the routes."""
-        for method, path, handle, role, operation in (
+        add_routes(
+            table,
             ("POST", "/api/models", self._create, Role.OPERATOR, CREATE),
             ("GET", "/api/models", self._list, Role.VIEWER, LIST),
             ("PATCH", "/api/models/batch/status", self._set_statuses, Role.OPERATOR, SET_STATUSES),
@@ -122,8 +119,7 @@ class ModelRoutes:
             ("GET", ONE, self._get, Role.VIEWER, GET),
             ("PATCH", ONE, self._patch, Role.OPERATOR, PATCH),
             ("DELETE", ONE, self._delete, Role.OPERATOR, DELETE),
-        ):
-            table.add(method, path, Answer(handle, status=operation.status), role=role, operation=operation)
+        )
 
     async def _create(self, scope: Scope, receive: Receive) -> Ready:
         query(scope)
@@ -142,12 +138,7 @@ class ModelRoutes:
 
     async def _patch(self, scope: Scope, receive: Receive) -> Ready:
         query(scope)
-        expect, body = expected(scope), await read_body(scope, receive, MAX_BODY_BYTES)
-        decode(body, ModelPatch)
-
-        def merge(kept: str) -> Model:
-            return decode(merged(kept.encode(), body), Model)
-
+        expect, merge = expected(scope), await read_patch(scope, receive, ModelPatch, Model)
         return _shown(await self._models.patch(id_of(scope), merge, expect=expect, by=principal_of(scope)))
 
     async def _delete(self, scope: Scope, receive: Receive) -> ModelRemoved:
@@ -179,23 +170,17 @@ class ModelRoutes:
         )
 
 
-def id_of(scope: Scope) -> str:
-    """The model's id in the path."""
-    model_id: str = scope["path_params"]["id"]
-    return model_id
-
-
 def _shown(kept: Kept) -> Ready:
     return tagged(kept.view, kept.document)
 
 
 def _filter(asked: Mapping[str, str]) -> Callable[[ModelView], bool]:
     """Whether a model is asked for. Raises BadRequest for a value that nothing can have."""
-    provider = _word(asked, "provider", Provider)
-    model_type = _word(asked, "modelType", ModelType)
-    status = _word(asked, "status", ModelStatus)
-    tier = _word(asked, "tier", Tier)
-    source = _word(asked, "source", ModelSource)
+    provider = word(asked, "provider", Provider)
+    model_type = word(asked, "modelType", ModelType)
+    status = word(asked, "status", ModelStatus)
+    tier = word(asked, "tier", Tier)
+    source = word(asked, "source", ModelSource)
     text = asked.get("capabilities", "")
     if len(text) > _LONGEST_FILTER:
         raise BadRequest(f"'capabilities' is longer than {_LONGEST_FILTER} characters.", param="capabilities")
@@ -212,15 +197,6 @@ def _filter(asked: Mapping[str, str]) -> Callable[[ModelView], bool]:
         )
 
     return fits
-
-
-def _word(asked: Mapping[str, str], name: str, words: type[Word]) -> Word | None:
-    text = asked.get(name)
-    if text is None:
-        return None
-    if text not in tuple(words):
-        raise BadRequest(f"'{name}' must be one of {', '.join(words)}.", param=name)
-    return words(text)
 
 
 def _meant(word: str) -> str:

@@ -1,5 +1,6 @@
 """What every resource of the management API needs: bodies read strictly, query values, where a principal may look."""
 
+import enum
 import re
 from collections.abc import Mapping
 from typing import TypeVar
@@ -15,6 +16,7 @@ from octoroute_py.edge.guard import PRINCIPAL
 from octoroute_py.edge.wire_io import read_body
 
 T = TypeVar("T")
+Word = TypeVar("Word", bound=enum.StrEnum)
 
 MAX_BODY_BYTES = 256 * 1024
 """Nothing the management API takes is larger."""
@@ -87,6 +89,22 @@ def yes_or_no(given: Mapping[str, str], name: str) -> bool | None:
     if text not in (None, "true", "false"):
         raise BadRequest(f"'{name}' must be true or false.", param=name)
     return None if text is None else text == "true"
+
+
+def word(given: Mapping[str, str], name: str, words: type[Word]) -> Word | None:
+    """A query field that is one of certain words; None when it is not there. Raises BadRequest."""
+    text = given.get(name)
+    if text is None:
+        return None
+    if text not in tuple(words):
+        raise BadRequest(f"'{name}' must be one of {', '.join(words)}.", param=name)
+    return words(text)
+
+
+def id_of(scope: Scope, name: str = "id") -> str:
+    """The id in the path."""
+    id_: str = scope["path_params"][name]
+    return id_
 
 
 def principal_of(scope: Scope) -> Principal:
