@@ -192,6 +192,7 @@ class Application:
             endpoints=lambda: self.gateway.config.endpoints,
             wall=clock.wall,
             changed=self._directory.refresh,
+            models=lambda: self._governing.registry.models,
         )
         feedback = Feedback(store, wall=clock.wall, behind=lambda: self._ledger.keeping().state is not Keeping.OK)
         return [

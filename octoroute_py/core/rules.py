@@ -44,7 +44,9 @@ class TimeOfDay(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbi
     timezone: Annotated[str, Meta(min_length=1, max_length=64, description="An IANA name")] = "UTC"
 
 
-class Matcher(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+class Matcher(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
+):
     """What a header or a member of the metadata must be; whatever is given must hold, at least one thing is.
 
     `any_of`: one of these. `none_of`: none of these (absent is none). `prefix`: begins so. `exists`: is there, or not.

@@ -11,7 +11,11 @@ mixed. That is Wald's test of two proportions (1947, chapter 6) with blocks in t
 
 Means: the normal mixture bound of Robbins, with the variance estimated, which makes it an asymptotic confidence
 sequence (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas 2024); nothing is said before both arms have `BURN_IN`
-numbers. The difference of two means moves like a Brownian motion in n1 n2 / (n1 + n2).
+numbers of `FEWEST_CALLERS`. The difference of two means moves like a Brownian motion in what is known of it, which
+grows by n1 n2 / (n1 + n2); n is how many numbers of as many callers would tell as much (`Moments.effective`).
+
+The first bet takes requests as independent. Requests of one caller are not, so a share is a mean too, and decided when
+both say so.
 """
 
 import enum
@@ -28,6 +32,7 @@ BLOCK: Final = 32
 LOG_ODDS: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """What is bet on, upwards and downwards: each is within a factor of 1.5 of any true log odds ratio that matters."""
 BURN_IN: Final = 100
+FEWEST_CALLERS: Final = 20
 SHARPEST_AT: Final = 500.0
 """The bound for means is as narrow as can be at about ten times as many requests."""
 MOST_E: Final = 1e12
@@ -110,21 +115,26 @@ def shares(blocks: Iterable[tuple[Block, int]]) -> Evidence:
 
 
 def means(arm: Moments, control: Moments, *, alpha: float) -> Evidence | None:
-    """The evidence of two means; None while either has fewer than `BURN_IN` numbers, and where nothing varies."""
-    if min(arm.count, control.count) < BURN_IN:
+    """The evidence of two means; None while either has too few numbers or callers, and where nothing varies."""
+    if min(arm.count, control.count) < BURN_IN or min(arm.callers, control.callers) < FEWEST_CALLERS:
         return None
-    spread = math.sqrt(arm.variance / arm.count + control.variance / control.count)
+    spread = math.hypot(arm.error, control.error)
     if not spread:
         return None
     effect = arm.mean - control.mean
     # As many requests as would tell as much if they were shared out equally.
-    x = 4 * arm.count * control.count / (arm.count + control.count) / SHARPEST_AT
+    x = 4 / (1 / arm.effective + 1 / control.effective) / SHARPEST_AT
     half = spread * math.sqrt((1 + 1 / x) * (2 * math.log(1 / alpha) + math.log1p(x)))
     log_both = (effect / spread) ** 2 / 2 * x / (1 + x) - math.log1p(x) / 2
     both = math.exp(min(log_both, math.log(MOST_E)))
     # The bet on one side alone has the normal distribution's part of the mixture that lies there, doubled.
     upwards = math.erfc(-effect / spread * math.sqrt(x / (1 + x)) / math.sqrt(2))
     return Evidence(up=both * upwards, down=both * (2 - upwards), interval=Interval(effect - half, effect + half))
+
+
+def agreed(one: Evidence, other: Evidence) -> Evidence:
+    """What both bets have made at least; the interval is that of the one that has any."""
+    return Evidence(up=min(one.up, other.up), down=min(one.down, other.down), interval=one.interval or other.interval)
 
 
 def mixed(logs: Sequence[float]) -> float:

@@ -8,7 +8,7 @@ import msgspec
 from octoroute_py.core.clock import iso
 from octoroute_py.core.experiment import Experiment, ExperimentStatus, Metric
 from octoroute_py.manage import anytime
-from octoroute_py.manage.anytime import BLOCK, BURN_IN, Block, Evidence, Verdict
+from octoroute_py.manage.anytime import BLOCK, BURN_IN, FEWEST_CALLERS, Block, Verdict
 from octoroute_py.manage.significance import (
     Comparison,
     Interval,
@@ -21,11 +21,10 @@ from octoroute_py.manage.significance import (
     wilson,
 )
 from octoroute_py.routing.experiments import arm_of
-from octoroute_py.storage.exposures import Cell
+from octoroute_py.storage.exposures import Cell, Tally
 
 _USD: Final = 1e-6
-_NONE: Final = Share(0, 0)
-EXACT, ASYMPTOTIC = "conditional_e_process", "asymptotic_confidence_sequence"
+_UNLIKE: Final = 0.8
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,9 +37,10 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
 class ArmResult(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What came of an arm's requests.
 
-    `value` is the experiment's metric over `samples` of them, `interval` holds the true one with probability 1 - alpha
-    in one look. Of `requests`, `failures` failed, `cancelled` were left by their clients and `per_request` were drawn
-    one by one, as no caller was known. Latency is in ms, cost in USD a request, quality from 0 to 1.
+    `value` is the experiment's metric over `samples` of them from so many `callers`, which tell as much as
+    `effective_samples` would if each was of another caller; `interval` holds the true one with probability 1 - alpha in
+    one look. Of `requests`, `failures` failed, `cancelled` were left by their clients and `per_request` were drawn one
+    by one, as no caller was known. Latency is in ms, cost in USD a request.
     """
 
     name: str
@@ -49,23 +49,26 @@ class ArmResult(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     failures: int
     cancelled: int
     per_request: int
+    callers: int
     samples: int
+    effective_samples: float
     value: float | None
     interval: Bounds | None
     success_rate: float | None
     average_latency: float | None
     average_cost: float | None
-    average_quality: float | None
 
 
 class AnytimeResult(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What holds however often one looks; `threshold` is the e-value that decides."""
+    """What holds however often one looks; `threshold` is the e-value that decides.
+
+    `interval` holds the true difference at all times at once.
+    """
 
     verdict: Verdict
     e_value: float | None
     threshold: float
     interval: Bounds | None
-    method: str
 
 
 class ComparisonResult(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -96,64 +99,61 @@ class Results(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     notes: list[str]
 
 
-_Inside = dict[str, Share]
-"""Of one block: the good requests of each arm, of those whose clients stayed."""
+_Inside = dict[str, tuple[int, int]]
+"""Of one block: the requests of each arm whose clients stayed, and the good ones among them."""
 
 
 class _Sums:
-    """The sums of one arm."""
+    """The sums of one arm; of its values in the metric's unit."""
 
-    __slots__ = ("_sums", "good", "left", "per_request", "requests")
+    __slots__ = ("cost", "good", "latency", "left", "per_request", "requests", "values")
 
     def __init__(self) -> None:
         self.requests = self.left = self.good = self.per_request = 0
-        self._sums = [0.0] * 7
+        self.latency = self.cost = 0.0
+        self.values = Moments(0, 0.0, 0.0, 0, 0.0, 0.0, 0.0)
 
-    def add(self, cell: Cell, *, per_request: bool) -> None:
-        self.requests += cell.requests
-        self.left += cell.left
-        self.good += cell.good
-        self.per_request += cell.requests if per_request else 0
-        for at, value in enumerate(cell[5:]):
-            self._sums[at] += value
+    def add(self, tally: Tally, *, per_request: bool, unit: float) -> None:
+        self.requests += tally.requests
+        self.left += tally.left
+        self.good += tally.good
+        self.per_request += tally.requests if per_request else 0
+        self.latency += tally.latency
+        self.cost += tally.cost * _USD
+        known = self.values
+        self.values = Moments(
+            known.count + tally.values,
+            known.total + tally.total * unit,
+            known.squares + tally.squares * unit**2,
+            known.callers + tally.callers,
+            known.count_squares + tally.count_squares,
+            known.products + tally.products * unit,
+            known.total_squares + tally.total_squares * unit**2,
+        )
 
     @property
     def success(self) -> Share:
         return Share(self.good, self.requests - self.left)
 
     @property
-    def latency(self) -> Moments:
-        return Moments(self.good, self._sums[0], self._sums[1])
-
-    @property
-    def cost(self) -> Moments:
-        return Moments(self.requests, self._sums[2] * _USD, self._sums[3] * _USD * _USD)
-
-    @property
-    def quality(self) -> Moments:
-        return Moments(int(self._sums[4]), self._sums[5], self._sums[6])
+    def worth(self) -> float:
+        """What a value tells, by what one of a caller of its own would."""
+        return self.values.effective / self.values.count if self.values.count else 1.0
 
 
 _UNITS: Final = {Metric.SUCCESS: "share", Metric.LATENCY: "ms", Metric.COST: "USD", Metric.QUALITY: "score"}
 _HIGHER_IS_BETTER: Final = frozenset({Metric.SUCCESS, Metric.QUALITY})
 
 
-def results_of(experiment: Experiment, cells: Sequence[Cell]) -> Results:
-    """What the requests in these cells, in blocks of BLOCK, have shown."""
+def results_of(experiment: Experiment, tallies: Sequence[Tally], cells: Sequence[Cell] = ()) -> Results:
+    """What the requests in these tallies have shown, of success also by the cells of blocks of BLOCK."""
     arms = {arm.name: _Sums() for arm in experiment.arms}
-    blocks: dict[int, _Inside] = {}
-    filled: dict[int, int] = {}
-    for cell in cells:
-        filled[cell.block] = filled.get(cell.block, 0) + cell.requests
-        found = arm_of(cell.arms, experiment.id)
-        if found is None or found[0] not in arms:
-            continue
-        name, per_request = found
-        arms[name].add(cell, per_request=per_request)
-        inside = blocks.setdefault(cell.block, {})
-        before = inside.get(name, _NONE)
-        inside[name] = Share(before.hits + cell.good, before.of + cell.requests - cell.left)
-    full = [inside for number, inside in blocks.items() if filled[number] == BLOCK]
+    unit = _USD if experiment.metric is Metric.COST else 1.0
+    for tally in tallies:
+        found = arm_of(tally.arms, experiment.id)
+        if found is not None and found[0] in arms:
+            arms[found[0]].add(tally, per_request=found[1], unit=unit)
+    blocks = _full_blocks(experiment.id, cells)
     _, *others = arms
     return Results(
         experiment_id=experiment.id,
@@ -164,28 +164,40 @@ def results_of(experiment: Experiment, cells: Sequence[Cell]) -> Results:
         stopped_at=None if experiment.stopped_ms is None else iso(experiment.stopped_ms),
         alpha=experiment.alpha,
         arms=[_arm(experiment, name, sums) for name, sums in arms.items()],
-        comparisons=[_compared(experiment, name, arms, full) for name in others],
-        notes=list(_notes(experiment, list(arms.values()), blocks=len(full))),
+        comparisons=[_compared(experiment, name, arms, blocks) for name in others],
+        notes=list(_notes(experiment, list(arms.values()))),
     )
+
+
+def _full_blocks(experiment_id: str, cells: Iterable[Cell]) -> list[_Inside]:
+    blocks: dict[int, _Inside] = {}
+    filled: dict[int, int] = {}
+    for cell in cells:
+        filled[cell.block] = filled.get(cell.block, 0) + cell.requests
+        inside = blocks.setdefault(cell.block, {})
+        found = arm_of(cell.arms, experiment_id)
+        if found is not None:
+            before = inside.get(found[0], (0, 0))
+            inside[found[0]] = before[0] + cell.requests, before[1] + cell.good
+    return [inside for number, inside in blocks.items() if filled[number] == BLOCK]
 
 
 def _compared(experiment: Experiment, name: str, arms: dict[str, _Sums], blocks: Iterable[_Inside]) -> ComparisonResult:
     control = experiment.arms[0].name
     alpha = experiment.alpha
     all_at_once = alpha / (len(arms) - 1)  # several arms share the chance of a false alarm
+    one, other = arms[name], arms[control]
     at_once: Comparison | None = None
-    sure: Evidence | None
+    sure = anytime.means(one.values, other.values, alpha=all_at_once)
     if experiment.metric is Metric.SUCCESS:
-        rate, of_control = arms[name].success, arms[control].success
-        if rate.of and of_control.of:
-            at_once = two_proportions(rate, of_control, alpha=alpha)
-        pairs = ((inside.get(name, _NONE), inside.get(control, _NONE)) for inside in blocks)
-        sure = anytime.shares((Block(a.of, a.hits, c.of, c.hits), 1) for a, c in pairs)
-    else:
-        mean, of_control_mean = _moments(experiment.metric, arms[name]), _moments(experiment.metric, arms[control])
-        if mean.count and of_control_mean.count:
-            at_once = welch(mean, of_control_mean, alpha=alpha)
-        sure = anytime.means(mean, of_control_mean, alpha=all_at_once)
+        if one.values.count and other.values.count:
+            worth = min(one.worth, other.worth)
+            at_once = two_proportions(one.success.worth(worth), other.success.worth(worth), alpha=alpha)
+        if sure is not None:
+            pairs = ((inside.get(name, (0, 0)), inside.get(control, (0, 0))) for inside in blocks)
+            sure = anytime.agreed(sure, anytime.shares((Block(*a, *c), 1) for a, c in pairs))
+    elif one.values.count and other.values.count:
+        at_once = welch(one.values, other.values, alpha=alpha)
     higher = experiment.metric in _HIGHER_IS_BETTER
     return ComparisonResult(
         arm=name,
@@ -200,73 +212,54 @@ def _compared(experiment: Experiment, name: str, arms: dict[str, _Sums], blocks:
             e_value=None if sure is None else _rounded(sure.e_value),
             threshold=_rounded(1 / all_at_once),
             interval=None if sure is None else _bounds(sure.interval),
-            method=EXACT if experiment.metric is Metric.SUCCESS else ASYMPTOTIC,
         ),
     )
 
 
 def _arm(experiment: Experiment, name: str, sums: _Sums) -> ArmResult:
-    interval: Interval | None = None
-    if experiment.metric is Metric.SUCCESS:
-        share = sums.success
-        samples, value = share.of, _rate(share)
-        if share.of:
-            interval = wilson(share, alpha=experiment.alpha)
+    values = sums.values
+    if experiment.metric is not Metric.SUCCESS:
+        interval = mean_interval(values, alpha=experiment.alpha)
     else:
-        of = _moments(experiment.metric, sums)
-        samples, value = of.count, _mean(of)
-        interval = mean_interval(of, alpha=experiment.alpha)
+        interval = wilson(sums.success.worth(sums.worth), alpha=experiment.alpha) if values.count else None
+    stayed, failures = sums.requests - sums.left, sums.requests - sums.left - sums.good
     return ArmResult(
         name=name,
         control=name == experiment.arms[0].name,
         requests=sums.requests,
-        failures=sums.requests - sums.left - sums.good,
+        failures=failures,
         cancelled=sums.left,
         per_request=sums.per_request,
-        samples=samples,
-        value=value,
+        callers=values.callers,
+        samples=values.count,
+        effective_samples=_rounded(values.effective),
+        value=_rounded(values.mean) if values.count else None,
         interval=_bounds(interval),
-        success_rate=_rate(sums.success),
-        average_latency=_mean(sums.latency),
-        average_cost=_mean(sums.cost),
-        average_quality=_mean(sums.quality),
+        success_rate=_rounded(sums.good / stayed) if stayed else None,
+        average_latency=_rounded(sums.latency / sums.good) if sums.good else None,
+        average_cost=_rounded(sums.cost / sums.requests) if sums.requests else None,
     )
 
 
-def _notes(experiment: Experiment, arms: Sequence[_Sums], *, blocks: int) -> Iterator[str]:
+def _notes(experiment: Experiment, arms: Sequence[_Sums]) -> Iterator[str]:
     requests = sum(sums.requests for sums in arms)
     if not requests:
         yield "No request has taken part yet."
         return
-    if experiment.metric is Metric.SUCCESS:
-        if not blocks:
-            yield f"The verdict needs {BLOCK} requests that have ended."
-    else:
-        if student_t() is None:
-            yield "Means have no p-value and no interval without scipy: install octoroute-py[stats]."
-        if min(_moments(experiment.metric, sums).count for sums in arms) < BURN_IN:
-            yield f"The verdict on an arm needs {BURN_IN} values of it and {BURN_IN} of the control."
+    if experiment.metric is not Metric.SUCCESS and student_t() is None:
+        yield "Means have no p-value and no interval without scipy: install octoroute-py[stats]."
+    if any(sums.values.count < BURN_IN or sums.values.callers < FEWEST_CALLERS for sums in arms):
+        yield f"The verdict on an arm needs {BURN_IN} values from {FEWEST_CALLERS} callers of it and of the control."
+    if any(sums.worth < _UNLIKE for sums in arms):
+        yield "Callers are unlike each other: their requests tell as much as effectiveSamples of as many callers would."
     if experiment.metric is Metric.LATENCY:
         yield "Latency is that of good answers: until the end, of a stream until its first event."
     per_request = sum(sums.per_request for sums in arms)
     if per_request:
         yield f"{per_request} of {requests} requests named no caller: their arm was drawn for each of them."
     yield (
-        "A p-value and its interval hold for one look that was settled beforehand, the verdict for any number of "
-        "looks; both take requests as independent of each other."
+        "A p-value and its interval hold for one look that was settled beforehand, the verdict for any number of looks."
     )
-
-
-def _moments(metric: Metric, sums: _Sums) -> Moments:
-    return {Metric.LATENCY: sums.latency, Metric.COST: sums.cost, Metric.QUALITY: sums.quality}[metric]
-
-
-def _rate(share: Share) -> float | None:
-    return _rounded(share.rate) if share.of else None
-
-
-def _mean(of: Moments) -> float | None:
-    return _rounded(of.mean) if of.count else None
 
 
 def _bounds(interval: Interval | None) -> Bounds | None:

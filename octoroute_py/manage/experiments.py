@@ -10,7 +10,7 @@ from octoroute_py.admission.principal import Principal
 from octoroute_py.config.schema import EndpointConfig
 from octoroute_py.core.clock import Wall
 from octoroute_py.core.errors import BadRequest, Refused
-from octoroute_py.core.experiment import Arm, ArmStrategy, Experiment, ExperimentStatus
+from octoroute_py.core.experiment import Arm, ArmStrategy, Experiment, ExperimentStatus, Metric
 from octoroute_py.core.registry import Kind, Registry
 from octoroute_py.core.rules import RoutingRule, RuleTarget
 from octoroute_py.manage.anytime import BLOCK
@@ -18,8 +18,8 @@ from octoroute_py.manage.documents import Desk, Documents
 from octoroute_py.manage.experiment_results import Results, results_of
 from octoroute_py.manage.references import doubts, meant, refuse_strange
 from octoroute_py.manage.store import Store
+from octoroute_py.storage import exposures
 from octoroute_py.storage.errors import TooLong
-from octoroute_py.storage.exposures import exposures
 from octoroute_py.storage.registry import Document
 from octoroute_py.storage.transaction import Transaction
 
@@ -169,12 +169,14 @@ class Experiments:
 
         def look(connection: Transaction) -> Results:
             try:
-                cells = exposures(connection, experiment.id, since_ms, block=BLOCK)
+                found = exposures.tallies(connection, experiment.id, since_ms, experiment.metric)
+                of_success = experiment.metric is Metric.SUCCESS
+                cells = exposures.cells(connection, experiment.id, since_ms, block=BLOCK) if of_success else []
             except TooLong:
                 raise Refused(
                     "Too many requests have taken part to be added up in time.", code="too_much", final=True
                 ) from None
-            return results_of(experiment, cells)
+            return results_of(experiment, found, cells)
 
         async with self._turns:
             return await self._store.read(look)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from octoroute_py.config.schema import RuleConfig
+from octoroute_py.core.rules import RoutingRule
 from octoroute_py.core.words import BreakerState
 from octoroute_py.manage.reports import Figures
 from octoroute_py.tiers.endpoint import Endpoint
@@ -30,7 +31,7 @@ class ModelCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RuleCounts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The operator's own routing rules; the built-in ones come after them and are not counted."""
+    """The rules of operators, of the file and of the API; the built-in ones come after them and are not counted."""
 
     total_rules: int
     enabled_rules: int
@@ -70,7 +71,7 @@ def health_of(endpoint: Endpoint, now: float) -> Health:
 
 
 def overview(
-    endpoints: Iterable[Endpoint], *, rules: Sequence[RuleConfig], last_hour: Figures | None, now: float
+    endpoints: Iterable[Endpoint], *, rules: Sequence[RuleConfig | RoutingRule], last_hour: Figures | None, now: float
 ) -> Overview:
     """Everything in one look; `now` is monotonic."""
     ids: dict[Health, list[str]] = {health: [] for health in Health}

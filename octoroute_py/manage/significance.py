@@ -4,6 +4,11 @@ Shares are compared by the two-proportion z test (pooled) with Newcombe's interv
 intervals (Newcombe 1998, method 10); means by Welch's t test. Student's distribution is scipy's: without it (extra
 `stats`) means have no p-value and no interval. All of it holds for one look that was settled beforehand; for looking
 at any time see `anytime`.
+
+An arm is given to a caller for good, so it is callers that are drawn, not requests: a mean's error is worked out from
+how much the callers' sums differ from what the mean foretells (linearised, as of a ratio), and a share counts for as
+many requests as would tell as much from as many callers (Rao and Scott 1992). Where every caller sent one request
+these are the plain tests.
 """
 
 import math
@@ -15,6 +20,8 @@ import msgspec
 
 _NORMAL: Final = NormalDist()
 _SQRT_2: Final = math.sqrt(2)
+_NOISE: Final = 1e-12
+"""What is left of equal numbers after rounding is no spread."""
 
 
 class Interval(NamedTuple):
@@ -25,23 +32,40 @@ class Interval(NamedTuple):
 
 
 class Share(msgspec.Struct, frozen=True):
-    """How many of how many."""
+    """How many of how many; parts of one where they are worth less than they are."""
 
-    hits: int
-    of: int
+    hits: float
+    of: float
 
     @property
     def rate(self) -> float:
         """Between 0 and 1; `of` is above 0."""
         return self.hits / self.of
 
+    def worth(self, part: float) -> "Share":
+        """The same rate of fewer."""
+        return Share(self.hits * part, self.of * part)
+
 
 class Moments(msgspec.Struct, frozen=True):
-    """What is kept of numbers to compare their means: how many, their sum, and the sum of their squares."""
+    """What is kept of numbers, of which a caller may have given several, to compare their means.
+
+    `total` and `squares` are sums over the numbers, `count_squares`, `products` (count by total) and `total_squares`
+    sums over the callers.
+    """
 
     count: int
     total: float
     squares: float
+    callers: int
+    count_squares: float
+    products: float
+    total_squares: float
+
+    @classmethod
+    def of_singles(cls, count: int, total: float, squares: float) -> "Moments":
+        """Of numbers from as many callers."""
+        return cls(count, total, squares, count, count, total, squares)
 
     @property
     def mean(self) -> float:
@@ -54,8 +78,25 @@ class Moments(msgspec.Struct, frozen=True):
         if self.count < 2:
             return 0.0
         spread = (self.squares - self.total * self.mean) / (self.count - 1)
-        # What is left of equal numbers after rounding is no spread.
-        return spread if spread > 1e-12 * self.squares / self.count else 0.0
+        return spread if spread > _NOISE * self.squares / self.count else 0.0
+
+    @property
+    def error(self) -> float:
+        """The standard error of the mean, by how much callers differ from it; 0 for fewer than two callers."""
+        if self.callers < 2:
+            return 0.0
+        mean = self.mean
+        spread = self.total_squares - 2 * mean * self.products + mean * mean * self.count_squares
+        if spread <= _NOISE * self.total_squares:
+            return 0.0
+        return math.sqrt(spread * self.callers / (self.callers - 1)) / self.count
+
+    @property
+    def effective(self) -> float:
+        """How many numbers of as many callers would tell as much: fewer than `count` where callers are unlike."""
+        if not self.error or not self.variance:
+            return float(self.count)
+        return min(float(self.count), self.variance / self.error**2)
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,13 +146,13 @@ def two_proportions(arm: Share, control: Share, *, alpha: float) -> Comparison:
 def welch(arm: Moments, control: Moments, *, alpha: float) -> Comparison:
     """Two means by Welch's t test, two-sided; both are of at least one number.
 
-    p-value and interval are None without scipy, for fewer than two numbers, and where nothing varies.
+    p-value and interval are None without scipy, for fewer than two callers, and where nothing varies.
     """
     effect = arm.mean - control.mean
     interval: Interval | None = None
     p_value: float | None = None
     spread, freedom = _welch(arm, control)
-    student = student_t() if spread and min(arm.count, control.count) > 1 else None
+    student = student_t() if spread and min(arm.callers, control.callers) > 1 else None
     if student is not None:
         half = student.point(freedom, 1 - alpha / 2) * spread
         interval = Interval(effect - half, effect + half)
@@ -126,11 +167,11 @@ def welch(arm: Moments, control: Moments, *, alpha: float) -> Comparison:
 
 
 def mean_interval(of: Moments, *, alpha: float) -> Interval | None:
-    """Student's interval of a mean; None without scipy and for fewer than two numbers."""
-    student = student_t() if of.count > 1 else None
+    """Student's interval of a mean; None without scipy and for fewer than two callers."""
+    student = student_t() if of.callers > 1 else None
     if student is None:
         return None
-    half = student.point(of.count - 1, 1 - alpha / 2) * math.sqrt(of.variance / of.count)
+    half = student.point(of.callers - 1, 1 - alpha / 2) * of.error
     return Interval(of.mean - half, of.mean + half)
 
 
@@ -160,9 +201,9 @@ def student_t() -> Student | None:
 
 def _welch(arm: Moments, control: Moments) -> tuple[float, float]:
     """The standard error of the difference and Welch's degrees of freedom."""
-    a, c = arm.variance / arm.count, control.variance / control.count
+    a, c = arm.error**2, control.error**2
     both = a + c
     if not both:
         return 0.0, 0.0
-    shares = [(part / both) ** 2 / (n - 1) for part, n in ((a, arm.count), (c, control.count)) if part]
+    shares = [(part / both) ** 2 / (n - 1) for part, n in ((a, arm.callers), (c, control.callers)) if part]
     return math.sqrt(both), 1 / sum(shares)

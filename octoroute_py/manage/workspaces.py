@@ -24,8 +24,9 @@ _MOST_LISTED = 20
 class Workspaces:
     """The workspaces of a store.
 
-    `endpoints` gives those of the configuration in force; `changed` is awaited after every change, so that it is in
-    force before whoever made it hears of it. Everything raises Refused 503 when the database cannot be used.
+    `endpoints` gives those of the configuration in force, `models` the ids of registered models, whether they serve now
+    or not; `changed` is awaited after every change, so that it is in force before whoever made it hears of it.
+    Everything raises Refused 503 when the database cannot be used.
     """
 
     def __init__(
@@ -35,9 +36,11 @@ class Workspaces:
         endpoints: Callable[[], Sequence[EndpointConfig]],
         wall: Wall,
         changed: Callable[[], Awaitable[None]],
+        models: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self._store = store
         self._endpoints = endpoints
+        self._models = models
         self._wall = wall
         self._changed = changed
 
@@ -90,7 +93,7 @@ class Workspaces:
             )
             if given
         ]
-        gone = _strange(policy, endpoints)
+        gone = self._strange(policy)
         if gone:
             found.append(f"modelRestrictions names what there is no more: {_listed(gone)}.")
         allowed = [endpoint for endpoint in endpoints if permitted(policy, endpoint)]
@@ -111,26 +114,23 @@ class Workspaces:
         tiers = {tier.value for tier in TIERS}
         words = (word.lower() if word.lower() in tiers else word for word in policy.restrictions)
         policy = msgspec.structs.replace(policy, restrictions=tuple(dict.fromkeys(words)))
-        endpoints = self._endpoints()
-        strange = _strange(policy, endpoints)
+        strange = self._strange(policy)
         if strange:
-            hint = did_you_mean(strange[0], _names(endpoints)) if len(strange) == 1 else None
+            hint = did_you_mean(strange[0], self._names()) if len(strange) == 1 else None
             told = f"modelRestrictions names no tier and no model: {_listed(strange)}"
             raise BadRequest(f"{told}; {hint}" if hint else f"{told}.", param="modelRestrictions")
         return policy
 
+    def _names(self) -> dict[str, None]:
+        words = [word for endpoint in self._endpoints() for word in (endpoint.name, endpoint.id)]
+        return dict.fromkeys((*(tier.value for tier in TIERS), *words, *self._models()))
+
+    def _strange(self, policy: WorkspacePolicy) -> list[str]:
+        known = self._names()
+        return [word for word in policy.restrictions or () if word not in known]
+
     def _now_ms(self) -> int:
         return int(self._wall() * 1000)
-
-
-def _names(endpoints: Sequence[EndpointConfig]) -> dict[str, None]:
-    words = [word for endpoint in endpoints for word in (endpoint.name, endpoint.id)]
-    return dict.fromkeys((*(tier.value for tier in TIERS), *words))
-
-
-def _strange(policy: WorkspacePolicy, endpoints: Sequence[EndpointConfig]) -> list[str]:
-    known = _names(endpoints)
-    return [word for word in policy.restrictions or () if word not in known]
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -4,14 +4,11 @@ from collections.abc import Iterable
 
 import msgspec
 
-from octoroute_py.core.experiment import Arm, Experiment, ExperimentStatus
+from octoroute_py.core.experiment import PER_REQUEST, Arm, Experiment, ExperimentStatus
 from octoroute_py.features.facts import Facts
 from octoroute_py.routing.conditions import conditions_of_api
 from octoroute_py.routing.rulebook import Rule, Rulebook, Source
 from octoroute_py.routing.sticky import weighted
-
-PER_REQUEST = "~"
-"""Ends the label of a request that no caller was known of; no arm's name has it."""
 
 
 class Assignment(msgspec.Struct, frozen=True):

@@ -1,13 +1,15 @@
 """What came of the requests that an experiment decided about, added up in the database; functions only read.
 
-Requests are numbered as they ended and taken in blocks of that order: a block that is full never changes.
+Labels that only look alike, in the case of letters or by what they end with, may be among what is found: `arms` tells.
+A look that takes longer than `within_s` raises TooLong.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Float, and_, case, cast, func, literal, null, select
 
 from octoroute_py.core.ending import CLIENT_GONE
+from octoroute_py.core.experiment import PER_REQUEST, Metric
 from octoroute_py.storage.limited import within
 from octoroute_py.storage.rollups import number
 from octoroute_py.storage.schema import feedback, journal
@@ -15,78 +17,135 @@ from octoroute_py.storage.schema import feedback, journal
 LOOK_WITHIN_S = 10.0
 """Ten million exposed requests take about as long."""
 
+_ROW = journal.c
+_GOOD = and_(_ROW.error_code.is_(None), _ROW.status != CLIENT_GONE)
+_LEFT = _ROW.status == CLIENT_GONE
 
-class Cell(NamedTuple):
-    """Sums over the requests of a block whose labels (`arms`) are the same.
 
-    Of `requests`, `left` were left by their clients and `good` were answered; `latency` is that of the good ones in ms
-    (until the first event of a stream, until the end of every other answer), `cost` that of all in micro-USD, `scores`
-    the number of those that somebody judged and `score` what they came to, 0 to 1 each. The sums of squares end so.
+class Tally(NamedTuple):
+    """Sums over the requests whose labels (`arms`) are the same.
+
+    Of `requests`, `left` were left by their clients and `good` were answered. `latency` is that of the good ones in ms
+    (until the first event of a stream, until the end of every other answer), `cost` that of all in micro-USD.
+
+    Values are the metric's: 1 or 0 for a request whose client stayed, latency, cost, or what somebody thought of the
+    answer from 0 to 1. There are so many `values`, of so many `callers`; `total` and `squares` are summed over
+    requests, `count_squares`, `products` (how many by total) and `total_squares` over callers. A caller is a key and a
+    user; of requests without one each is its own.
     """
 
-    block: int
     arms: str
     requests: int
     left: int
     good: int
     latency: float
-    latency_squares: float
     cost: float
-    cost_squares: float
-    scores: int
-    score: float
-    score_squares: float
+    callers: int
+    values: int
+    total: float
+    squares: float
+    count_squares: int
+    products: float
+    total_squares: float
 
 
-def exposures(
-    connection: Connection, experiment_id: str, since_ms: int, *, block: int, within_s: float = LOOK_WITHIN_S
-) -> list[Cell]:
-    """The requests since then whose labels name the experiment, in blocks of so many.
+class Cell(NamedTuple):
+    """Of a block: the requests with these labels whose clients stayed, and how many of them were good."""
 
-    Labels that only look alike, in the case of letters or by what they end with, may be among them: `arms` tells.
-    Raises TooLong when it takes longer than `within_s`.
-    """
-    row = journal.c
-    good = and_(row.error_code.is_(None), row.status != CLIENT_GONE)
-    answered_us = case((row.stream, func.coalesce(row.first_event_us, row.duration_us)), else_=row.duration_us)
-    exposed = (
+    block: int
+    arms: str
+    requests: int
+    good: int
+
+
+def tallies(
+    connection: Connection, experiment_id: str, since_ms: int, metric: Metric, *, within_s: float = LOOK_WITHIN_S
+) -> list[Tally]:
+    """The requests since then whose labels name the experiment, by their labels."""
+    rows = select(
+        _ROW.arms,
+        _ROW.key_id,
+        _ROW.user_id,
+        case((_ROW.arms.contains(PER_REQUEST), _ROW.id), else_=0).label("alone"),
+        case((_LEFT, 1), else_=0).label("left"),
+        case((_GOOD, 1), else_=0).label("good"),
+        _latency().label("latency"),
+        cast(_ROW.cost_uusd, Float).label("cost"),
+        _value(metric).label("value"),
+    ).where(*_exposed(experiment_id, since_ms))
+    if metric is Metric.QUALITY:
+        rows = rows.join_from(journal, feedback, isouter=True)
+    row = rows.subquery().c
+    by = row.arms, row.alone, row.key_id, row.user_id
+    caller = (
         select(
             row.arms,
-            case((row.status == CLIENT_GONE, 1), else_=0).label("gone"),
-            case((good, 1), else_=0).label("good"),
-            case((good, cast(answered_us, Float) / 1000.0), else_=null()).label("latency"),
-            cast(row.cost_uusd, Float).label("cost"),
-            _score().label("score"),
-            # What looks computed is sorted: without it the whole journal would be read, as it is in this order.
-            func.row_number(type_=BigInteger()).over(order_by=row.id + number(0)).label("place"),
+            func.count(type_=BigInteger()).label("requests"),
+            *(func.sum(row[name]).label(name) for name in ("left", "good", "latency", "cost")),
+            func.count(row.value, type_=BigInteger()).label("count"),
+            func.coalesce(func.sum(row.value), literal(0.0)).label("total"),
+            func.coalesce(func.sum(row.value * row.value), literal(0.0)).label("squares"),
         )
-        .join_from(journal, feedback, isouter=True)
-        .where(
-            row.arms.is_not(None), row.started_ms >= since_ms, row.arms.contains(f"{experiment_id}:", autoescape=True)
-        )
+        .group_by(*by)
         .subquery()
-    ).c
-    by = ((exposed.place - number(1)) // number(block)).label("block"), exposed.arms
+        .c
+    )
+    count, total = caller["count"], caller.total
     statement = select(
-        *by,
-        func.count(),
-        func.sum(exposed.gone),
-        func.sum(exposed.good),
-        *_sums(exposed.latency),
-        *_sums(exposed.cost),
-        func.count(exposed.score),
-        *_sums(exposed.score),
-    ).group_by(*by)
+        caller.arms,
+        *(func.sum(caller[name]) for name in ("requests", "left", "good")),
+        *(func.coalesce(func.sum(caller[name]), literal(0.0)) for name in ("latency", "cost")),
+        func.sum(case((count > 0, 1), else_=0)),
+        *(func.sum(each) for each in (count, total, caller.squares, count * count, count * total, total * total)),
+    ).group_by(caller.arms)
     with within(connection, within_s):
-        return [Cell(*row) for row in connection.execute(statement.order_by(by[0]))]
+        return [_tally(found) for found in connection.execute(statement.order_by(caller.arms))]
 
 
-def _sums(of: ColumnElement[float]) -> tuple[ColumnElement[float], ColumnElement[float]]:
-    return func.coalesce(func.sum(of), literal(0.0)), func.coalesce(func.sum(of * of), literal(0.0))
+def cells(
+    connection: Connection, experiment_id: str, since_ms: int, *, block: int, within_s: float = LOOK_WITHIN_S
+) -> list[Cell]:
+    """The requests since then whose clients stayed, in blocks of so many as they ended: a full block never changes."""
+    row = (
+        select(
+            _ROW.arms,
+            case((_ROW.error_code.is_(None), 1), else_=0).label("good"),
+            # What looks computed is sorted: without it the whole journal would be read, as it is in this order.
+            func.row_number(type_=BigInteger()).over(order_by=_ROW.id + number(0)).label("place"),
+        )
+        .where(*_exposed(experiment_id, since_ms), _ROW.status != CLIENT_GONE)
+        .subquery()
+        .c
+    )
+    by = ((row.place - number(1)) // number(block)).label("block"), row.arms
+    statement = select(*by, func.count(), func.sum(row.good)).group_by(*by)
+    with within(connection, within_s):
+        return [Cell(*found) for found in connection.execute(statement.order_by(by[0], row.arms))]
 
 
-def _score() -> ColumnElement[float | None]:
-    """What somebody thought of an answer, 0 to 1: the rating where there is one, else whether it did well."""
+def _exposed(experiment_id: str, since_ms: int) -> tuple[ColumnElement[bool], ...]:
+    named = _ROW.arms.contains(f"{experiment_id}:", autoescape=True)
+    return _ROW.arms.is_not(None), _ROW.started_ms >= since_ms, named
+
+
+def _tally(found: Any) -> Tally:
+    """PostgreSQL's sums of whole numbers are decimals."""
+    kinds = (str, int, int, int, float, float, int, int, float, float, int, float, float)
+    return Tally(*(kind(value) for kind, value in zip(kinds, found, strict=True)))
+
+
+def _latency() -> ColumnElement[Any]:
+    answered_us = case((_ROW.stream, func.coalesce(_ROW.first_event_us, _ROW.duration_us)), else_=_ROW.duration_us)
+    return case((_GOOD, cast(answered_us, Float) / 1000.0), else_=null())
+
+
+def _value(metric: Metric) -> ColumnElement[Any]:
+    if metric is Metric.SUCCESS:
+        return case((_LEFT, null()), (_ROW.error_code.is_(None), 1.0), else_=0.0)
+    if metric is Metric.LATENCY:
+        return _latency()
+    if metric is Metric.COST:
+        return cast(_ROW.cost_uusd, Float)
     said = feedback.c
     return case(
         (said.rating.is_not(None), cast(said.rating - 1, Float) / 4.0),

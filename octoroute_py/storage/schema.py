@@ -130,7 +130,7 @@ LEFT_ROWS = "status = 499 AND surface <> 'judge'"
 
 EXPOSED = (
     *("started_ms", "id", "arms", "status", "error_code", "stream"),
-    *("first_event_us", "duration_us", "cost_uusd"),
+    *("first_event_us", "duration_us", "cost_uusd", "key_id", "user_id"),
 )
 """What is asked of the rows that experiments and canaries decided about: their index alone answers it."""
 

@@ -25,7 +25,7 @@ LEAST: Final = (50, 100, 200, 500)
 ENOUGH: Final = 100
 """What is demanded is demanded from this `minRequests` on."""
 IN_TIME: Final = 0.99
-FALSE_ALARMS: Final = 0.12
+FALSE_ALARMS: Final = 0.15
 LOOKS: Final = 10_000
 
 

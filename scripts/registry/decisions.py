@@ -8,10 +8,14 @@ are out. It exits 1 when tier, rule, arms or the model tried first differ for an
 
 import argparse
 import asyncio
+import json
+import logging
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+import structlog
 
 from scripts.ledger.figures import parse, publish
 from tests.fakes.decisions import Figures, compare
@@ -25,11 +29,14 @@ def main() -> int:
     parser.add_argument("--strategy", choices=("rule", "neural"), default="rule")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000, help="told in the result")
     args = parse(parser)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     with tempfile.TemporaryDirectory() as folder:
         work = compare(requests=args.requests, seed=args.seed, folder=Path(folder), strategy=args.strategy)
         found = asyncio.run(work)
     note = f"strategy {args.strategy}, seed {args.seed}"
     publish("decisions", rows(found), document=args.document, note=note, head=("dry and for real", "requests"))
+    told = {"requests": found.requests, "differ": len(found.wrong), "by": found.by, "refused": found.refused}
+    print(json.dumps(told | {"rules": len(found.rules), "seed": args.seed}), flush=True)
     print("\n".join(found.wrong[:_SHOWN]), file=sys.stderr)
     return int(bool(found.wrong))
 

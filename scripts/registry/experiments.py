@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octoroute_py.manage import anytime
-from octoroute_py.manage.anytime import BLOCK, BURN_IN, SHARPEST_AT, Block, ShareBet
+from octoroute_py.manage.anytime import BLOCK, BURN_IN, FEWEST_CALLERS, SHARPEST_AT, Block, ShareBet
 from octoroute_py.manage.significance import Moments, Share, two_proportions, welch, wilson
 from scripts.ledger.figures import parse, publish
 
@@ -98,12 +98,14 @@ CASES = (
     Case("latency 20 % longer", False, False, lognormal(900.0, 1.0, factor=1.2)),
     Case("cost 20 % less", False, False, lognormal(0.002, 1.2, factor=0.8, free=0.05)),
     Case("equal success, 1,000 unlike callers", True, True, rates(0.9, 0.9), callers=1000),
+    Case("equal success, 100 unlike callers", True, True, rates(0.9, 0.9), callers=100),
 )
 
 
 def simulate(case: Case, *, requests: int, seed: int, bet: ShareBet) -> Course:
     """One experiment of so many requests; `bet` remembers what blocks pay and is never added to."""
     rng = np.random.default_rng(seed)
+    callers = np.arange(requests)
     if case.callers is None:
         is_new = rng.random(requests) < case.share
         values = case.draw(rng, is_new)
@@ -111,24 +113,40 @@ def simulate(case: Case, *, requests: int, seed: int, bet: ShareBet) -> Course:
         callers = rng.integers(0, case.callers, requests)
         is_new = (rng.random(case.callers) < case.share)[callers]
         values = differing_callers(rng, callers)
-    looks = _Looks(is_new, values)
+    looks = _Looks(is_new, values, callers)
     check = random.Random(seed)
-    decided = looks.by_blocks(bet, check) if case.success else looks.by_bound(check)
+    bound = looks.by_bound(check)
+    e_values = np.minimum(bound, looks.by_blocks(bet, check)) if case.success else bound
     naive, last = looks.naive(pooled=case.success, check=check)
-    return Course(decided, naive, last)
+    return Course(_first(e_values >= 1 / ALPHA), naive, last)
 
 
 class _Looks:
-    """One experiment after each of its requests: counts, sums and sums of squares of both arms."""
+    """One experiment after each of its requests: the sums of both arms."""
 
-    def __init__(self, is_new: Flags, values: Numbers) -> None:
+    def __init__(self, is_new: Flags, values: Numbers, callers: NDArray[np.int64]) -> None:
         self.is_new, self.values = is_new, values
-        self.count = [np.cumsum(which) for which in (is_new, ~is_new)]
-        self.total = [np.cumsum(values * which) for which in (is_new, ~is_new)]
-        self.squares = [np.cumsum(values * values * which) for which in (is_new, ~is_new)]
+        before, had = _before(values, callers)
+        self.sums = [
+            [
+                np.cumsum(each * which)
+                for each in (
+                    np.ones_like(values),
+                    values,
+                    values * values,
+                    before == 0,
+                    2 * before + 1,
+                    had + values * (before + 1),
+                    2 * had * values + values * values,
+                )
+            ]
+            for which in (is_new, ~is_new)
+        ]
+        self.count = [sums[0] for sums in self.sums]
+        self.total = [sums[1] for sums in self.sums]
 
-    def by_blocks(self, bet: ShareBet, check: random.Random) -> int | None:
-        """When the verdict on shares stood."""
+    def by_blocks(self, bet: ShareBet, check: random.Random) -> Numbers:
+        """The evidence of the bet on shares."""
         full = self.values.size // BLOCK
         new = self.is_new[: full * BLOCK].reshape(full, BLOCK)
         hits = self.values[: full * BLOCK].reshape(full, BLOCK)
@@ -143,66 +161,96 @@ class _Looks:
             at = check.randrange(full)
             own = anytime.shares((block, 1) for block in blocks[: at + 1]).e_value
             assert math.isclose(own, e_values[at], rel_tol=1e-6) or min(own, e_values[at]) > 1e6
-        first = _first(e_values >= 1 / ALPHA)
-        return None if first is None else (first + 1) * BLOCK
+        # A block counts from its last request on.
+        waiting, rest = np.ones(BLOCK - 1), self.values.size - full * BLOCK + 1
+        return np.concatenate(
+            (waiting, np.repeat(e_values, BLOCK)[: (full - 1) * BLOCK], np.repeat(e_values[-1], rest))
+        )
 
-    def by_bound(self, check: random.Random) -> int | None:
-        """When the verdict on means stood."""
-        effect, spread = self._welch()
-        n, m = self.count
-        x = 4 * n * m / np.maximum(n + m, 1) / SHARPEST_AT
+    def by_bound(self, check: random.Random) -> Numbers:
+        """The evidence of the bound on means."""
+        (effect, spread), (worth, other) = self._robust(), (self._effective(0), self._effective(1))
         with np.errstate(divide="ignore", invalid="ignore"):
-            e_values = np.exp((effect / spread) ** 2 / 2 * x / (1 + x)) / np.sqrt(1 + x)
-        e_values = np.where(np.minimum(n, m) >= BURN_IN, e_values, 1.0)
+            x = 4 / (1 / worth + 1 / other) / SHARPEST_AT
+            e_values = np.exp(np.minimum((effect / spread) ** 2 / 2 * x / (1 + x), 25.0)) / np.sqrt(1 + x)
+        enough = (np.minimum(*self.count) >= BURN_IN) & (spread > 0)
+        enough &= np.minimum(self.sums[0][3], self.sums[1][3]) >= FEWEST_CALLERS
+        e_values = np.where(enough, e_values, 1.0)
         for _ in range(CHECKED_LOOKS):
             at = check.randrange(self.values.size)
             found = anytime.means(self._moments(0, at), self._moments(1, at), alpha=ALPHA)
             own = 1.0 if found is None else found.e_value
             assert math.isclose(own, e_values[at], rel_tol=1e-6) or min(own, e_values[at]) > 1e6
-        first = _first(e_values >= 1 / ALPHA)
-        return None if first is None else first + 1
+        return e_values
 
     def naive(self, *, pooled: bool, check: random.Random) -> tuple[int | None, bool]:
-        """When the test for one look first found something, and whether it does in the last look."""
-        n, m = self.count
-        if pooled:
-            rate = (self.total[0] + self.total[1]) / (n + m)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                effect = self.total[0] / n - self.total[1] / m
-                spread = np.sqrt(rate * (1 - rate) * (1 / n + 1 / m))
-        else:
-            effect, spread = self._welch()
-        found = (np.minimum(n, m) >= BURN_IN) & (np.abs(effect) > Z * spread)
-        at = check.randrange(self.values.size // 2, self.values.size)
-        if min(n[at], m[at]) >= BURN_IN:
-            one = (
-                two_proportions(self._share(0, at), self._share(1, at), alpha=ALPHA)
-                if pooled
-                else welch(self._moments(0, at), self._moments(1, at), alpha=ALPHA)
-            )
-            near = one.p_value is None or abs(one.p_value - ALPHA) < 0.002  # Student's bound is a little wider
-            assert near or (one.p_value is not None and bool(found[at]) == (one.p_value < ALPHA))
-        first = _first(found)
-        return (None if first is None else first + 1), bool(found[-1])
+        """When the test for one look, of requests as if each were independent, first found something; and at the end.
 
-    def _welch(self) -> tuple[Numbers, Numbers]:
+        At the end it is the gateway's own, which knows callers.
+        """
+        n, m = self.count
         with np.errstate(divide="ignore", invalid="ignore"):
-            means = [total / count for total, count in zip(self.total, self.count, strict=True)]
-            variances = [
-                (squares - total * mean) / (count - 1) / count
-                for squares, total, mean, count in zip(self.squares, self.total, means, self.count, strict=True)
-            ]
-            return means[0] - means[1], np.sqrt(np.maximum(variances[0] + variances[1], 0.0))
+            rate = (self.total[0] + self.total[1]) / (n + m)
+            effect = self.total[0] / n - self.total[1] / m
+            spread = np.sqrt(rate * (1 - rate) * (1 / n + 1 / m)) if pooled else self._plain_spread()
+        found = (np.minimum(n, m) >= BURN_IN) & (np.abs(effect) > Z * spread)
+        new, control = self._moments(0, -1), self._moments(1, -1)
+        if pooled:
+            part = min(new.effective / new.count, control.effective / control.count)
+            shares = [Share(each.total, each.count).worth(part) for each in (new, control)]
+            last = two_proportions(shares[0], shares[1], alpha=ALPHA)
+        else:
+            last = welch(new, control, alpha=ALPHA)
+        return _first(found), last.p_value is not None and last.p_value < ALPHA
+
+    def _plain_spread(self) -> Numbers:
+        spread: Numbers = np.sqrt(self._variance(0) / self.count[0] + self._variance(1) / self.count[1])
+        return spread
+
+    def _variance(self, arm: int) -> Numbers:
+        count, total, squares = self.sums[arm][:3]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            variance: Numbers = np.maximum((squares - total * total / count) / (count - 1), 0.0)
+        return variance
+
+    def _error(self, arm: int) -> Numbers:
+        count, total, _, callers, count_squares, products, total_squares = self.sums[arm]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = total / count
+            spread = total_squares - 2 * mean * products + mean * mean * count_squares
+            error: Numbers = np.sqrt(np.maximum(spread, 0.0) * callers / (callers - 1)) / count
+        return error
+
+    def _effective(self, arm: int) -> Numbers:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            worth = self._variance(arm) / self._error(arm) ** 2
+        return np.where(np.isfinite(worth) & (worth > 0), np.minimum(worth, self.count[arm]), self.count[arm])
+
+    def _robust(self) -> tuple[Numbers, Numbers]:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            effect = self.total[0] / self.count[0] - self.total[1] / self.count[1]
+            return effect, np.hypot(self._error(0), self._error(1))
 
     def _moments(self, arm: int, at: int) -> Moments:
-        return Moments(int(self.count[arm][at]), float(self.total[arm][at]), float(self.squares[arm][at]))
+        count, total, squares, callers, *rest = (float(each[at]) for each in self.sums[arm])
+        return Moments(int(count), total, squares, int(callers), *rest)
 
-    def _share(self, arm: int, at: int) -> Share:
-        return Share(int(self.total[arm][at]), int(self.count[arm][at]))
+
+def _before(values: Numbers, callers: NDArray[np.int64]) -> tuple[Numbers, Numbers]:
+    """How many requests the caller of each had before it, and the sum of what came of those."""
+    order = np.argsort(callers, kind="stable")
+    sums = np.cumsum(values[order]) - values[order]
+    starts = np.flatnonzero(np.diff(callers[order], prepend=-1))
+    lengths = np.diff(np.append(starts, values.size))
+    count, had = np.empty_like(values), np.empty_like(values)
+    count[order] = np.arange(values.size) - np.repeat(starts, lengths)
+    had[order] = sums - np.repeat(sums[starts], lengths)
+    return count, had
 
 
 def _first(found: Flags) -> int | None:
-    return int(np.argmax(found)) if found.any() else None
+    """Which request it was after, the first being 1."""
+    return int(np.argmax(found)) + 1 if found.any() else None
 
 
 class Told(NamedTuple):

@@ -11,7 +11,7 @@ import pytest
 
 from tests.fakes import bodies, turns
 from tests.fakes.application import Running, httpx_config, running
-from tests.fakes.script import Recorded, Step, Turn
+from tests.fakes.script import Pause, Recorded, Step, Turn
 from tests.fakes.upstream import FakeUpstream
 
 LEAST = 40
@@ -53,9 +53,9 @@ class Stage:
         await self.prepare(**fields)
         await self.api("POST", "/canary/deployments/d/start")
 
-    async def chat(self, user: object, model: str = "deep") -> str:
+    async def chat(self, user: object, model: str = "deep", **body: Any) -> str:
         """Who answered this user."""
-        answer = await self.one.chat(model, user=f"u{user}")
+        answer = await self.one.chat(model, user=f"u{user}", **body)
         assert answer.status_code == 200, answer.text
         self.one.application.gateway.settle()
         return str(answer.headers["x-octoroute-endpoint"])
@@ -114,6 +114,51 @@ async def test_the_request_after_the_one_that_broke_the_limit_goes_to_production
         new.enqueue(*[turns.status(500, bodies.error_body())] * bad)
         assert [await it.chat(user) for user in range(30)] == [OLD] * 30
         assert len(new.requests) == LEAST  # three failed over to production, and then nobody was sent there any more
+
+
+async def test_a_canary_that_is_too_slow_is_rolled_back_once_enough_is_measured(tmp_path: Path) -> None:
+    async with FakeUpstream() as old, FakeUpstream() as new, stage(tmp_path, old, new) as it:
+        new.always(slowly)
+        await it.start(
+            trafficSplit={"production": 0, "canary": 100},
+            successCriteria={"minRequests": 10},
+            rollbackCriteria={"maxLatencyP95": 40},
+        )
+        assert [await it.chat(user) for user in range(15)] == [NEW] * 10 + [OLD] * 5
+        assert "maxLatencyP95 40 ms" in (await it.acted())["reason"]
+
+
+def slowly(request: Recorded) -> Iterable[Step]:
+    return (Pause(0.06), *turns.good_answer(request))
+
+
+async def test_a_stream_that_breaks_after_it_began_is_an_error_of_the_canary(tmp_path: Path) -> None:
+    async with FakeUpstream() as old, FakeUpstream() as new, stage(tmp_path, old, new) as it:
+        await it.start(trafficSplit={"production": 0, "canary": 100}, successCriteria={"minRequests": 10})
+        assert await it.chat("a", stream=True) == NEW
+        new.always(turns.error_event_after(1))
+        assert [await it.chat("a", stream=True) for _ in range(6)] == [NEW] * 4 + [OLD] * 2
+        metrics = await it.api("GET", "/canary/deployments/d/metrics")
+        assert (metrics["canary"]["requests"], metrics["canary"]["errors"]) == (5, 4)
+        assert 0 < metrics["canary"]["latencyP50"] < 10_000
+
+
+async def test_a_client_that_will_not_wait_cannot_have_a_canary_rolled_back(tmp_path: Path) -> None:
+    async with FakeUpstream() as old, FakeUpstream() as new, stage(tmp_path, old, new) as it:
+        new.always(slowly)
+        await it.start(trafficSplit={"production": 0, "canary": 100}, successCriteria={"minRequests": 10})
+        for _ in range(12):
+            assert (await it.one.chat("deep", headers={"x-request-timeout": "0.02"})).status_code == 504
+        it.one.application.gateway.settle()
+        assert len(new.requests) == 12
+        assert (await it.acted())["status"] == "active"
+        assert (await it.api("GET", "/canary/deployments/d/metrics"))["canary"]["errors"] == 0
+
+
+async def test_an_endpoints_id_means_that_endpoint_however_it_is_spaced(tmp_path: Path) -> None:
+    async with FakeUpstream() as old, FakeUpstream() as new, stage(tmp_path, old, new) as it:
+        await it.start(trafficSplit={"production": 0, "canary": 100})
+        assert [await it.chat("a", model) for model in ("old", " old ", OLD, f" {OLD} ")] == [NEW, NEW, OLD, OLD]
 
 
 async def test_an_equal_canary_goes_all_the_way_and_takes_over(tmp_path: Path) -> None:

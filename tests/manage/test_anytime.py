@@ -11,12 +11,14 @@ from scipy import stats
 
 from octoroute_py.manage.anytime import (
     BURN_IN,
+    FEWEST_CALLERS,
     LOG_ODDS,
     MOST_E,
     Block,
     Evidence,
     ShareBet,
     Verdict,
+    agreed,
     means,
     mixed,
     shares,
@@ -30,7 +32,7 @@ def block_strategy(draw: st.DrawFn) -> Block:
     return Block(arm, draw(st.integers(0, arm)), control, draw(st.integers(0, control)))
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(block_strategy())
 def test_a_block_pays_fishers_probability_over_the_hypergeometric_one(block: Block) -> None:
     assume(block.arm + block.control)
@@ -69,6 +71,7 @@ def test_an_arm_that_always_fails_is_told_by_its_first_block() -> None:
     assert evidence.verdict(alpha=0.05, higher_is_better=True) is Verdict.WORSE
 
 
+@settings(deadline=None)
 @given(block_strategy(), st.integers(1, 50))
 def test_exchanging_the_arms_turns_the_bet(block: Block, times: int) -> None:
     found = shares([(block, times)])
@@ -93,15 +96,17 @@ def test_endless_evidence_is_told_as_much() -> None:
 def gauss(count: int, mean: float, *, seed: int) -> Moments:
     rng = random.Random(seed)
     numbers = [rng.gauss(mean, 1) for _ in range(count)]
-    return Moments(count, math.fsum(numbers), math.fsum(each * each for each in numbers))
+    return Moments.of_singles(count, math.fsum(numbers), math.fsum(each * each for each in numbers))
 
 
+@settings(deadline=None)
 @given(st.integers(BURN_IN, 3000), st.integers(BURN_IN, 3000), st.floats(-0.5, 0.5), st.sampled_from([0.01, 0.05]))
 def test_the_bound_leaves_zero_out_as_soon_as_the_evidence_is_enough(
     arm: int, control: int, effect: float, alpha: float
 ) -> None:
     # Moments by formula: what varies is one above and one below the mean.
-    of_arm, of_control = Moments(arm, arm * effect, arm * (effect**2 + 1)), Moments(control, 0.0, float(control))
+    of_arm = Moments.of_singles(arm, arm * effect, arm * (effect**2 + 1))
+    of_control = Moments.of_singles(control, 0.0, float(control))
     found = means(of_arm, of_control, alpha=alpha)
     assert found is not None
     assert found.interval is not None
@@ -127,5 +132,40 @@ def test_the_evidence_of_both_sides_is_the_mixture_over_the_normal_distribution(
 
 def test_nothing_is_said_of_means_before_there_are_some_or_where_nothing_varies() -> None:
     assert means(gauss(BURN_IN - 1, 0, seed=3), gauss(5000, 9, seed=4), alpha=0.05) is None
-    same = Moments(500, 500.0, 500.0)
+    same = Moments.of_singles(500, 500.0, 500.0)
     assert means(same, same, alpha=0.05) is None
+
+
+def of_alike_callers(callers: int, each: int, mean: float) -> Moments:
+    """Callers of two kinds, in halves: one gives 1 more than the mean every time, the other 1 less."""
+    half, count = callers // 2, callers * each
+    return Moments(
+        count=count,
+        total=count * mean,
+        squares=half * each * ((mean + 1) ** 2 + (mean - 1) ** 2),
+        callers=callers,
+        count_squares=callers * each**2,
+        products=callers * each**2 * mean,
+        total_squares=half * each**2 * ((mean + 1) ** 2 + (mean - 1) ** 2),
+    )
+
+
+def test_what_callers_repeat_is_no_evidence() -> None:
+    once = means(of_alike_callers(400, 1, 0.2), of_alike_callers(400, 1, 0.0), alpha=0.05)
+    often = means(of_alike_callers(400, 50, 0.2), of_alike_callers(400, 50, 0.0), alpha=0.05)
+    assert once is not None
+    assert often is not None
+    assert often.e_value == pytest.approx(once.e_value, rel=0.05)
+
+
+def test_few_callers_decide_nothing() -> None:
+    few, enough = FEWEST_CALLERS - 2, FEWEST_CALLERS
+    assert means(of_alike_callers(few, 50, 0.2), of_alike_callers(enough, 50, 0.0), alpha=0.05) is None
+    assert means(of_alike_callers(enough, 50, 0.2), of_alike_callers(enough, 50, 0.0), alpha=0.05) is not None
+
+
+def test_two_bets_agree_on_what_both_have_made() -> None:
+    found = agreed(Evidence(up=90.0, down=0.1), Evidence(up=30.0, down=0.5))
+    assert (found.up, found.down) == (30.0, 0.1)
+    assert found.verdict(alpha=0.05, higher_is_better=True) is Verdict.UNDECIDED
+    assert found.verdict(alpha=0.1, higher_is_better=True) is Verdict.BETTER

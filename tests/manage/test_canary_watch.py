@@ -1,6 +1,8 @@
 """What canary requests come to moves their deployment, and nothing else does."""
 
 import asyncio
+import contextlib
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,12 +11,15 @@ import pytest
 from structlog.testing import capture_logs
 
 from octoroute_py.core.catalog import ModelStatus
+from octoroute_py.core.errors import GatewayError
 from octoroute_py.core.registry import Kind
 from octoroute_py.core.rollout import RolloutStatus, RolloutStrategy, RolloutType, Side, Split, SuccessCriteria
+from octoroute_py.ledger.entry import entry_of
 from octoroute_py.manage.canary_watch import EVERY_S
 from octoroute_py.storage import registry
 from octoroute_py.storage.registry import Change
 from octoroute_py.storage.transaction import Transaction
+from tests.fakes.journal_rows import keep
 from tests.fakes.rollouts import CRITERIA, OPS, Stand, attempt, deployment, stand
 
 LEAST = CRITERIA.min_requests
@@ -202,3 +207,79 @@ async def test_an_outcome_without_arms_or_of_another_deployment_is_nothing(it: S
     measured = it.watch.measured("d")
     assert measured is not None
     assert measured.windows[Side.CANARY].requests == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_happens_a_share_keeps_to_its_rules(it: Stand, seed: int) -> None:
+    walk = Walk(it, random.Random(seed))
+    with capture_logs():
+        for _ in range(250):
+            await walk.step()
+    assert walk.ended >= 3
+    assert walk.widened >= 3
+
+
+class Walk:
+    """Operators, requests, restarts and a failing database in any order."""
+
+    def __init__(self, it: Stand, chance: random.Random) -> None:
+        self.it = it
+        self.chance = chance
+        self.ended = self.widened = 0
+        self.id = ""
+        self._measured = 0
+        self._cut = False
+
+    async def step(self) -> None:
+        """One thing happens, and what must hold still does."""
+        if self.id == "" or not self.it.kept(self.id).status.is_live:
+            await self._begin()
+        before = self.it.kept(self.id)
+        await self.chance.choice([self._serve, self._serve, self._serve, self._look, self._operate, self._weather])()
+        now, share = self.it.kept(self.id), self.it.shares.of(self.id)
+        assert now.traffic_split.production + now.traffic_split.canary == 100.0
+        assert share <= now.traffic_split.canary <= 40.0
+        assert share in (0.0, now.traffic_split.canary)
+        if now.step != before.step:
+            assert (now.step, before.status) == (before.step + 1, RolloutStatus.ACTIVE)
+            assert self._measured >= LEAST
+            self._measured, self.widened = 0, self.widened + 1
+        if self._cut:
+            assert share == 0.0
+            assert now.status in (RolloutStatus.ACTIVE, RolloutStatus.PAUSED, RolloutStatus.ROLLED_BACK)
+        self._cut = self._cut or (now.status.is_live and share == 0.0)
+        if now.status is RolloutStatus.COMPLETED:
+            assert before.traffic_split.canary == 40.0
+            assert self._measured >= LEAST
+
+    async def _begin(self) -> None:
+        self.it.broken = False
+        self.ended += 1
+        self.id, self._measured, self._cut = f"d{self.ended}", 0, False
+        await self.it.started(self.id, rollout_strategy=TO_40)
+
+    async def _serve(self) -> None:
+        for _ in range(self.chance.randrange(12)):
+            fault = "timeout" if self.chance.random() < 0.06 else None
+            one = self.it.outcome(attempt("new:1", fault), id_=self.id)
+            self._measured += 1
+            keep(self.it.database, [entry_of(one)])
+            self.it.watch.saw(one)
+
+    async def _look(self) -> None:
+        self.it.now += self.chance.choice([0.1, 1.0, 600.0])
+        await self.it.watch.look()
+
+    async def _operate(self) -> None:
+        canaries = self.it.canaries
+        moves = (canaries.pause, canaries.resume, canaries.resume, canaries.execute)
+        with contextlib.suppress(GatewayError):
+            await self.chance.choice(moves)(self.id, by=OPS)
+
+    async def _weather(self) -> None:
+        if self.it.broken or self.chance.random() < 0.5:
+            self.it.broken = not self.it.broken
+        elif not self._cut:
+            self.it.now += 1.0
+            self.it.restart()
+            await self.it.watch.load()

@@ -2,10 +2,12 @@
 
 import builtins
 import math
+import random
+import statistics
 from collections.abc import Mapping, Sequence
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -21,20 +23,36 @@ def share_strategy(draw: st.DrawFn) -> Share:
     return Share(draw(st.integers(0, of)), of)
 
 
+def of_callers(numbers: Sequence[Sequence[float]]) -> Moments:
+    """The numbers that each caller gave."""
+    singles = moments([each for given in numbers for each in given])
+    return Moments(
+        count=singles.count,
+        total=singles.total,
+        squares=singles.squares,
+        callers=len(numbers),
+        count_squares=sum(len(given) ** 2 for given in numbers),
+        products=math.fsum(len(given) * math.fsum(given) for given in numbers),
+        total_squares=math.fsum(math.fsum(given) ** 2 for given in numbers),
+    )
+
+
 def moments(numbers: Sequence[float]) -> Moments:
-    return Moments(len(numbers), math.fsum(numbers), math.fsum(each * each for each in numbers))
+    return Moments.of_singles(len(numbers), math.fsum(numbers), math.fsum(each * each for each in numbers))
 
 
 SHARES = share_strategy()
 NUMBERS = st.lists(st.floats(-1e4, 1e4), min_size=2, max_size=40)
 
 
+@settings(deadline=None)
 @given(SHARES, ALPHAS)
 def test_wilson_is_that_of_scipy(share: Share, alpha: float) -> None:
-    expected = stats.binomtest(share.hits, share.of).proportion_ci(1 - alpha, method="wilson")
+    expected = stats.binomtest(int(share.hits), int(share.of)).proportion_ci(1 - alpha, method="wilson")
     assert wilson(share, alpha=alpha) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
+@settings(deadline=None)
 @given(SHARES, SHARES, ALPHAS)
 def test_the_z_test_is_the_chi_square_test_without_correction(arm: Share, control: Share, alpha: float) -> None:
     hits = arm.hits + control.hits
@@ -64,6 +82,7 @@ def test_the_interval_is_that_of_newcombe(arm: Share, control: Share, low: float
     assert newcombe(arm, control, alpha=0.05) == pytest.approx((low, high), abs=6e-5)
 
 
+@settings(deadline=None)
 @given(SHARES, SHARES, ALPHAS)
 def test_the_interval_of_a_difference_holds_it_and_turns_with_it(arm: Share, control: Share, alpha: float) -> None:
     found, reverse = newcombe(arm, control, alpha=alpha), newcombe(control, arm, alpha=alpha)
@@ -71,6 +90,7 @@ def test_the_interval_of_a_difference_holds_it_and_turns_with_it(arm: Share, con
     assert (-reverse.high, -reverse.low) == pytest.approx(found)
 
 
+@settings(deadline=None)
 @given(SHARES)
 def test_equal_shares_of_nothing_or_all_do_not_differ(share: Share) -> None:
     none, every = Share(0, share.of), Share(share.of, share.of)
@@ -79,6 +99,7 @@ def test_equal_shares_of_nothing_or_all_do_not_differ(share: Share) -> None:
     assert two_proportions(every, none, alpha=0.05).relative_effect is None
 
 
+@settings(deadline=None)
 @given(NUMBERS, NUMBERS, ALPHAS)
 def test_welch_is_that_of_scipy(arm: list[float], control: list[float], alpha: float) -> None:
     of_arm, of_control = moments(arm), moments(control)
@@ -92,6 +113,7 @@ def test_welch_is_that_of_scipy(arm: list[float], control: list[float], alpha: f
     assert found.interval == pytest.approx((bounds.low, bounds.high), rel=1e-4, abs=1e-4)
 
 
+@settings(deadline=None)
 @given(NUMBERS, ALPHAS)
 def test_the_interval_of_a_mean_is_that_of_scipy(numbers: list[float], alpha: float) -> None:
     of = moments(numbers)
@@ -99,6 +121,47 @@ def test_the_interval_of_a_mean_is_that_of_scipy(numbers: list[float], alpha: fl
     expected = stats.t.interval(1 - alpha, of.count - 1, loc=of.mean, scale=stats.sem(numbers))
     found = mean_interval(of, alpha=alpha)
     assert found == pytest.approx(tuple(float(each) for each in expected), rel=1e-4, abs=1e-4)
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=20), st.integers(2, 6))
+def test_what_a_caller_repeats_tells_nothing_new(numbers: list[float], times: int) -> None:
+    once, often = moments(numbers), of_callers([[each] * times for each in numbers])
+    assume(once.variance > 1e-6 * once.squares / once.count)
+    assert often.mean == pytest.approx(once.mean, rel=1e-6, abs=1e-6)
+    assert often.error == pytest.approx(once.error, rel=1e-4)
+    assert often.effective == pytest.approx(len(numbers), rel=0.6)
+    assert often.effective < often.count
+
+
+def test_the_error_of_a_mean_is_what_it_is_over_many_draws_of_callers() -> None:
+    rng = random.Random(4)
+    drawn = []
+    for _ in range(400):
+        callers = []
+        for _ in range(60):
+            own = rng.gauss(0, 1)
+            callers.append([own + rng.gauss(0, 1) for _ in range(rng.choice((1, 2, 10)))])
+        drawn.append(of_callers(callers))
+    true = statistics.stdev(each.mean for each in drawn)
+    assert statistics.fmean(each.error for each in drawn) == pytest.approx(true, rel=0.1)
+    plain = statistics.fmean(math.sqrt(each.variance / each.count) for each in drawn)
+    assert plain < 0.6 * true  # what taking requests as independent would have said
+
+
+def test_a_share_of_unlike_callers_is_worth_fewer_requests() -> None:
+    share = Share(90, 100)
+    less = share.worth(0.25)
+    assert (less.hits, less.of, less.rate) == (22.5, 25.0, 0.9)
+    narrow, wide = wilson(share, alpha=0.05), wilson(less, alpha=0.05)
+    assert wide.low < narrow.low < narrow.high < wide.high
+
+
+def test_one_caller_says_nothing_of_how_callers_differ() -> None:
+    one, many = of_callers([[1.0, 2.0, 3.0]]), moments([1.0, 2.0, 4.0])
+    assert (one.error, one.effective) == (0.0, 3.0)
+    assert welch(one, many, alpha=0.05).p_value is None
+    assert mean_interval(one, alpha=0.05) is None
 
 
 def test_what_does_not_vary_has_no_p_value() -> None:

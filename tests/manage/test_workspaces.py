@@ -26,7 +26,11 @@ class Desk:
         self.versions: list[int] = []
         self.database = database
         self.workspaces = Workspaces(
-            Store(database), endpoints=lambda: self.endpoints, wall=lambda: 7.0, changed=self.changed
+            Store(database),
+            endpoints=lambda: self.endpoints,
+            wall=lambda: 7.0,
+            changed=self.changed,
+            models=lambda: ("resting",),
         )
 
     async def changed(self) -> None:
@@ -99,3 +103,9 @@ async def test_a_database_that_is_gone_is_told_without_its_place(desk: Desk, tmp
     assert (caught.value.status, caught.value.code) == (503, "storage_unavailable")
     assert str(tmp_path) not in caught.value.client_message
     assert desk.versions == []
+
+
+async def test_a_registered_model_may_be_named_while_it_serves_nobody(desk: Desk) -> None:
+    policy = await desk.put("w", restrictions=("a", "resting"))
+    assert policy.restrictions == ("a", "resting")
+    assert desk.workspaces.warnings(policy) == []

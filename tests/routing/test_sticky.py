@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from octoroute_py.routing.sticky import fraction, share_of, weighted
@@ -66,12 +66,14 @@ def test_nobody_loses_a_share_that_grows() -> None:
     assert at_10 < at_30
 
 
+@settings(deadline=None)
 @given(st.text(), st.text())
 def test_everything_falls_into_the_range(salt: str, id_: str) -> None:
     assert 0 <= fraction(salt, id_) < 1
     assert 0 <= share_of(salt, id_) < 100
 
 
+@settings(deadline=None)
 @given(st.text(), st.lists(st.floats(0, 1e6), min_size=1, max_size=9).filter(lambda found: sum(found) > 0))
 def test_a_weight_of_zero_is_never_fallen_on(id_: str, weights: list[float]) -> None:
     assert weights[weighted("", id_, weights)] > 0

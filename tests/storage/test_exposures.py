@@ -8,10 +8,11 @@ import msgspec
 import pytest
 from sqlalchemy import insert, text
 
+from octoroute_py.core.experiment import Metric
 from octoroute_py.storage.db import Database
 from octoroute_py.storage.entries import JournalEntry
 from octoroute_py.storage.errors import TooLong
-from octoroute_py.storage.exposures import Cell, exposures
+from octoroute_py.storage.exposures import Cell, Tally, cells, tallies
 from octoroute_py.storage.schema import feedback
 from tests.fakes.journal_rows import NOW_S, entry, keep, varied
 
@@ -26,9 +27,14 @@ def database(tmp_path: Path) -> Iterator[Database]:
     one.close()
 
 
-def found(database: Database, experiment_id: str = "tone", *, block: int = 7, since_ms: int = SINCE_MS) -> list[Cell]:
+def found(database: Database, experiment_id: str = "tone", *, metric: Metric = Metric.SUCCESS) -> list[Tally]:
     with database.read() as connection:
-        return exposures(connection, experiment_id, since_ms, block=block)
+        return tallies(connection, experiment_id, SINCE_MS, metric)
+
+
+def blocks(database: Database, experiment_id: str = "tone", *, block: int = 7) -> list[Cell]:
+    with database.read() as connection:
+        return cells(connection, experiment_id, SINCE_MS, block=block)
 
 
 def judge(database: Database, number: int, *, rating: int | None = None, success: bool | None = None) -> None:
@@ -36,42 +42,63 @@ def judge(database: Database, number: int, *, rating: int | None = None, success
     database.write(lambda connection: connection.execute(insert(feedback), row) and None)
 
 
-def counted(entries: list[JournalEntry], scores: dict[int, float], *, block: int) -> dict[tuple[int, str], list[float]]:
-    cells: dict[tuple[int, str], list[float]] = {}
-    place = 0
-    for number, one in enumerate(entries, 1):
-        if one.arms is None or "tone:" not in one.arms or one.started_ms < SINCE_MS:
-            continue
-        cell = cells.setdefault((place // block, one.arms), [0.0] * 10)
-        place += 1
-        good = one.error_code is None and one.status != 499
+def exposed(entries: list[JournalEntry]) -> list[tuple[int, JournalEntry]]:
+    """Those of the experiment, with their number."""
+    return [
+        (number, one)
+        for number, one in enumerate(entries, 1)
+        if one.arms is not None and "tone:" in one.arms and one.started_ms >= SINCE_MS
+    ]
+
+
+def value_of(one: JournalEntry, metric: Metric, score: float | None) -> float | None:
+    """What the metric makes of a request."""
+    left, good = one.status == 499, one.error_code is None and one.status != 499
+    if metric is Metric.SUCCESS:
+        return None if left else float(good)
+    if metric is Metric.LATENCY:
         first_us = one.first_event_us if one.stream and one.first_event_us is not None else one.duration_us
-        latency = first_us / 1000 if good else 0.0
-        score = scores.get(number)
-        for at, value in enumerate(
-            (
-                1,
-                one.status == 499,
-                good,
-                latency,
-                latency**2,
-                one.cost_uusd,
-                one.cost_uusd**2,
-                score is not None,
-                score or 0,
-                (score or 0) ** 2,
-            )
-        ):
-            cell[at] += value
-    return cells
+        return first_us / 1000 if good else None
+    return float(one.cost_uusd) if metric is Metric.COST else score
 
 
-def test_every_exposed_request_is_counted_once_in_the_block_of_its_end(database: Database) -> None:
+def counted(entries: list[JournalEntry], scores: dict[int, float], metric: Metric) -> dict[str, list[float]]:
+    callers: dict[str, dict[object, list[float]]] = {}
+    sums: dict[str, list[float]] = {}
+    for number, one in exposed(entries):
+        arms = str(one.arms)
+        good = one.error_code is None and one.status != 499
+        value = value_of(one, metric, scores.get(number))
+        totals = sums.setdefault(arms, [0.0] * 7)
+        latency = value_of(one, Metric.LATENCY, None) or 0.0
+        known = (1, one.status == 499, good, latency, one.cost_uusd, value is not None, (value or 0) ** 2)
+        for at, each in enumerate(known):
+            totals[at] += each
+        if value is not None:
+            who: object = number if "~" in arms else (one.key_id, one.user_id)
+            callers.setdefault(arms, {}).setdefault(who, []).append(value)
+    found = {}
+    for arms, (requests, left, good_ones, latency, cost, values, squares) in sums.items():
+        of_callers = list(callers.get(arms, {}).values())
+        found[arms] = [
+            *(requests, left, good_ones, latency, cost, len(of_callers), values),
+            *(sum(map(sum, of_callers)), squares),
+            sum(len(each) ** 2 for each in of_callers),
+            sum(len(each) * sum(each) for each in of_callers),
+            sum(sum(each) ** 2 for each in of_callers),
+        ]
+    return found
+
+
+@pytest.fixture
+def kept(database: Database) -> tuple[list[JournalEntry], dict[int, float]]:
+    """Rows of every kind, and what was said of some."""
     rng = random.Random(5)
     rows = [
         msgspec.structs.replace(
             one,
             arms=rng.choice(LABELS),
+            user_id=rng.choice((None, "u1", "u2")),
             stream=rng.random() < 0.5,
             first_event_us=None if rng.random() < 0.3 else one.duration_us // 3,
         )
@@ -86,17 +113,35 @@ def test_every_exposed_request_is_counted_once_in_the_block_of_its_end(database:
             scores[number] = (rating - 1) / 4
         elif success is not None:
             scores[number] = float(success)
-    cells = found(database)
-    expected = counted(rows, scores, block=7)
-    assert [cell.block for cell in cells] == sorted(cell.block for cell in cells)
-    assert {(cell.block, cell.arms): pytest.approx(list(cell[2:]), rel=1e-9) for cell in cells} == expected
+    return rows, scores
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+def test_every_exposed_request_is_counted_once(
+    database: Database, kept: tuple[list[JournalEntry], dict[int, float]], metric: Metric
+) -> None:
+    told = {tally.arms: pytest.approx(list(tally[1:]), rel=1e-9) for tally in found(database, metric=metric)}
+    assert told == counted(*kept, metric)
+    assert all(isinstance(tally.callers, int) for tally in found(database, metric=metric))
+
+
+def test_blocks_hold_those_whose_clients_stayed_in_the_order_of_their_ends(
+    database: Database, kept: tuple[list[JournalEntry], dict[int, float]]
+) -> None:
+    stayed = [one for _, one in exposed(kept[0]) if one.status != 499]
+    expected: dict[tuple[int, str], list[int]] = {}
+    for place, one in enumerate(stayed):
+        cell = expected.setdefault((place // 7, str(one.arms)), [0, 0])
+        cell[0] += 1
+        cell[1] += one.error_code is None
+    assert {(cell.block, cell.arms): [cell.requests, cell.good] for cell in blocks(database)} == expected
 
 
 def test_a_full_block_stays_what_it_was(database: Database) -> None:
     keep(database, [entry(n, arms=LABELS[1 + n % 2]) for n in range(30)])
-    before = found(database)
+    before = blocks(database)
     keep(database, [entry(n, arms="tone:deep", ago_s=900) for n in range(30, 40)])  # began before, ended after
-    assert [cell for cell in found(database) if cell.block < 4] == [cell for cell in before if cell.block < 4]
+    assert [cell for cell in blocks(database) if cell.block < 4] == [cell for cell in before if cell.block < 4]
 
 
 @pytest.mark.parametrize(
@@ -105,36 +150,44 @@ def test_a_full_block_stays_what_it_was(database: Database) -> None:
 )
 def test_an_id_stands_for_itself_alone(database: Database, id_: str, others: str) -> None:
     keep(database, [entry(1, arms=f"{id_}:a"), entry(2, arms=others)])
-    assert [cell.arms for cell in found(database, id_)] == [f"{id_}:a"]
+    assert [tally.arms for tally in found(database, id_)] == [f"{id_}:a"]
+    assert [cell.arms for cell in blocks(database, id_)] == [f"{id_}:a"]
 
 
 def test_what_began_before_the_start_does_not_count(database: Database) -> None:
     keep(database, [entry(1, arms="tone:usual", ago_s=1801), entry(2, arms="tone:usual", ago_s=1800)])
-    assert [cell.requests for cell in found(database)] == [1]
+    assert [tally.requests for tally in found(database)] == [1]
+    assert [cell.requests for cell in blocks(database)] == [1]
 
 
 def test_nothing_is_found_of_nothing(database: Database) -> None:
     keep(database, [entry(1)])
-    assert found(database) == []
+    assert (found(database), blocks(database)) == ([], [])
 
 
-def test_the_index_alone_answers_for_the_journal(database: Database) -> None:
+@pytest.mark.parametrize("metric", list(Metric))
+def test_the_index_alone_answers_for_the_journal(database: Database, metric: Metric) -> None:
+    statements: list[str] = []
     with database.read() as connection:
         driver = connection.connection.driver_connection
         assert driver is not None
-        statements: list[str] = []
         driver.set_trace_callback(statements.append)
-        exposures(connection, "tone", SINCE_MS, block=32)
+        tallies(connection, "tone", SINCE_MS, metric)
+        cells(connection, "tone", SINCE_MS, block=32)
         driver.set_trace_callback(None)
-        (statement,) = (each for each in statements if "journal" in each)
-        explained = connection.execute(text("EXPLAIN QUERY PLAN " + statement.replace(":", "\\:")))
-        plans = [row[3] for row in explained]
-    assert any("COVERING INDEX journal_arms (started_ms>?)" in plan for plan in plans), plans
+        plans = []
+        for statement in (each for each in statements if "journal" in each):
+            explained = connection.execute(text("EXPLAIN QUERY PLAN " + statement.replace(":", "\\:")))
+            plans.append("\n".join(row[3] for row in explained))
+    assert len(plans) == 2
+    assert all("COVERING INDEX journal_arms (started_ms>?)" in plan for plan in plans), plans
 
 
 def test_a_look_that_takes_too_long_is_given_up_and_the_next_one_is_not(database: Database) -> None:
     keep(database, [entry(n, arms="tone:usual") for n in range(5000)])
     with database.read() as connection:
         with pytest.raises(TooLong, match="took more than 0 s"):
-            exposures(connection, "tone", SINCE_MS, block=32, within_s=0)
-        assert sum(cell.requests for cell in exposures(connection, "tone", SINCE_MS, block=32)) == 5000
+            tallies(connection, "tone", SINCE_MS, Metric.COST, within_s=0)
+        with pytest.raises(TooLong):
+            cells(connection, "tone", SINCE_MS, block=32, within_s=0)
+        assert [tally.requests for tally in tallies(connection, "tone", SINCE_MS, Metric.COST)] == [5000]

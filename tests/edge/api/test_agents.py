@@ -1,6 +1,7 @@
 """`/api/agents` over a real database, asked through the guard as by a client."""
 
 import contextlib
+import re
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from octoroute_py.manage.agents import MOST_TYPES, Agents, Now
 from tests.fakes.application import Running, httpx_config, running
 from tests.fakes.keyed import Keyed, holder, shown
 from tests.fakes.registry import Shelf, shelf
+from tests.fakes.repository import ROOT
 
 OPERATOR, VIEWER, BOUND = "operator", "viewer", "bound"
 KEYS = {
@@ -73,6 +75,15 @@ async def api(folder: Path, *, most: int = MOST_TYPES, tiers: Mapping[str, str] 
             app = build_app(table.routes, cors_origins=(), management_port=None, lifespan=contextlib.nullcontext)
             async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
                 yield Api(one, client, kept)
+
+
+async def test_the_preferences_in_the_documents_are_taken_and_told_as_they_stand_there(tmp_path: Path) -> None:
+    blocks = re.findall(r"```json\n(.*?)```", (ROOT / "docs/registry.md").read_text(), re.DOTALL)
+    [block] = [msgspec.json.decode(each) for each in blocks if "preferredModels" in each]
+    async with api(tmp_path) as it:
+        answer = (await it.ask("POST", "/chef/preferences", block)).json()
+    assert answer["preferences"] == block
+    assert "warnings" not in answer
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])

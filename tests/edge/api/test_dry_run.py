@@ -1,14 +1,17 @@
 """`POST /api/routing/test`: what it tells is what would happen, and nothing happens by telling it."""
 
+import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from octoroute_py.core.words import Role
 from tests.fakes.governor import Governor, governor
 from tests.fakes.judging import completion
 from tests.fakes.keyed import Keyed, holder, shown
+from tests.fakes.repository import ROOT
 
 WORDS = {"agentType": "chef", "workspaceId": "red", "userId": "u-1", "id": "dry-1"}
 
@@ -53,6 +56,13 @@ async def test_a_prompt_is_enough_and_every_rule_is_told_with_what_became_of_it(
         "The rule 'all' is the first that matches and has where to send it.",
         "balanced-model is tried first, in the tier 'balanced'.",
     ]
+
+
+async def test_the_prompt_in_the_documents_is_taken(tmp_path: Path) -> None:
+    blocks = re.findall(r"```json\n(.*?)```", (ROOT / "docs/registry.md").read_text(), re.DOTALL)
+    [block] = [msgspec.json.decode(each) for each in blocks if '"prompt"' in each]
+    async with governor(tmp_path) as it:
+        assert (await it.tried(block)).status_code == 200
 
 
 async def test_the_words_of_the_model_router_go_where_the_same_words_go_for_real(tmp_path: Path) -> None:

@@ -342,6 +342,7 @@ async def test_results_are_read_while_it_runs_and_after_it_was_stopped(tmp_path:
                 entry(
                     number,
                     arms=("tone:usual", "tone:deep~")[number % 2],
+                    user_id=f"user-{number % 50}",
                     error_code="upstream_error" if number % 6 == 1 else None,
                     status=502 if number % 6 == 1 else 200,
                 )
@@ -361,11 +362,11 @@ async def test_results_are_read_while_it_runs_and_after_it_was_stopped(tmp_path:
     assert one["effect"] == pytest.approx(-1 / 3)
     assert one["anytime"]["verdict"] == "worse"
     assert set(one) == {"arm", "control", "effect", "relativeEffect", "interval", "pValue", "test", "anytime"}
-    assert set(one["anytime"]) == {"verdict", "eValue", "threshold", "interval", "method"}
+    assert set(one["anytime"]) == {"verdict", "eValue", "threshold", "interval"}
 
 
 async def test_a_look_that_takes_too_long_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exposures.exposures, "__kwdefaults__", {"within_s": 0.0})
+    monkeypatch.setattr(exposures.tallies, "__kwdefaults__", {"within_s": 0.0})
     async with api(tmp_path) as it:
         await it.make(id="tone")
         it.kept.now = 1_789_999_000.0

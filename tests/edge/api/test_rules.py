@@ -1,6 +1,7 @@
 """`/api/routing/rules` over a real database, asked through the guard as by a client."""
 
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from octoroute_py.core.words import Role
 from octoroute_py.edge.api.rules import RuleRoutes
 from octoroute_py.edge.asgi import Table, build_app
 from octoroute_py.manage.rules import MOST_RULES, Rules
+from octoroute_py.routing.rule_problems import problems
 from octoroute_py.routing.rules import BUILT_IN
 from tests.fakes.application import httpx_config, running
 from tests.fakes.keyed import Keyed, holder, shown
 from tests.fakes.registry import Shelf, shelf
+from tests.fakes.repository import ROOT
 
 OPERATOR, VIEWER, BOUND = "operator", "viewer", "bound"
 KEYS = {
@@ -47,6 +50,9 @@ name = "off"
 enabled = false
 tier = "deep"
 """
+DOCUMENTED = [
+    each.encode() for each in re.findall(r"```json\n(.*?)```", (ROOT / "docs/registry.md").read_text(), re.DOTALL)
+]
 RULE: dict[str, Any] = {"name": "r", "targets": [{"modelId": "fast"}]}
 
 
@@ -74,13 +80,6 @@ class Api:
         return [rule["id"] for rule in answer["rules"]]
 
 
-def blamed(rule: RoutingRule) -> list[tuple[str, str]]:
-    """A check that knows one thing that is wrong."""
-    length = rule.conditions.content_length
-    wrong = length is not None and length.min is not None and length.max is not None and length.min > length.max
-    return [("conditions.contentLength.min", "It is above max.")] if wrong else []
-
-
 @contextlib.asynccontextmanager
 async def api(folder: Path, *, most: int = MOST_RULES) -> AsyncIterator[Api]:
     with shelf(folder) as kept:
@@ -95,7 +94,7 @@ async def api(folder: Path, *, most: int = MOST_RULES) -> AsyncIterator[Api]:
                 built_in=BUILT_IN,
                 endpoints=lambda: gateway.config.endpoints,
                 registry=kept.registry,
-                problems=blamed,
+                problems=problems,
                 most=most,
             )
             RuleRoutes(rules).add_to(table)
@@ -136,6 +135,20 @@ async def test_a_rule_is_made_and_read_with_its_times_and_its_etag(tmp_path: Pat
         "updatedAt": "2027-01-15T08:00:00.000Z",
     }
     assert (in_force.priority, in_force.targets[0].model_id) == (7, "fast")
+
+
+async def test_the_rule_in_the_documents_is_taken_and_told_as_it_stands_there(tmp_path: Path) -> None:
+    [block] = [each for each in DOCUMENTED if b"customConditions" in each]
+    async with api(tmp_path) as it:
+        answer = await it.ask("POST", body=block)
+    assert answer.status_code == 201, answer.text
+    assert problems(msgspec.json.decode(block, type=RoutingRule)) == []
+    written, told = msgspec.json.decode(block), answer.json()
+    assert "warnings" not in told
+    assert set(written["conditions"]) == set(told["conditions"])
+    assert {name: told[name] for name in written if name != "targets"} == {
+        name: value for name, value in written.items() if name != "targets"
+    }
 
 
 async def test_a_rule_without_an_id_gets_one_of_its_own(tmp_path: Path) -> None:

@@ -29,7 +29,10 @@ def upgrade() -> None:
     op.create_index(
         "journal_arms",
         "journal",
-        ["started_ms", "id", "arms", "status", "error_code", "stream", "first_event_us", "duration_us", "cost_uusd"],
+        [
+            *("started_ms", "id", "arms", "status", "error_code", "stream"),
+            *("first_event_us", "duration_us", "cost_uusd", "key_id", "user_id"),
+        ],
         sqlite_where=sa.text("arms IS NOT NULL"),
         postgresql_where=sa.text("arms IS NOT NULL"),
     )
