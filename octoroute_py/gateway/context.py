@@ -50,11 +50,10 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     `generation` counts up by one with every reload and every change of the `registry`. Live endpoint state inside
     `table` outlives a snapshot. `gated` tells whether any endpoint declares capabilities or a context window,
     `header_rules` and `metadata_rules` whether any rule looks at those: where not, that work is not done. `rulebook`
-    are the rules of operators for all requests, `rulebooks` those and the rules of a rule set, by its id. `demands` is
-    what agent types ask of who answers them, `reads_words` whether any strategy looks at the words of a request.
-    `baseline` is
-    the endpoint whose prices "all deep" means. `agent_types` are those with limits; `unlimited`: the configuration
-    itself limits nobody.
+    are the rules of operators for all requests, `rulebooks` those and the rules of a rule set, by its id, for the sets
+    of experiments that run. `demands` is what agent types ask of who answers them, `reads_words` whether any strategy
+    looks at the words of a request. `baseline` is the endpoint whose prices "all deep" means. `agent_types` are those
+    with limits; `unlimited`: the configuration itself limits nobody.
     """
 
     generation: int
@@ -83,9 +82,10 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     def rule_ids(self) -> tuple[str, ...]:
         """The ids of all rules, whether they are asked now or not: the file's, the API's, the built-in ones."""
         table = () if self.router.rules is None else self.router.rules.book.rules
-        books = (self.rulebook, *self.rulebooks.values())
-        asked = (rule.id for book in books for rule in (*book.rules, *book.disabled))
-        return tuple(dict.fromkeys((*asked, *(rule.id for rule in table))))
+        of_file = (*self.rulebook.rules, *self.rulebook.disabled)
+        return tuple(
+            dict.fromkeys((*(rule.id for rule in of_file), *self.registry.rules, *(rule.id for rule in table)))
+        )
 
 
 class RequestContext:

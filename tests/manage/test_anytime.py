@@ -21,6 +21,7 @@ from octoroute_py.manage.anytime import (
     agreed,
     means,
     mixed,
+    rates,
     shares,
 )
 from octoroute_py.manage.significance import Moments
@@ -32,7 +33,7 @@ def block_strategy(draw: st.DrawFn) -> Block:
     return Block(arm, draw(st.integers(0, arm)), control, draw(st.integers(0, control)))
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(block_strategy())
 def test_a_block_pays_fishers_probability_over_the_hypergeometric_one(block: Block) -> None:
     assume(block.arm + block.control)
@@ -71,6 +72,7 @@ def test_an_arm_that_always_fails_is_told_by_its_first_block() -> None:
     assert evidence.verdict(alpha=0.05, higher_is_better=True) is Verdict.WORSE
 
 
+@settings(deadline=None)
 @given(block_strategy(), st.integers(1, 50))
 def test_exchanging_the_arms_turns_the_bet(block: Block, times: int) -> None:
     found = shares([(block, times)])
@@ -98,6 +100,7 @@ def gauss(count: int, mean: float, *, seed: int) -> Moments:
     return Moments.of_singles(count, math.fsum(numbers), math.fsum(each * each for each in numbers))
 
 
+@settings(deadline=None)
 @given(st.integers(BURN_IN, 3000), st.integers(BURN_IN, 3000), st.floats(-0.5, 0.5), st.sampled_from([0.01, 0.05]))
 def test_the_bound_leaves_zero_out_as_soon_as_the_evidence_is_enough(
     arm: int, control: int, effect: float, alpha: float
@@ -160,6 +163,18 @@ def test_few_callers_decide_nothing() -> None:
     few, enough = FEWEST_CALLERS - 2, FEWEST_CALLERS
     assert means(of_alike_callers(few, 50, 0.2), of_alike_callers(enough, 50, 0.0), alpha=0.05) is None
     assert means(of_alike_callers(enough, 50, 0.2), of_alike_callers(enough, 50, 0.0), alpha=0.05) is not None
+
+
+def test_arms_that_always_and_never_fail_are_told_apart() -> None:
+    never, always = Moments.of_singles(BURN_IN, 0.0, 0.0), Moments.of_singles(BURN_IN, float(BURN_IN), float(BURN_IN))
+    assert means(never, always, alpha=0.05) is None
+    found = rates(never, always, alpha=0.05)
+    assert found is not None
+    assert found.verdict(alpha=0.05, higher_is_better=True) is Verdict.WORSE
+    same = rates(always, always, alpha=0.05)
+    assert same is not None
+    assert same.e_value < 1
+    assert rates(never, Moments.of_singles(BURN_IN - 1, 0.0, 0.0), alpha=0.05) is None
 
 
 def test_two_bets_agree_on_what_both_have_made() -> None:

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -45,12 +45,14 @@ SHARES = share_strategy()
 NUMBERS = st.lists(st.floats(-1e4, 1e4), min_size=2, max_size=40)
 
 
+@settings(deadline=None)
 @given(SHARES, ALPHAS)
 def test_wilson_is_that_of_scipy(share: Share, alpha: float) -> None:
     expected = stats.binomtest(int(share.hits), int(share.of)).proportion_ci(1 - alpha, method="wilson")
     assert wilson(share, alpha=alpha) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
+@settings(deadline=None)
 @given(SHARES, SHARES, ALPHAS)
 def test_the_z_test_is_the_chi_square_test_without_correction(arm: Share, control: Share, alpha: float) -> None:
     hits = arm.hits + control.hits
@@ -80,6 +82,7 @@ def test_the_interval_is_that_of_newcombe(arm: Share, control: Share, low: float
     assert newcombe(arm, control, alpha=0.05) == pytest.approx((low, high), abs=6e-5)
 
 
+@settings(deadline=None)
 @given(SHARES, SHARES, ALPHAS)
 def test_the_interval_of_a_difference_holds_it_and_turns_with_it(arm: Share, control: Share, alpha: float) -> None:
     found, reverse = newcombe(arm, control, alpha=alpha), newcombe(control, arm, alpha=alpha)
@@ -87,6 +90,7 @@ def test_the_interval_of_a_difference_holds_it_and_turns_with_it(arm: Share, con
     assert (-reverse.high, -reverse.low) == pytest.approx(found)
 
 
+@settings(deadline=None)
 @given(SHARES)
 def test_equal_shares_of_nothing_or_all_do_not_differ(share: Share) -> None:
     none, every = Share(0, share.of), Share(share.of, share.of)
@@ -95,6 +99,7 @@ def test_equal_shares_of_nothing_or_all_do_not_differ(share: Share) -> None:
     assert two_proportions(every, none, alpha=0.05).relative_effect is None
 
 
+@settings(deadline=None)
 @given(NUMBERS, NUMBERS, ALPHAS)
 def test_welch_is_that_of_scipy(arm: list[float], control: list[float], alpha: float) -> None:
     of_arm, of_control = moments(arm), moments(control)
@@ -108,6 +113,7 @@ def test_welch_is_that_of_scipy(arm: list[float], control: list[float], alpha: f
     assert found.interval == pytest.approx((bounds.low, bounds.high), rel=1e-4, abs=1e-4)
 
 
+@settings(deadline=None)
 @given(NUMBERS, ALPHAS)
 def test_the_interval_of_a_mean_is_that_of_scipy(numbers: list[float], alpha: float) -> None:
     of = moments(numbers)
@@ -117,6 +123,7 @@ def test_the_interval_of_a_mean_is_that_of_scipy(numbers: list[float], alpha: fl
     assert found == pytest.approx(tuple(float(each) for each in expected), rel=1e-4, abs=1e-4)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=20), st.integers(2, 6))
 def test_what_a_caller_repeats_tells_nothing_new(numbers: list[float], times: int) -> None:
     once, often = moments(numbers), of_callers([[each] * times for each in numbers])
@@ -148,6 +155,14 @@ def test_a_share_of_unlike_callers_is_worth_fewer_requests() -> None:
     assert (less.hits, less.of, less.rate) == (22.5, 25.0, 0.9)
     narrow, wide = wilson(share, alpha=0.05), wilson(less, alpha=0.05)
     assert wide.low < narrow.low < narrow.high < wide.high
+
+
+def test_smoothing_adds_a_caller_who_always_succeeds_and_one_who_never_does() -> None:
+    callers = [[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]
+    found, expected = of_callers(callers).smoothed(), of_callers([*callers, [1.0, 1.0], [0.0, 0.0]])
+    assert found == expected
+    assert moments([1.0] * 9).smoothed() == moments([*[1.0] * 10, 0.0])
+    assert moments([1.0] * 9).error == 0 < moments([1.0] * 9).smoothed().error
 
 
 def test_one_caller_says_nothing_of_how_callers_differ() -> None:

@@ -187,40 +187,37 @@ def _status(text: str | None) -> RolloutStatus | None:
 
 
 def _move(summary: str) -> Operation:
-    return Operation(summary=summary, answer=CanaryView, errors=(400, 404, 409))
+    return Operation(summary=summary, answer=CanaryView, errors=(409,), etag=True)
 
 
 LIST: Final = Operation(
     summary="Canary deployments",
     answer=CanaryList,
     query=(Parameter(name="status", description="Only those of this status", shape=RolloutStatus),),
-    errors=(400,),
 )
 CREATE: Final = Operation(
-    summary="Prepare a deployment", body=CanaryOrder, answer=CanaryView, status=201, errors=(400, 409)
+    summary="Prepare a deployment", body=CanaryOrder, answer=CanaryView, status=201, errors=(409,), etag=True
 )
-READ: Final = Operation(summary="A deployment", answer=CanaryView, errors=(404,))
+READ: Final = Operation(summary="A deployment", answer=CanaryView, etag=True)
 CHANGE: Final = Operation(
     summary="Change a deployment that is preparing: a JSON merge patch, null removes",
     body=CanaryPatch,
     answer=CanaryView,
-    errors=(400, 404, 409, 412),
+    errors=(409, 412),
+    etag=True,
 )
-DELETE: Final = Operation(
-    summary="Forget a deployment that does not run", answer=RemovedDeployment, errors=(400, 404, 409, 412)
-)
+DELETE: Final = Operation(summary="Forget a deployment that does not run", answer=RemovedDeployment, errors=(409, 412))
 START: Final = _move("Give the canary its first share")
 PAUSE: Final = _move("Leave the share as it is; a broken limit still ends it")
 RESUME: Final = _move("Go on with a paused deployment")
 COMPLETE: Final = _move("Let the canary take over: it becomes active and production deprecated")
 ROLL_BACK: Final = Operation(
     summary="Send everybody to production, from the next request on",
-    body=RollbackOrder,
+    body=RollbackOrder | None,
     answer=CanaryView,
-    errors=(400, 404, 409),
+    errors=(409,),
+    etag=True,
 )
-DECIDE: Final = Operation(
-    summary="What the evidence says now; nothing is changed", answer=DecisionView, errors=(400, 404, 409)
-)
-EXECUTE: Final = Operation(summary="Do what the evidence says now", answer=Execution, errors=(400, 404, 409))
-METRICS: Final = Operation(summary="What was measured of both models", answer=CanaryMetrics, errors=(400, 404))
+DECIDE: Final = Operation(summary="What the evidence says now; nothing is changed", answer=DecisionView, errors=(409,))
+EXECUTE: Final = Operation(summary="Do what the evidence says now", answer=Execution, errors=(409,))
+METRICS: Final = Operation(summary="What was measured of both models", answer=CanaryMetrics)

@@ -15,7 +15,8 @@ from octoroute_py.core.errors import BadRequest, Denied, GatewayError
 from octoroute_py.core.words import Reason, Role, Strategy, Surface, Tier
 from octoroute_py.edge.api.agents import PreferencesView, shown_preferences
 from octoroute_py.edge.api.reasons import RuleConsidered, considered, reasoning
-from octoroute_py.edge.api.route import Metadata, check_size, check_words, field_of, take
+from octoroute_py.edge.api.route import check_size, check_words, field_of, take
+from octoroute_py.edge.api.route_shape import Metadata
 from octoroute_py.edge.api.wire import decode, principal_of, query
 from octoroute_py.edge.asgi import Table
 from octoroute_py.edge.guard import source_of
@@ -207,5 +208,5 @@ TEST: Final = Operation(
     summary="Where a request would go, and why; nothing is sent",
     body=Tried,
     answer=DryRun,
-    errors=(400, 403, 404, 413, 429, 503),
+    errors=(404,),
 )

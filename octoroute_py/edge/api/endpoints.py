@@ -158,16 +158,16 @@ CREATE = Operation(
     body=EndpointOrder,
     answer=EndpointState,
     status=201,
-    errors=(400, 403, 404, 409, 413),
+    errors=(409,),
+    etag=True,
 )
-LIST = Operation(summary="A model's endpoints", answer=EndpointPage, errors=(400, 404))
-GET = Operation(summary="One endpoint", answer=EndpointState, errors=(400, 404))
+LIST = Operation(summary="A model's endpoints", answer=EndpointPage)
+GET = Operation(summary="One endpoint", answer=EndpointState, etag=True)
 PATCH = Operation(
     summary="Change an endpoint: a JSON merge patch",
     body=EndpointPatch,
     answer=EndpointState,
-    errors=(400, 403, 404, 409, 412, 413),
+    errors=(409, 412),
+    etag=True,
 )
-DELETE = Operation(
-    summary="Forget an endpoint, unless something names it", answer=EndpointRemoved, errors=(400, 404, 409, 412)
-)
+DELETE = Operation(summary="Forget an endpoint, unless something names it", answer=EndpointRemoved, errors=(409, 412))

@@ -186,24 +186,27 @@ LIST: Final = Operation(
     summary="Experiments, in the order they were made",
     answer=ExperimentList,
     query=(Parameter(name="status", description="Only those of this status", shape=ExperimentStatus),),
-    errors=(400,),
 )
 CREATE: Final = Operation(
-    summary="Make an experiment, as a draft", body=ExperimentOrder, answer=ExperimentView, status=201, errors=(400, 409)
+    summary="Make an experiment, as a draft",
+    body=ExperimentOrder,
+    answer=ExperimentView,
+    status=201,
+    errors=(409,),
+    etag=True,
 )
-READ: Final = Operation(summary="An experiment", answer=ExperimentView, errors=(400, 404))
+READ: Final = Operation(summary="An experiment", answer=ExperimentView, etag=True)
 CHANGE: Final = Operation(
     summary="Change a draft: a JSON merge patch, null removes",
     body=ExperimentPatch,
     answer=ExperimentView,
-    errors=(400, 404, 409, 412),
+    errors=(409, 412),
+    etag=True,
 )
-DELETE: Final = Operation(
-    summary="Forget an experiment that does not run", answer=ExperimentRemoved, errors=(400, 404, 409, 412)
-)
-RESULTS: Final = Operation(summary="What an experiment has shown so far", answer=Results, errors=(400, 404))
+DELETE: Final = Operation(summary="Forget an experiment that does not run", answer=ExperimentRemoved, errors=(409, 412))
+RESULTS: Final = Operation(summary="What an experiment has shown so far", answer=Results)
 MOVES: Final = tuple(
-    (move, Operation(summary=summary, answer=ExperimentView, errors=(400, 404, 409, 412)))
+    (move, Operation(summary=summary, answer=ExperimentView, errors=(409, 412), etag=True))
     for move, summary in (
         (START, "Start a draft: requests are shared out from the next one on"),
         (PAUSE, "Give no arms for now; callers keep theirs for later"),

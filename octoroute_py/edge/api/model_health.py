@@ -47,7 +47,5 @@ class HealthRoutes:
         return health_view(model_id, document, measured(endpoints, self._gateway.monotonic()))
 
 
-POST = Operation(
-    summary="Report how a model is; it decides nothing", body=HealthReport, answer=HealthView, errors=(400, 404, 413)
-)
-GET = Operation(summary="How a model is", answer=HealthView, errors=(400, 404))
+POST = Operation(summary="Report how a model is; it decides nothing", body=HealthReport, answer=HealthView)
+GET = Operation(summary="How a model is", answer=HealthView)

@@ -19,7 +19,7 @@ from octoroute_py.edge.asgi import Table
 from octoroute_py.edge.operation import Operation, Parameter
 from octoroute_py.edge.wire_io import read_body
 from octoroute_py.manage.model_order import ModelOrder
-from octoroute_py.manage.model_view import ModelView, Source
+from octoroute_py.manage.model_view import ModelSource, ModelView
 from octoroute_py.manage.models import Kept, Models
 
 ONE = "/api/models/{id:path}"
@@ -38,7 +38,7 @@ class ModelPage(msgspec.Struct, frozen=True):
     count: int
 
 
-class Status(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class StatusOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a model is to serve."""
 
     status: ModelStatus
@@ -89,7 +89,7 @@ class StatusResults(msgspec.Struct, frozen=True):
     summary: StatusSummary
 
 
-class Removed(msgspec.Struct, frozen=True, rename="camel"):
+class ModelRemoved(msgspec.Struct, frozen=True, rename="camel"):
     """A model that is no more."""
 
     success: bool
@@ -101,7 +101,7 @@ FILTERS = (
     Parameter(name="modelType", description="What it makes of what it is given", shape=ModelType),
     Parameter(name="status", description="What it may serve", shape=ModelStatus),
     Parameter(name="tier", description="The tier it belongs to", shape=Tier),
-    Parameter(name="source", description="Whether it is registered or configured", shape=Source),
+    Parameter(name="source", description="Whether it is registered or configured", shape=ModelSource),
     Parameter(name="capabilities", description="Words it must have all of, with commas between"),
 )
 
@@ -150,15 +150,15 @@ class ModelRoutes:
 
         return _shown(await self._models.patch(id_of(scope), merge, expect=expect, by=principal_of(scope)))
 
-    async def _delete(self, scope: Scope, receive: Receive) -> Removed:
+    async def _delete(self, scope: Scope, receive: Receive) -> ModelRemoved:
         query(scope)
         await self._models.remove(id_of(scope), expect=expected(scope), by=principal_of(scope))
-        return Removed(success=True, model_id=id_of(scope))
+        return ModelRemoved(success=True, model_id=id_of(scope))
 
     async def _set_status(self, scope: Scope, receive: Receive) -> Ready:
         query(scope)
         model_id, expect = id_of(scope), expected(scope)
-        status = (await read_json(scope, receive, Status)).status
+        status = (await read_json(scope, receive, StatusOrder)).status
         document = await self._models.set_status(model_id, status, expect=expect, by=principal_of(scope))
         told = StatusSet(success=True, message=f"The model is {status.value}.", model_id=model_id, status=status)
         return tagged(told, document)
@@ -195,7 +195,7 @@ def _filter(asked: Mapping[str, str]) -> Callable[[ModelView], bool]:
     model_type = _word(asked, "modelType", ModelType)
     status = _word(asked, "status", ModelStatus)
     tier = _word(asked, "tier", Tier)
-    source = _word(asked, "source", Source)
+    source = _word(asked, "source", ModelSource)
     text = asked.get("capabilities", "")
     if len(text) > _LONGEST_FILTER:
         raise BadRequest(f"'capabilities' is longer than {_LONGEST_FILTER} characters.", param="capabilities")
@@ -235,24 +235,24 @@ CREATE = Operation(
     body=ModelOrder,
     answer=ModelView,
     status=201,
-    errors=(400, 403, 409, 413),
+    errors=(409,),
+    etag=True,
 )
-LIST = Operation(summary="Models, configured ones first", answer=ModelPage, query=FILTERS, errors=(400,))
-GET = Operation(summary="One model", answer=ModelView, errors=(400, 404))
+LIST = Operation(summary="Models, configured ones first", answer=ModelPage, query=FILTERS)
+GET = Operation(summary="One model", answer=ModelView, etag=True)
 PATCH = Operation(
-    summary="Change a model: a JSON merge patch", body=ModelPatch, answer=ModelView, errors=(400, 404, 409, 412, 413)
+    summary="Change a model: a JSON merge patch", body=ModelPatch, answer=ModelView, errors=(409, 412), etag=True
 )
 DELETE = Operation(
     summary="Forget a model with its endpoints, unless something names it",
-    answer=Removed,
-    errors=(400, 404, 409, 412),
+    answer=ModelRemoved,
+    errors=(409, 412),
 )
 SET_STATUS = Operation(
-    summary="Say what a model may serve", body=Status, answer=StatusSet, errors=(400, 404, 409, 412, 413)
+    summary="Say what a model may serve", body=StatusOrder, answer=StatusSet, errors=(409, 412), etag=True
 )
 SET_STATUSES = Operation(
     summary="Say what several models may serve; one that fails keeps no other from it",
     body=StatusUpdates,
     answer=StatusResults,
-    errors=(400, 413),
 )

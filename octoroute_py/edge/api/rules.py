@@ -36,7 +36,7 @@ class RuleOrder(RuleBody, frozen=True, kw_only=True, rename="camel", forbid_unkn
     id: Id | None = None
 
 
-class Removed(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class RuleRemoved(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What was removed."""
 
     success: bool
@@ -100,11 +100,11 @@ class RuleRoutes:
         )
         return self._tagged(changed)
 
-    async def _delete(self, scope: Scope, receive: Receive) -> Removed:
+    async def _delete(self, scope: Scope, receive: Receive) -> RuleRemoved:
         query(scope)
         id_ = _id_of(scope)
         await self._rules.remove(id_, expect=expected(scope), by=principal_of(scope))
-        return Removed(success=True, rule_id=id_)
+        return RuleRemoved(success=True, rule_id=id_)
 
     def _view(self, listed: Listed) -> RuleView:
         rule = listed.rule
@@ -136,14 +136,14 @@ LIST: Final = Operation(
         Parameter(name="source", description="Only those of this source; without it api and config", shape=Source),
         Parameter(name="ruleSet", description="Only those of this rule set"),
     ),
-    errors=(400,),
 )
-CREATE: Final = Operation(summary="Make a rule", body=RuleOrder, answer=RuleView, status=201, errors=(400, 409))
-READ: Final = Operation(summary="A rule", answer=RuleView, errors=(404,))
+CREATE: Final = Operation(summary="Make a rule", body=RuleOrder, answer=RuleView, status=201, errors=(409,), etag=True)
+READ: Final = Operation(summary="A rule", answer=RuleView, etag=True)
 CHANGE: Final = Operation(
     summary="Change a rule: a JSON merge patch, null removes",
     body=RulePatch,
     answer=RuleView,
-    errors=(400, 404, 409, 412),
+    errors=(409, 412),
+    etag=True,
 )
-DELETE: Final = Operation(summary="Forget a rule", answer=Removed, errors=(400, 404, 409, 412))
+DELETE: Final = Operation(summary="Forget a rule", answer=RuleRemoved, errors=(409, 412))

@@ -146,5 +146,4 @@ IMPORT: Final = Operation(
         Parameter(name="mode", description="What becomes of what is not in the import", shape=Mode),
         Parameter(name="dryRun", description="Only tell what it would change", shape=bool),
     ),
-    errors=(413,),
 )
