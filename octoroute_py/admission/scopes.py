@@ -11,8 +11,8 @@ _RESOURCES = frozenset(
     }
 )
 """What a scope may be about. A token may speak of other services too: what they let it do is nothing here."""
-_CALLS = frozenset({"chat", "completion", "embedding", "inference", "response", "route"})
-"""What a model is asked by: to create one, or to write it, is to use a model."""
+_CALLS = frozenset({"chat", "completion", "embedding", "feedback", "inference", "response", "route"})
+"""What a model is asked by, or told of its answer: to create one, or to write it, is to use a model."""
 _CHANGES = frozenset({"create", "write", "update", "delete", "*"})
 _ADMIN = frozenset({"admin", "*:*", "admin:*"})
 

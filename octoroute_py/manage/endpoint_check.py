@@ -15,8 +15,7 @@ from octoroute_py.core.registry import Kind
 from octoroute_py.core.words import Role
 from octoroute_py.manage.documents import Desk
 from octoroute_py.manage.model_order import RESERVED, check_networks
-from octoroute_py.tiers.registered import network_rules
-from octoroute_py.transport.reach import read_url
+from octoroute_py.tiers.registered import may_have, network_rules
 
 CheckUrl: TypeAlias = Callable[[str, NetworkRules], Awaitable[str]]
 """The URL in the spelling to keep. Raises Wrong for one that the rules do not let the gateway ask."""
@@ -88,10 +87,10 @@ def check_credential(model: Model, endpoints: Iterable[ModelEndpoint], file: Con
         hint = did_you_mean(model.credential, known)
         told = "[registry.credentials] has no credential of this name"
         raise BadRequest(f"{told}; {hint}" if hint else f"{told}.", param="credential")
-    strange = [each.id for each in endpoints if read_url(each.url).host not in found.hosts]
+    strange = [each.id for each in endpoints if not may_have(each.url, found.hosts)]
     if strange:
         raise BadRequest(
-            f"The credential may not be sent to the host of the endpoint '{strange[0]}'; "
-            "'hosts' of [registry.credentials] says where it may.",
+            f"The credential may not be sent to the endpoint '{strange[0]}': 'hosts' of [registry.credentials] says "
+            "where it may, and that takes https, but on a private network.",
             param="credential",
         )

@@ -11,7 +11,7 @@ from octoroute_py.config.addresses import Wrong, location_of
 from octoroute_py.config.schema import Config, EndpointConfig, NetworkRules, Registered, RegistryConfig, Secret
 from octoroute_py.core.catalog import EndpointRole, Model, ModelEndpoint, ModelStatus
 from octoroute_py.core.registry import Registry
-from octoroute_py.core.words import CAPABILITY_WORDS, Capability
+from octoroute_py.core.words import CAPABILITY_WORDS, Capability, Location
 from octoroute_py.transport.reach import literal_address, read_url
 
 T = TypeVar("T", int, float)
@@ -92,7 +92,7 @@ def endpoints_of(model: Model, endpoints: tuple[ModelEndpoint, ...], config: Con
 def _credential(model: Model, endpoint: ModelEndpoint, config: Config) -> Secret | None:
     """The key that the model names, if the configuration lets it go to the endpoint's host."""
     named = dict(config.registry.credentials).get(model.credential or "")
-    return named.key if named is not None and _goes_to(endpoint.url, named.hosts) else None
+    return named.key if named is not None and may_have(endpoint.url, named.hosts) else None
 
 
 def _registered(model: Model, endpoint: ModelEndpoint, config: Config, words: frozenset[str]) -> Registered:
@@ -115,12 +115,16 @@ def network_rules(config: Config, endpoint: ModelEndpoint) -> NetworkRules:
     return NetworkRules(networks=(*allowed, *endpoint.allow_networks), ports=own.allow_ports)
 
 
-def _goes_to(url: str, hosts: tuple[str, ...]) -> bool:
-    """Whether requests to this URL go to one of these hosts, by the parser that connects."""
+def may_have(url: str, hosts: tuple[str, ...]) -> bool:
+    """Whether a credential for these hosts may go to this URL, by the parser that connects.
+
+    In the clear it goes to private addresses only, and to this machine.
+    """
     try:
-        return read_url(url).host in hosts
+        origin = read_url(url)
     except Wrong:
         return False
+    return origin.host in hosts and (origin.tls or location_of(url) is Location.LOCAL)
 
 
 @lru_cache(maxsize=8)

@@ -12,7 +12,7 @@ from octoroute_py import __version__
 from octoroute_py.config.schema import EndpointConfig
 from octoroute_py.transport.base import Headers
 
-VIA: Final = b"x-octoroute-via"
+VIA: Final = b"octoroute-via"
 """Names every gateway that a request came through, one field each."""
 OWN_MARK: Final = secrets.token_hex(8).encode("ascii")
 """What this process is called there."""

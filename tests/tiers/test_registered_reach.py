@@ -8,7 +8,7 @@ from octoroute_py.config.schema import Config, EndpointConfig, NetworkRules
 from octoroute_py.core.catalog import Model, ModelEndpoint, ModelStatus, Provider
 from octoroute_py.core.registry import Registry
 from octoroute_py.tiers.endpoint import identity
-from octoroute_py.tiers.registered import network_rules, with_registry
+from octoroute_py.tiers.registered import may_have, network_rules, with_registry
 from tests.fakes.configs import MINIMAL
 
 NAMES = ("asleep", "asleep:1", "free")
@@ -56,6 +56,7 @@ def test_what_the_table_says_takes_their_place_and_an_endpoints_own_come_on_top(
         ("https://api.openai.com/v1", True),
         ("https://API.OpenAI.com/v1", True),
         ("https://api.openai.com:8443/v1", True),
+        ("http://api.openai.com/v1", False),
         ("https://openai.com/v1", False),
         ("https://evil.api.openai.com/v1", False),
         ("https://api.openai.com.evil/v1", False),
@@ -71,6 +72,13 @@ def test_a_credential_is_for_its_hosts_alone(url: str, reached: bool) -> None:
     found = served(file, msgspec.structs.replace(ENDPOINT, url=url), credential="openai")
     assert [each.api_key.reveal() for each in found if each.api_key] == ["sk-the-key"] * reached
     assert len(found) == reached
+
+
+def test_a_credential_goes_in_the_clear_to_private_addresses_only() -> None:
+    assert may_have("http://10.0.0.7:8000/v1", ("10.0.0.7",))
+    assert may_have("http://localhost:8000/v1", ("localhost",))
+    assert not may_have("http://8.8.8.8:8000/v1", ("8.8.8.8",))
+    assert may_have("https://8.8.8.8:8000/v1", ("8.8.8.8",))
 
 
 def test_an_endpoint_without_a_credential_gets_none_and_one_whose_credential_is_gone_is_left_out() -> None:
