@@ -22,7 +22,7 @@ from octoroute_py.manage.experiments import problems_of as problems_of_experimen
 from octoroute_py.manage.model_order import check_parameters
 from octoroute_py.manage.model_uses import uses_of
 from octoroute_py.manage.references import TIER_NAMES, named, no_such
-from octoroute_py.manage.rules import MOST_RULES, Problems, check_rule_id
+from octoroute_py.manage.rules import MOST_RULE_BYTES, MOST_RULES, Problems, check_rule_id
 from octoroute_py.manage.transfer_plan import WORKSPACE, Plan, Wishes
 
 Problem: TypeAlias = tuple[str, str]
@@ -107,6 +107,9 @@ def _too_many(world: World) -> Iterator[Fault]:
             yield Fault(
                 field="config", id=kind.value, message=f"There would be {count}; at most {MOST[kind]} are kept."
             )
+    if sum(len(msgspec.json.encode(rule)) for rule in registry.rules.values()) > MOST_RULE_BYTES:
+        told = f"All rules together may not have more than {MOST_RULE_BYTES} bytes."
+        yield Fault(field="config.routingRules", id=Kind.RULE.value, message=told)
 
 
 def _left_behind(plan: Plan, world: World, places: frozenset[str]) -> Iterator[Fault]:
