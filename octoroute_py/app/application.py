@@ -112,6 +112,7 @@ class Application:
         )
         scrubber.learn(known_secrets(config))
         self._started = False
+        self._clashes: frozenset[str] = frozenset()
         with contextlib.ExitStack() as opened:
             self._open_storage(config, opened)
             self.gateway = self._make_gateway(config, neural, access_log)
@@ -147,6 +148,7 @@ class Application:
     def _make_gateway(self, config: Config, neural: "NeuralRouter | None", access_log: AccessLog) -> Gateway:
         registry = self._governing.registry
         whole = with_registry(config, registry)
+        self._tell_clashes(config, registry)
         self._governing.watch.follow(registry, whole.endpoints)
         self._metrics.bind(endpoint.id for endpoint in whole.endpoints)
         table = TierTable.build(whole, self._make_transport, rng=self._rng, now=clock.monotonic())
@@ -273,8 +275,7 @@ class Application:
         """For requests from now on: the file's configuration, and beside it what is registered; the generation."""
         old = self.gateway.snapshot
         config = with_registry(file, registry)
-        for taken in sorted(clashes(file, registry)):
-            _log.warning("a registered model has a name that stands in the configuration: left out", id=taken)
+        self._tell_clashes(file, registry)
         table, removed = old.table.rebuild(config, self._make_transport)
         snapshot = make_snapshot(
             config,
@@ -290,6 +291,12 @@ class Application:
         for transport in (*(endpoint.transport for endpoint in removed), *self._probes.forget(removed)):
             self._later(transport.aclose())
         return snapshot.generation
+
+    def _tell_clashes(self, file: Config, registry: Registry) -> None:
+        """Say once of each registered model that its name has been taken by the file."""
+        before, self._clashes = self._clashes, clashes(file, registry)
+        for taken in sorted(self._clashes - before):
+            _log.warning("a registered model has a name that stands in the configuration: left out", id=taken)
 
     def reload_on_signal(self) -> asyncio.Task[None]:
         """SIGHUP: reload soon, and say in the log when the file cannot be used."""

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from octoroute_py.core.errors import BadRequest, GatewayError, NotFound
 from octoroute_py.core.words import Role, Surface
 from octoroute_py.edge.admin import RELOAD, Reload
-from octoroute_py.edge.explain import Explain
+from octoroute_py.edge.explain import explained_chat
 from octoroute_py.edge.gate import path_is_plain
 from octoroute_py.edge.guard import Guarded, Reach
 from octoroute_py.edge.idempotent import ByHeader, Idempotent
@@ -112,7 +112,7 @@ def routes(
     for path, surface in _OPERATIONS.items():
         call = Idempotent(ModelCall(gateway, surface), gateway, memory=memory, source=ByHeader(surface))
         table.add("POST", path, call, role=Role.INFERENCE, reach=Reach.OWN)
-    table.add("POST", "/v1/routing/explain", Explain(gateway), role=Role.INFERENCE, reach=Reach.OWN)
+    table.add("POST", "/v1/routing/explain", explained_chat(gateway), role=Role.INFERENCE, reach=Reach.OWN)
     table.add("GET", "/v1/models", ListModels(gateway), role=Role.INFERENCE, reach=Reach.OWN)
     table.add("GET", "/v1/models/{id:path}", OneModel(gateway), role=Role.INFERENCE, reach=Reach.OWN)
     table.add("POST", "/chat", ModelCall(gateway, Surface.CHAT, Native()), role=Role.INFERENCE, reach=Reach.OWN)

@@ -6,6 +6,8 @@ request, so that with it the limits of requests hold, and it counts as one.
 """
 
 import asyncio
+from collections.abc import Callable
+from typing import TypeAlias
 from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
@@ -18,14 +20,22 @@ from octoroute_py.edge.wire_io import ClientGone, read_body, request_id_of, send
 from octoroute_py.gateway.context import RequestContext
 from octoroute_py.gateway.explaining import explain
 from octoroute_py.gateway.pipeline import Gateway
+from octoroute_py.routing.explain import Explanation
 from octoroute_py.transport.openai import parse_body
 
+Read: TypeAlias = Callable[[RequestContext, Scope, bytes], bool]
+"""Takes a body into the context of its request; whether a judge may be asked. Raises GatewayError."""
+Tell: TypeAlias = Callable[[RequestContext, Explanation], object]
+"""What is told of a decision, as JSON."""
 
-class Explain:
-    """A decision as data, from the snapshot in force."""
 
-    def __init__(self, gateway: Gateway) -> None:
+class Explained:
+    """A decision as data, from the snapshot in force; `read` and `tell` are the two sides of its wire."""
+
+    def __init__(self, gateway: Gateway, *, read: Read, tell: Tell) -> None:
         self._gateway = gateway
+        self._read = read
+        self._tell = tell
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """200 with the explanation, or the error that the request itself would get."""
@@ -42,14 +52,13 @@ class Explain:
         )
         exchange = Exchange(gateway, ctx, scope, receive, send)
         try:
-            ask_judge = _asks_judge(scope)
             body = await read_body(scope, receive, ctx.snapshot.config.limits.max_request_bytes)
             exchange.watch()
-            ctx.read(parse_body(body, Surface.CHAT))
+            ask_judge = self._read(ctx, scope, body)
             ctx.enter(gateway.policies)
             if ask_judge:
                 gateway.admit(ctx)
-            await send_json(scope, send, await explain(ctx, ask_judge=ask_judge))
+            await send_json(scope, send, self._tell(ctx, await explain(ctx, ask_judge=ask_judge)))
         except ClientGone:
             return
         except GatewayError as error:
@@ -60,6 +69,17 @@ class Explain:
         finally:
             gateway.leave(ctx)
             exchange.close()
+
+
+def explained_chat(gateway: Gateway) -> Explained:
+    """The route."""
+    return Explained(gateway, read=_read, tell=lambda ctx, found: found)
+
+
+def _read(ctx: RequestContext, scope: Scope, body: bytes) -> bool:
+    ask_judge = _asks_judge(scope)
+    ctx.read(parse_body(body, Surface.CHAT))
+    return ask_judge
 
 
 def _asks_judge(scope: Scope) -> bool:

@@ -177,7 +177,8 @@ class CanaryWatch:
                 broken = True
 
     async def look(self) -> None:
-        """Act on what is known now, and write down what is not written yet."""
+        """Act on what is known now, and write down what is not written yet; what breaks is raised at the end."""
+        broken: Exception | None = None
         for id_ in list(self._live):
             try:
                 await self.act(id_)
@@ -185,6 +186,10 @@ class CanaryWatch:
                 self._not_before_s = self._wall() + EVERY_S
             except GatewayError as error:  # somebody else was quicker: the registry tells how it stands
                 _log.info("a canary deployment was changed meanwhile", deployment=id_, because=error.client_message)
+            except Exception as error:  # noqa: BLE001 - the others have their turn, then `run` reports it
+                broken = error
+        if broken is not None:
+            raise broken
 
     async def act(self, id_: str, *, by: Principal | str = GATEWAY) -> Acted | None:
         """Do what the evidence says now of a deployment that runs; None for one that does not.

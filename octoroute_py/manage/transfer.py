@@ -125,7 +125,12 @@ class Transfer:
                     return Fault(field=error.param or wish.at, id=wish.id, message=error.client_message)
             return msgspec.structs.replace(wish, value=value)
 
-        found = await asyncio.gather(*map(look, wished))
+        try:
+            async with asyncio.TaskGroup() as group:  # the first that is denied ends the others
+                tasks = [group.create_task(look(wish)) for wish in wished]
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        found = [task.result() for task in tasks]
         passed = [each for each in found if isinstance(each, Wish)]
         refused = [each for each in found if isinstance(each, Fault)]
         documents = {**wishes.documents, Kind.ENDPOINT: wished if refused else passed}

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -173,3 +174,15 @@ async def test_a_request_under_way_keeps_the_configuration_it_began_with() -> No
             answer = await one.chat("fast")
     assert answer.status_code == 200
     assert answer.headers["x-octoroute-endpoint"] == "balanced/balanced-model#1"
+
+
+async def test_a_name_that_the_file_has_taken_is_told_once(log: Log, tmp_path: Path) -> None:
+    storage = f'[storage]\nurl = "sqlite:///{tmp_path / "x.db"}"\n'
+    async with running(storage + FIRST) as one:
+        for name in ("mine", "other"):
+            made = {"id": name, "name": name, "provider": "custom"}
+            assert (await one.client.post("/api/models", json=made)).status_code == 201
+        await reload(one, storage + FIRST.replace('name = "deep-model"', 'name = "mine"'))
+        assert (await one.client.patch("/api/models/other/status", json={"status": "inactive"})).status_code == 200
+    told = [line["id"] for line in log.lines() if "left out" in str(line["event"])]
+    assert told == ["mine"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from sqlalchemy import update
 from structlog.testing import capture_logs
 
 from octoroute_py.core.catalog import ModelStatus
@@ -18,6 +19,7 @@ from octoroute_py.ledger.entry import entry_of
 from octoroute_py.manage.canary_watch import EVERY_S
 from octoroute_py.storage import registry
 from octoroute_py.storage.registry import Change
+from octoroute_py.storage.schema import registry as documents
 from octoroute_py.storage.transaction import Transaction
 from tests.fakes.journal_rows import keep
 from tests.fakes.rollouts import CRITERIA, OPS, Stand, attempt, deployment, stand
@@ -168,7 +170,8 @@ async def test_a_canary_whose_model_or_last_endpoint_is_gone_has_failed(it: Stan
     assert (it.shares.of("d"), it.kept().traffic_split.canary) == (0.0, 0.0)
 
 
-async def test_two_deployments_are_judged_apart(it: Stand) -> None:
+async def two_started(it: Stand) -> None:
+    """A deployment `d` that does well, and an `e` that does not."""
     await it.started()
     for model in ("red", "blue"):
         await it.model(model)
@@ -178,9 +181,22 @@ async def test_two_deployments_are_judged_apart(it: Stand) -> None:
     for _ in range(LEAST):
         it.watch.saw(it.outcome(attempt("blue:1", "timeout"), id_="e"))
     it.serve(LEAST)
+
+
+async def test_two_deployments_are_judged_apart(it: Stand) -> None:
+    await two_started(it)
     await it.watch.look()
     assert (it.kept("e").status, it.kept("d").status) == (RolloutStatus.ROLLED_BACK, RolloutStatus.ACTIVE)
     assert (it.shares.of("e"), it.shares.of("d")) == (0.0, 20.0)
+
+
+async def test_one_that_breaks_keeps_no_other_from_its_turn(it: Stand) -> None:
+    await two_started(it)
+    of_d = documents.c.id == "d"
+    it.database.write(lambda connection: connection.execute(update(documents).where(of_d).values(body="{}")))
+    with pytest.raises(msgspec.ValidationError), capture_logs():
+        await it.watch.look()
+    assert it.audited()[-1] == ("canary", "canary.rollback", "e")
 
 
 async def test_what_another_process_did_is_followed(it: Stand) -> None:

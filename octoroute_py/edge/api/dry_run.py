@@ -4,12 +4,11 @@ Nothing is sent, counted or charged, unless a judge may be asked: that costs as 
 limits of requests hold then, and it counts as one.
 """
 
-import asyncio
 from typing import Annotated, Final
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
-from starlette.types import Receive, Scope, Send
+from starlette.types import Scope
 
 from octoroute_py.core.errors import BadRequest, Denied, GatewayError
 from octoroute_py.core.words import Reason, Role, Strategy, Surface, Tier
@@ -17,14 +16,12 @@ from octoroute_py.edge.api.agents import PreferencesView, shown_preferences
 from octoroute_py.edge.api.reasons import RuleConsidered, considered, reasoning
 from octoroute_py.edge.api.route import check_size, check_words, field_of, take
 from octoroute_py.edge.api.route_shape import Metadata
-from octoroute_py.edge.api.wire import decode, principal_of, query
+from octoroute_py.edge.api.wire import decode, query
 from octoroute_py.edge.asgi import Table
-from octoroute_py.edge.guard import source_of
-from octoroute_py.edge.model_call import Exchange
+from octoroute_py.edge.explain import Explained
 from octoroute_py.edge.operation import Operation
-from octoroute_py.edge.wire_io import ClientGone, RawHeaders, read_body, request_id_of, send_error, send_json
+from octoroute_py.edge.wire_io import RawHeaders
 from octoroute_py.gateway.context import RequestContext
-from octoroute_py.gateway.explaining import explain
 from octoroute_py.gateway.pipeline import Gateway
 from octoroute_py.routing.explain import Decider, Explanation
 from octoroute_py.transport.openai import parse_body
@@ -90,45 +87,13 @@ class DryRuns:
 
     def add_to(self, table: Table) -> None:
         """POST /api/routing/test, for whoever may look; it tells all rules, and thus belongs to everybody."""
-        table.add("POST", PATH, self._answer, role=Role.VIEWER, operation=TEST)
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """200 with the decision, or the error that the request itself would get."""
-        gateway = self._gateway
-        ctx = RequestContext(
-            request_id=request_id_of(scope),
-            surface=Surface.CHAT,
-            snapshot=gateway.snapshot,
-            principal=principal_of(scope),
-            raw_headers=scope["headers"],
-            monotonic=gateway.monotonic,
-            wall=gateway.wall,
-            source=source_of(scope),
-        )
-        exchange = Exchange(gateway, ctx, scope, receive, send)
-        try:
-            query(scope)
-            body = await read_body(scope, receive, ctx.snapshot.config.limits.max_request_bytes)
-            exchange.watch()
-            ask_judge = _read(ctx, body)
-            ctx.enter(gateway.policies)
-            if ask_judge:
-                gateway.admit(ctx)
-            await send_json(scope, send, _told(ctx, await explain(ctx, ask_judge=ask_judge)))
-        except ClientGone:
-            return
-        except GatewayError as error:
-            await send_error(scope, send, error)
-        except asyncio.CancelledError:  # whoever leaves does not keep the judge at work
-            if not await exchange.told_to_end():
-                raise
-        finally:
-            gateway.leave(ctx)
-            exchange.close()
+        app = Explained(self._gateway, read=_read, tell=_told)
+        table.add("POST", PATH, app, role=Role.VIEWER, operation=TEST)
 
 
-def _read(ctx: RequestContext, body: bytes) -> bool:
+def _read(ctx: RequestContext, scope: Scope, body: bytes) -> bool:
     """Take the request that is tried into `ctx`; whether a judge may be asked. Raises GatewayError."""
+    query(scope)
     check_size(body)
     tried = decode(body, Tried)
     if tried.ask_judge and not ctx.principal.may(Role.INFERENCE):
