@@ -77,9 +77,11 @@ class _Rollout:
             exposure = Exposure(arm_of(self.id, Side.PRODUCTION), self._among)
             return msgspec.structs.replace(plan, exposures=(*plan.exposures, exposure))
         pools = [other or pool for pool, other in zip(plan.pools, mixed, strict=True)]
-        decision = plan.decision
-        if mixed[0] is not None:
-            decision = msgspec.structs.replace(decision, reason=Reason.EXPERIMENT)
+        decision, first = plan.decision, mixed[0]
+        if first is not None:
+            only = all(endpoint.tier is self._canary.tier for endpoint in first.endpoints)
+            tier = self._canary.tier if only else decision.tier
+            decision = msgspec.structs.replace(decision, tier=tier, reason=Reason.EXPERIMENT)
         return msgspec.structs.replace(
             plan,
             decision=decision,

@@ -16,6 +16,10 @@ from octoroute_py.routing.rulebook import Source
 from octoroute_py.storage.registry import Document
 
 MOST_RULES: Final = 2_000
+MOST_RULE_BYTES: Final = 4 * 1024 * 1024
+"""Of all rules together, as JSON: more of them would hold requests up for seconds while they are made ready."""
+_SMALL_BYTES: Final = MOST_RULE_BYTES // MOST_RULES // 2
+"""A rule of this size is let in whatever there is: as many as there may be are half of what there may be."""
 """So many can be kept; each is a label of a metric."""
 
 
@@ -120,6 +124,7 @@ class Rules:
             raise BadRequest(message, param=param)
         names = ((f"targets[{at}].modelId", target.model_id) for at, target in enumerate(targets))
         refuse_strange(names, desk, self._endpoints())
+        _refuse_too_much(rule, desk)
         return rule
 
     def _of(self, source: Source) -> Iterator[Listed]:
@@ -141,6 +146,16 @@ class Rules:
         if found is not None:
             place = "is in the configuration file" if found.source is Source.FILE else "is built in"
             raise BadRequest(f"This rule {place}: it cannot be changed here.", status=409, code="read_only")
+
+
+def _refuse_too_much(rule: RoutingRule, desk: Desk) -> None:
+    """Raises BadRequest 409 for a large rule that there is no room for beside the others."""
+    size = len(msgspec.json.encode(rule))
+    if size > _SMALL_BYTES:
+        others = sum(len(each.body) for each in desk.every(Kind.RULE) if each.id != rule.id)
+        if others + size > MOST_RULE_BYTES // 2:
+            told = f"With so large a rule all of them may not have more than {MOST_RULE_BYTES // 2} bytes."
+            raise BadRequest(told, status=409, code="limit_reached")
 
 
 def _listed(document: Document) -> Listed:

@@ -20,7 +20,7 @@ from octoroute_py.manage.canaries import MOST_DEPLOYMENTS
 from octoroute_py.manage.endpoint_check import MOST_ENDPOINTS, MOST_MODELS, check_credential, check_name
 from octoroute_py.manage.experiments import MOST_EXPERIMENTS
 from octoroute_py.manage.model_order import check_parameters
-from octoroute_py.manage.rules import MOST_RULES
+from octoroute_py.manage.rules import MOST_RULE_BYTES, MOST_RULES
 from octoroute_py.manage.transfer_plan import WORKSPACE, Plan, Wishes
 
 Problem: TypeAlias = tuple[str, str]
@@ -112,6 +112,9 @@ def _too_many(world: World) -> Iterator[Fault]:
             yield Fault(
                 field="config", id=kind.value, message=f"There would be {count}; at most {MOST[kind]} are kept."
             )
+    if sum(len(msgspec.json.encode(rule)) for rule in registry.rules.values()) > MOST_RULE_BYTES:
+        told = f"All rules together may not have more than {MOST_RULE_BYTES} bytes."
+        yield Fault(field="config.routingRules", id=Kind.RULE.value, message=told)
 
 
 def _strangers(kind: Kind, value: object, targets: frozenset[str]) -> Iterator[Problem]:

@@ -2,10 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+import pytest_asyncio
 
 from tests.fakes import bodies, turns
 from tests.fakes.blackhole import BlackHole
@@ -111,20 +113,37 @@ async def fails_unnoticed(running: RunningGateway, failing: FakeUpstream, *, str
     assert THRESHOLD <= calls <= most_calls(time.monotonic() - began)
 
 
-@pytest.mark.parametrize("kind", COUNTED)
-async def test_no_caller_notices_a_failing_endpoint_and_it_comes_back_once_it_has_healed(
-    kind: str, tmp_path: Path
-) -> None:
+class Pair(NamedTuple):
+    """A gateway in front of two upstreams."""
+
+    failing: FakeUpstream
+    running: RunningGateway
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
+    """One for all tests that leave it as they found it: both endpoints are well at the end."""
+    folder = tmp_path_factory.mktemp("pair")
     async with (
         FakeUpstream() as failing,
         FakeUpstream() as good,
-        gateway(two_endpoints(failing, good), tmp_path) as running,
+        gateway(two_endpoints(failing, good), folder) as running,
     ):
-        for stream in (False, True):
-            failing.always(COUNTED[kind])
-            await fails_unnoticed(running, failing, stream=stream, count=REQUESTS)
-            failing.always(turns.good_answer)
-            await comes_back(running, failing)
+        yield Pair(failing, running)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("kind", COUNTED)
+async def test_no_caller_notices_a_failing_endpoint_and_it_comes_back_once_it_has_healed(
+    kind: str, shared: Pair
+) -> None:
+    failing, running = shared
+    assert (await state_of(running, "fast-0"))["breaker"] == "closed"
+    for stream in (False, True):
+        failing.always(COUNTED[kind])
+        await fails_unnoticed(running, failing, stream=stream, count=REQUESTS)
+        failing.always(turns.good_answer)
+        await comes_back(running, failing)
 
 
 async def test_no_caller_notices_an_endpoint_that_refuses_connections(tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ from tests.fakes.upstream import FakeUpstream
 from tests.fakes.waiting import until
 
 RPM = 60
-CALLS, CONNECTIONS, SPREAD_S = 200, 20, 10.0
-WINDOW_S = 3.0
+CALLS, CONNECTIONS, SPREAD_S = 200, 20, 5.0
+WINDOW_S = 2.0
 REVOKED_WITHIN_S = 1.0
 
 

@@ -27,5 +27,5 @@ def expected(scope: Scope) -> int | None:
         return None
     text = given[0].decode("latin-1").strip()
     if len(given) > 1 or not (text[:1] == text[-1:] == '"' and text[1:-1].isascii() and text[1:-1].isdecimal()):
-        raise BadRequest("If-Match must be one ETag as it was given, or *.", param="If-Match")
+        raise BadRequest("If-Match must be one ETag as it was given, quotes included, or *.", param="If-Match")
     return int(text[1:-1][:18])

@@ -341,8 +341,8 @@ async def test_results_are_read_while_it_runs_and_after_it_was_stopped(tmp_path:
             [
                 entry(
                     number,
-                    arms=("tone:usual", "tone:deep~")[number % 2],
-                    user_id=f"user-{number % 50}",
+                    arms=("tone:usual", "tone:deep")[number % 2],
+                    caller=None if number % 2 else f"user-{number % 50}",
                     error_code="upstream_error" if number % 6 == 1 else None,
                     status=502 if number % 6 == 1 else 200,
                 )

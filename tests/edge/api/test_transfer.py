@@ -448,3 +448,11 @@ async def test_more_documents_than_are_kept_are_refused(tmp_path: Path) -> None:
     async with api(tmp_path) as it:
         found = await it.refused({"routingRules": [rule(f"r{number}") for number in range(2001)]})
         assert found == [("config", "There would be 2001; at most 2000 are kept.")]
+
+
+async def test_rules_larger_together_than_are_kept_are_refused(tmp_path: Path) -> None:
+    large = {"headers": {f"x-{at}": [f"{number}-" + "v" * 90 for number in range(500)] for at in range(20)}}
+    async with api(tmp_path) as it:
+        rules = [rule(f"r{number}") | {"conditions": {"customConditions": large}} for number in range(5)]
+        found = await it.refused({"routingRules": rules})
+        assert found == [("config.routingRules", "All rules together may not have more than 4194304 bytes.")]
