@@ -71,6 +71,11 @@ SEEDS: Final[tuple[tuple[str, str, Json], ...]] = (
         )
         for id_, status in zip(MODELS, ("active", "canary"), strict=True)
     ),
+    (
+        "PATCH",
+        "/api/models/batch/status",
+        {"updates": [{"modelId": "fuzz-model", "status": "active"}, {"modelId": "fuzz-other", "status": "canary"}]},
+    ),
     ("POST", "/api/routing/rules", {"id": "fuzz-rule", "name": "rule", "targets": [{"modelId": "fuzz-model"}]}),
     ("PUT", "/api/agents/fuzz-agent/preferences", {"preferredModels": ["fuzz-model"]}),
     (
