@@ -218,6 +218,6 @@ def _unexpected(request: Request, error: Exception) -> Response:
 
 
 def _response(request: Request, error: GatewayError) -> Response:
-    response = Response(error_body(request.scope, error), status_code=error.status)
+    response = Response(error_body(request.scope["path"], error), status_code=error.status)
     response.raw_headers.extend(error_headers(error, request_id_of(request.scope)))
     return response

@@ -126,7 +126,7 @@ class ModelCall:
                 answer = self._dialect.answer(ctx, sent)
                 await gateway.keep(ctx)
                 exchange.started = True
-                await send_bytes(send, 200, answer, answer_headers(ctx, sent.headers))
+                await send_bytes(send, 200, answer, self._headers(ctx, sent))
         except ClientGone:
             ctx.status = CLIENT_GONE
         except GatewayError as error:
@@ -140,6 +140,13 @@ class ModelCall:
         finally:
             exchange.close()
             gateway.close(ctx)
+
+    def _headers(self, ctx: RequestContext, sent: Sent) -> RawHeaders:
+        """Those of a buffered answer; one in another dialect is JSON, whatever the upstream called its own."""
+        headers = answer_headers(ctx, sent.headers)
+        if self._dialect is _OPENAI:
+            return headers
+        return [(b"content-type", b"application/json"), *(each for each in headers if each[0] != b"content-type")]
 
 
 class Exchange:

@@ -139,7 +139,8 @@ class _Schemas:
     def __init__(self, told: Iterable[Described]) -> None:
         types: list[Any] = [Problem, Envelope]
         for _, _, _, operation in told:
-            types += [each for each in (operation.body, operation.answer, operation.failure) if each is not None]
+            given = _body_of(operation)[0]
+            types += [each for each in (given, operation.answer, operation.failure) if each is not None]
             types += [parameter.shape for parameter in operation.query]
         self._types: list[Any] = []
         for each in types:
@@ -189,13 +190,19 @@ def _operation(method: str, path: str, role: Role | None, operation: Operation, 
     }
     if 412 in operation.errors:
         made["parameters"].append(_IF_MATCH)
-    if operation.body is not None:
-        made["requestBody"] = {
-            "required": type(None) not in get_args(operation.body),
-            "content": {JSON: {"schema": schemas.of(operation.body)}},
-        }
+    body, required = _body_of(operation)
+    if body is not None:
+        made["requestBody"] = {"required": required, "content": {JSON: {"schema": schemas.of(body)}}}
     made["responses"] = _responses(path, operation, schemas)
     return made
+
+
+def _body_of(operation: Operation) -> tuple[Any, bool]:
+    """The type of the body, and whether there must be one."""
+    if type(None) not in get_args(operation.body):
+        return operation.body, True
+    [only] = [each for each in get_args(operation.body) if each is not type(None)]
+    return only, False
 
 
 _IF_MATCH: Final[Mapping[str, Any]] = {

@@ -24,6 +24,7 @@ from octoroute_py.core.errors import BadRequest, GatewayError
 from octoroute_py.core.ids import new_request_id
 from octoroute_py.edge.cycle import Cycle
 from octoroute_py.edge.gate import MAX_TARGET_BYTES, refusal_of, too_large_head
+from octoroute_py.edge.wire_io import error_body
 
 HEAD_DEADLINE_S = 10.0
 """From a request's first byte to the end of its head."""
@@ -358,7 +359,7 @@ class GatewayProtocol(asyncio.Protocol):
             cycle.wake()
         if unanswered:
             error = refusal or BadRequest("This is not a valid HTTP/1.1 request.")
-            body = error.body()
+            body = error_body(self._url.decode("latin-1"), error)
             self.transport.write(
                 b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\nx-request-id: %b\r\n"
                 b"content-length: %d\r\nconnection: close\r\n\r\n%b"

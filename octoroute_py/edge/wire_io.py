@@ -112,9 +112,9 @@ def error_headers(error: GatewayError, request_id: str) -> RawHeaders:
     return headers
 
 
-def error_body(scope: Scope, error: GatewayError) -> bytes:
+def error_body(path: str, error: GatewayError) -> bytes:
     """The error as clients of the path read it: OpenAI's envelope, or `{error, code, details?}` under /api."""
-    return api_error_body(error) if scope["path"].startswith("/api/") else error.body()
+    return api_error_body(error) if path.startswith("/api/") else error.body()
 
 
 def api_error_body(error: GatewayError) -> bytes:
@@ -128,5 +128,5 @@ def api_error_body(error: GatewayError) -> bytes:
 async def send_error(scope: Scope, send: Send, error: GatewayError, extra: Iterable[tuple[bytes, bytes]] = ()) -> None:
     """The error, in the shape of its path."""
     await send_bytes(
-        send, error.status, error_body(scope, error), [*error_headers(error, request_id_of(scope)), *extra]
+        send, error.status, error_body(scope["path"], error), [*error_headers(error, request_id_of(scope)), *extra]
     )

@@ -29,7 +29,9 @@ class KeyOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     Budgets are USD.
     """
 
-    name: str
+    name: Annotated[
+        str, msgspec.Meta(extra_json_schema={"minLength": 1, "maxLength": LONGEST_NAME, "pattern": r"^\S(.*\S)?$"})
+    ]
     role: Role = Role.INFERENCE
     workspaces: tuple[str, ...] | None = None
     tiers: tuple[Tier, ...] | None = None

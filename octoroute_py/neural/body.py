@@ -1,8 +1,15 @@
 """The router's question as a body of JSON, and its answer; here without numpy, for whoever only describes them."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
+
+Embedding = Annotated[
+    list[Annotated[float, Meta(extra_json_schema={"minimum": -3.4e38, "maximum": 3.4e38})]],
+    Meta(description="Kept and compared as float32", extra_json_schema={"minItems": 1, "maxItems": 16384}),
+]
+"""The router itself looks at its size and its numbers."""
 
 
 class RouterCandidate(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -12,7 +19,7 @@ class RouterCandidate(msgspec.Struct, rename="camel", forbid_unknown_fields=True
     """
 
     id: str
-    embedding: list[float]
+    embedding: Embedding
     metadata: dict[str, Any] | None = None
     created_at: float | None = None
     access_count: int = 0
@@ -22,10 +29,10 @@ class RouterCandidate(msgspec.Struct, rename="camel", forbid_unknown_fields=True
 class RouteBody(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """A query and who may take it; without candidates the nearest of the database. `top_k`: only so many decisions."""
 
-    query_embedding: list[float]
+    query_embedding: Embedding
     candidates: list[RouterCandidate] = []
     metadata: dict[str, Any] | None = None
-    top_k: int | None = None
+    top_k: Annotated[int, Meta(extra_json_schema={"minimum": 1})] | None = None
 
 
 class RoutingDecision(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -230,6 +230,14 @@ async def test_what_is_ambiguous_is_answered_with_400_and_closed_before_the_appl
     assert client.requests == []
 
 
+async def test_what_is_refused_under_api_is_told_in_the_shape_of_the_api() -> None:
+    client = Client()
+    await client.say(get(b"/api/models/a%5Cb"))
+    assert client.status == 400
+    told = json.loads(client.socket.written.partition(b"\r\n\r\n")[2])
+    assert told == {"error": "The request path is not a plain path.", "code": "invalid_request_error"}
+
+
 async def test_headers_above_the_cap_are_431() -> None:
     for fields in (b"x: %b\r\n" % (b"y" * 2000), b"".join(b"h%d: x\r\n" % number for number in range(MAX_FIELDS))):
         client = Client(max_header_bytes=2000)

@@ -43,6 +43,17 @@ async def test_a_request_is_answered_with_who_said_it_and_what_it_used() -> None
     assert b"u-7" not in sent
 
 
+@pytest.mark.parametrize("upstreams_own", [{}, {"content-type": "application/json; charset=utf-8"}])
+async def test_an_answer_is_json_whatever_the_upstream_calls_its_own(upstreams_own: dict[str, str]) -> None:
+    async with running(httpx_config()) as one:
+        with upstreams() as mock:
+            mock.post(path="/v1/chat/completions").respond(content=bodies.chat_body("Hello."), headers=upstreams_own)
+            told = await ask(one, parameters={"model": "fast"})
+            native = await one.client.post("/chat", json={"message": "Hi"})
+    for answer in (told, native):
+        assert (answer.status_code, answer.headers.get_list("content-type")) == (200, ["application/json"])
+
+
 async def test_the_cost_is_that_of_the_tokens_in_dollars() -> None:
     async with running(httpx_config(fast="input_cost_per_mtok = 1\noutput_cost_per_mtok = 2")) as one:
         with upstreams() as mock:

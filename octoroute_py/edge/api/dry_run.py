@@ -15,7 +15,7 @@ from octoroute_py.core.words import Reason, Role, Strategy, Surface, Tier
 from octoroute_py.edge.api.agents import PreferencesView, shown_preferences
 from octoroute_py.edge.api.reasons import RuleConsidered, considered, reasoning
 from octoroute_py.edge.api.route import check_size, check_words, field_of, take
-from octoroute_py.edge.api.route_shape import Metadata
+from octoroute_py.edge.api.route_shape import AskedId, Metadata, Who
 from octoroute_py.edge.api.wire import decode, query
 from octoroute_py.edge.asgi import Table
 from octoroute_py.edge.explain import Explained
@@ -43,10 +43,10 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
     """
 
     prompt: str = ""
-    id: str | None = None
-    agent_type: str | None = None
-    workspace_id: str | None = None
-    user_id: str | None = None
+    id: AskedId | None = None
+    agent_type: Who | None = None
+    workspace_id: Who | None = None
+    user_id: Who | None = None
     parameters: dict[str, msgspec.Raw] = _NO_PARAMETERS
     metadata: Metadata = _NO_METADATA
     request: dict[str, msgspec.Raw] | None = None

@@ -1,10 +1,10 @@
 """What POST /api/route takes, and what it answers: the answers themselves hold parts as the upstream spelled them."""
 
 import enum
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from octoroute_py.core.rules import RequestType
 from octoroute_py.edge.operation import Operation
@@ -26,14 +26,32 @@ class Metadata(msgspec.Struct, frozen=True, rename="camel"):
     priority: Priority | None = None
 
 
+AskedId = Annotated[
+    str,
+    Meta(
+        description="Letters, digits and . _ : + / = -",
+        extra_json_schema={"minLength": 1, "maxLength": 128, "pattern": "^[A-Za-z0-9._:+/=-]+$"},
+    ),
+]
+Who = Annotated[
+    str,
+    Meta(
+        description="Visible characters, with no blank around them",
+        extra_json_schema={"minLength": 1, "maxLength": 128, "pattern": r"^[!-~]([ -~]*[!-~])?$"},
+    ),
+]
+Prompt = Annotated[str, Meta(description="A text that is not blank", extra_json_schema={"pattern": r"\S"})]
+"""They are checked where the request is read, which tells better what is wrong."""
+
+
 class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """The body of a request. `parameters` are as spelled; `metadata` may hold more, which only rules look at."""
 
-    id: str
-    agent_type: str
-    workspace_id: str
-    user_id: str
-    prompt: str
+    id: AskedId
+    agent_type: Who
+    workspace_id: Who
+    user_id: Who
+    prompt: Prompt
     parameters: dict[str, msgspec.Raw]
     metadata: Metadata
 

@@ -96,34 +96,34 @@ def read_policy(body: bytes, workspace: str) -> WorkspacePolicy:
 class BudgetLimitsView(Struct, frozen=True, kw_only=True, rename="camel"):
     """The budgets there are, in USD."""
 
-    daily: float | UnsetType
-    weekly: float | UnsetType
-    monthly: float | UnsetType
-    per_request: float | UnsetType
+    daily: float | UnsetType = UNSET
+    weekly: float | UnsetType = UNSET
+    monthly: float | UnsetType = UNSET
+    per_request: float | UnsetType = UNSET
 
 
 class QualityView(Struct, frozen=True, kw_only=True, rename="camel"):
     """What is asked of models."""
 
-    min_success_rate: float | UnsetType
-    max_latency: float | UnsetType
-    min_quality_score: float | UnsetType
-    require_human_review: bool | UnsetType
+    min_success_rate: float | UnsetType = UNSET
+    max_latency: float | UnsetType = UNSET
+    min_quality_score: float | UnsetType = UNSET
+    require_human_review: bool | UnsetType = UNSET
 
 
 class RateLimitsView(Struct, frozen=True, kw_only=True, rename="camel"):
     """The limits there are."""
 
-    requests_per_minute: int | UnsetType
-    tokens_per_minute: int | UnsetType
-    max_concurrent: int | UnsetType
+    requests_per_minute: int | UnsetType = UNSET
+    tokens_per_minute: int | UnsetType = UNSET
+    max_concurrent: int | UnsetType = UNSET
 
 
 class PolicyView(Struct, frozen=True, kw_only=True, rename="camel"):
     """A workspace's configuration; sent back it means the same. What is not there does not restrict."""
 
-    model_restrictions: tuple[str, ...] | UnsetType
-    restriction_mode: Literal["allow", "deny"] | UnsetType
+    model_restrictions: tuple[str, ...] | UnsetType = UNSET
+    restriction_mode: Literal["allow", "deny"] | UnsetType = UNSET
     budget_limits: BudgetLimitsView
     quality_requirements: QualityView
     compliance_requirements: tuple[str, ...]
