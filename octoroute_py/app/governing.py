@@ -54,7 +54,7 @@ class Governing:
         self.shares = Shares()
         self.following = follow_registry(database, on_change=on_change)
         self.health = follow_health(database)
-        self.documents = Documents(self.store, wall=clock.wall, changed=self.following.refresh)
+        self.documents = Documents(self.store, wall=wall, changed=self.following.refresh)
         self.watch = CanaryWatch(self.store, self.documents, shares=self.shares, wall=wall)
 
     @property

@@ -4,6 +4,8 @@ import enum
 
 CLIENT_GONE = 499
 """Status of a request whose client left before its answer was whole: neither a success nor a failure."""
+GIVEN_UP = "given_up"
+"""What became of an attempt that lasted longer than its client chose to wait: no fault of the endpoint's."""
 _TIMEOUT, _TOO_MANY = 504, 429
 
 

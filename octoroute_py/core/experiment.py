@@ -21,9 +21,6 @@ ArmName = Annotated[
 ]
 """What an arm is called: it stands behind the experiment's id and a colon in the journal, so it has none itself."""
 
-PER_REQUEST = "~"
-"""Ends the label in the journal of a request that no caller was known of; no arm's name has it."""
-
 
 class ExperimentStatus(enum.StrEnum):
     """Where an experiment stands."""

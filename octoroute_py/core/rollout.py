@@ -28,6 +28,11 @@ class RolloutStatus(enum.StrEnum):
         """Whether the canary has a share of the callers."""
         return self in (RolloutStatus.ACTIVE, RolloutStatus.PAUSED)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing comes after it."""
+        return self in (RolloutStatus.COMPLETED, RolloutStatus.FAILED, RolloutStatus.ROLLED_BACK)
+
 
 class Side(enum.StrEnum):
     """Which of the two models a caller gets."""

@@ -13,7 +13,9 @@ ModelRef = Annotated[str, Meta(min_length=1, max_length=256)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Filled = Annotated[tuple[Label, ...], Meta(min_length=1, max_length=1000)]
-ClockTime = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$(?!\n)")]
+ClockTime = Annotated[
+    str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$(?!\n)", description="A time of day, from 00:00 to 23:59")
+]
 Wanted = str | bool | int | float
 """A value that a header or a member of the metadata is compared with; numbers and booleans by their JSON text."""
 

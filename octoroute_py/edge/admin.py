@@ -1,14 +1,31 @@
 """POST /admin/reload: the same whole-or-nothing swap that SIGHUP asks for."""
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 
+import msgspec
 from starlette.types import Receive, Scope, Send
 
 from octoroute_py.core.errors import ConfigError
+from octoroute_py.edge.operation import Operation
 from octoroute_py.edge.wire_io import send_json
 
 ReloadConfig = Callable[[], Awaitable[int]]
 """Reads the configuration again and puts it in force; the new generation. Raises ConfigError and changes nothing."""
+
+
+class Reloaded(msgspec.Struct, frozen=True):
+    """The number of the configuration that is in force now."""
+
+    success: bool
+    generation: int
+
+
+class NotReloaded(msgspec.Struct, frozen=True):
+    """Every problem of the file; what was in force still is."""
+
+    success: bool
+    message: str
 
 
 class Reload:
@@ -22,6 +39,13 @@ class Reload:
         try:
             generation = await self._reload()
         except ConfigError as error:
-            await send_json(scope, send, {"success": False, "message": str(error)}, status=400)
+            await send_json(scope, send, NotReloaded(success=False, message=str(error)), status=400)
             return
-        await send_json(scope, send, {"success": True, "generation": generation})
+        await send_json(scope, send, Reloaded(success=True, generation=generation))
+
+
+RELOAD: Final = Operation(
+    summary="Read the configuration file again, and put it in force whole or not at all",
+    answer=Reloaded,
+    failure=NotReloaded,
+)

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from octoroute_py.core.errors import BadRequest, GatewayError, NotFound
 from octoroute_py.core.words import Role, Surface
-from octoroute_py.edge.admin import Reload
+from octoroute_py.edge.admin import RELOAD, Reload
 from octoroute_py.edge.explain import Explain
 from octoroute_py.edge.gate import path_is_plain
 from octoroute_py.edge.guard import Guarded, Reach
@@ -26,7 +26,9 @@ from octoroute_py.edge.idempotent import ByHeader, Idempotent
 from octoroute_py.edge.model_call import ModelCall
 from octoroute_py.edge.models import EndpointList, ListModels, OneModel
 from octoroute_py.edge.native import Native
-from octoroute_py.edge.neural import AskRouter, NeuralRoute
+from octoroute_py.edge.neural import ROUTE, AskRouter, NeuralRoute
+from octoroute_py.edge.openapi import PATH as OPENAPI
+from octoroute_py.edge.openapi import Described, Description
 from octoroute_py.edge.operation import Operation
 from octoroute_py.edge.ops import Operations
 from octoroute_py.edge.wire_io import error_body, error_headers, request_id_of, send_error
@@ -41,7 +43,7 @@ RouteTable = list[Route]
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 """What runs beside the application from before its first request to after its last."""
 
-MANAGEMENT_PREFIXES = ("/admin", "/api", "/dashboard", "/metrics")
+MANAGEMENT_PREFIXES = ("/admin", "/api", "/dashboard", "/metrics", OPENAPI)
 """What `[admin]` moves to its own listener (contract §2)."""
 
 
@@ -61,7 +63,7 @@ class Table:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self.routes: list[Route] = []
-        self.operations: dict[tuple[str, str], Operation] = {}
+        self.described: list[Described] = []
 
     def add(
         self,
@@ -80,7 +82,7 @@ class Table:
         guarded = Guarded(app, role=role, reach=reach, door=self._gateway, monotonic=self._gateway.monotonic)
         self.routes.append(Route(path, guarded, methods=[method]))
         if operation is not None:
-            self.operations[method, path] = operation
+            self.described.append((method, path, role, operation))
 
 
 class Resource(Protocol):
@@ -122,9 +124,10 @@ def routes(
     metrics_role = Role.VIEWER if gateway.config.observability.metrics_auth else None
     table.add("GET", "/metrics", operations.metrics, role=metrics_role)
     table.add("GET", "/info", operations.info, role=None)
-    table.add("POST", "/admin/reload", reload, role=Role.ADMIN)
+    table.add("POST", "/admin/reload", reload, role=Role.ADMIN, operation=RELOAD)
     # It may write, to candidates and history, and /api is closed to strangers as soon as a key exists (contract §7).
-    table.add("POST", "/api/neural/route", NeuralRoute(gateway, ask_router), role=Role.OPERATOR)
+    table.add("POST", "/api/neural/route", NeuralRoute(gateway, ask_router), role=Role.OPERATOR, operation=ROUTE)
+    table.add("GET", OPENAPI, Description(table.described), role=Role.VIEWER, reach=Reach.OWN)
     return table.routes
 
 

@@ -1,13 +1,15 @@
 """POST /api/neural/route: the Tiny Dancer router over HTTP. The work is done by another process."""
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from starlette.types import Receive, Scope, Send
 
 from octoroute_py.core.errors import GatewayError, Refused
+from octoroute_py.edge.operation import Operation
 from octoroute_py.edge.wire_io import ClientGone, RawHeaders, read_body, request_id_of, send_bytes, send_error
 from octoroute_py.gateway.pipeline import DRAIN_RETRY_S, RETRY_SOON_S, Gateway
+from octoroute_py.neural.body import RouteBody, RoutingResponse
 from octoroute_py.neural.process import Broken, Busy
 
 
@@ -62,3 +64,10 @@ class NeuralRoute:
         if answer.retry_after_s:
             headers.append((b"retry-after", b"%d" % answer.retry_after_s))
         await send_bytes(send, answer.status, answer.body, headers)
+
+
+ROUTE: Final = Operation(
+    summary="Which candidates the light model will do for: the Tiny Dancer router",
+    body=RouteBody,
+    answer=RoutingResponse,
+)

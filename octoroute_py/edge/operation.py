@@ -16,13 +16,18 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One route in words and types.
 
-    `body` validates what is sent (None: nothing is), `answer` is what success with `status` looks like (None: nothing,
-    or no JSON). `errors` are the statuses it may end with beside those that every route has.
+    `body` validates what is sent (None: nothing is; a type that may be None: it may be left out), `answer` is what
+    success with `status` looks like (None: nothing, or no JSON), `also` names other types of content that the answer
+    may have. `errors` are the statuses it may end with beside those that every route has, `failure` a shape that an
+    error may have beside the usual one. `etag`: the answer has the ETag of the document it is about.
     """
 
     summary: str
     body: Any = None
     answer: Any = None
     status: int = 200
+    also: tuple[str, ...] = ()
     query: tuple[Parameter, ...] = ()
     errors: tuple[int, ...] = ()
+    failure: Any = None
+    etag: bool = False

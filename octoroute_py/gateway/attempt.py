@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import msgspec
 
 from octoroute_py.core.catalog import ModelStatus
+from octoroute_py.core.ending import GIVEN_UP
 from octoroute_py.gateway.charge import Charge, charge_answer, charge_failure, charge_stream
 from octoroute_py.gateway.context import RequestContext
 from octoroute_py.gateway.failures import stream_error
@@ -202,7 +203,7 @@ class Attempting:
                 endpoint_id=self._endpoint.id,
                 tier=self._endpoint.tier,
                 status=self._status,
-                fault=None if fault is None else fault.kind.value,
+                fault=None if fault is None else GIVEN_UP if self._given_up_by_client(fault) else fault.kind.value,
                 started_s=self._started_s,
                 ended_s=now,
                 usage=charge.usage,
@@ -228,7 +229,8 @@ class Attempting:
         """Whether nobody waited any longer: that is paid, or whoever leaves in time would spend for free."""
         if fault is None:
             return True
-        return fault.kind is FaultKind.TIMEOUT and not self._own_limit and self._ctx.hints.timeout_s is not None
+        theirs = not self._own_limit or (self._scan is not None and self._scan.started)
+        return fault.kind is FaultKind.TIMEOUT and theirs and self._ctx.hints.timeout_s is not None
 
     def _settle(self, charge: Charge) -> int:
         """Add the price of this attempt to the request's, and return it; the answer's tokens are the request's too."""

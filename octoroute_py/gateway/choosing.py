@@ -36,8 +36,7 @@ async def choose(ctx: RequestContext) -> Plan:
         ctx.judged = way.router.judge is not None  # whoever leaves or fails now may have had it asked
         decision = await way.router.route(inquiry_of(ctx, facts))
         ctx.judged = decision.reason in _OF_A_JUDGE
-        plan = tier_plan(ctx, decision, case.needs)
-        plan = exposed(plan, way)
+        plan = exposed(tier_plan(ctx, decision, case.needs), way)
     return narrowed(rolled_out(ctx, plan, case.needs), case.needs)
 
 
@@ -54,7 +53,7 @@ def exposed(plan: Plan, way: Way) -> Plan:
 
 def rolled_out(ctx: RequestContext, plan: Plan, needs: Needs) -> Plan:
     """The plan with canaries where the caller meets their production models; an endpoint's id means that one."""
-    rollouts, table, model = ctx.snapshot.rollouts, ctx.snapshot.table, ctx.envelope.model
+    rollouts, table, model = ctx.snapshot.rollouts, ctx.snapshot.table, ctx.envelope.model.strip()
     if not rollouts or (model in table.by_id and model not in table.by_name):
         return plan
     return rollouts.applied(plan, needs, caller=ctx.stable_id() or ctx.request_id)

@@ -15,6 +15,7 @@ from octoroute_py.core.clock import Monotonic, Wall
 from octoroute_py.core.decision import Decision
 from octoroute_py.core.errors import BadRequest, Refused
 from octoroute_py.core.registry import Registry
+from octoroute_py.core.rules import AgentPreferences
 from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import Surface, Tier
 from octoroute_py.features.estimate import prompt_estimate
@@ -31,12 +32,14 @@ from octoroute_py.routing.policy import HEADERS, Hints, header_text, read_hints
 from octoroute_py.routing.rulebook import Rulebook
 from octoroute_py.tiers.demands import Demand
 from octoroute_py.tiers.table import TierTable
+from octoroute_py.transport.headers import OWN_MARK, VIA
 from octoroute_py.transport.openai import Envelope
 
 RawHeaders = list[tuple[bytes, bytes]]
 """Request headers as ASGI gives them: lower-case names, in order."""
 
 _HINT_HEADERS = frozenset(name.lower().encode() for name in HEADERS.values())
+_READ = _HINT_HEADERS | {VIA}
 _NO_HINTS = Hints()
 _CALLERS = ("user", "safety_identifier")
 """Where an OpenAI body tells who its end user is."""
@@ -48,11 +51,10 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     `generation` counts up by one with every reload and every change of the `registry`. Live endpoint state inside
     `table` outlives a snapshot. `gated` tells whether any endpoint declares capabilities or a context window,
     `header_rules` and `metadata_rules` whether any rule looks at those: where not, that work is not done. `rulebook`
-    are the rules of operators for all requests, `rulebooks` those and the rules of a rule set, by its id. `demands` is
-    what agent types ask of who answers them, `reads_words` whether any strategy looks at the words of a request.
-    `baseline` is
-    the endpoint whose prices "all deep" means. `agent_types` are those with limits; `unlimited`: the configuration
-    itself limits nobody.
+    are the rules of operators for all requests, `rulebooks` those and the rules of a rule set, by its id, for the sets
+    of experiments that run. `demands` is what agent types ask of who answers them, `reads_words` whether any strategy
+    looks at the words of a request. `baseline` is the endpoint whose prices "all deep" means. `agent_types` are those
+    with limits; `unlimited`: the configuration itself limits nobody.
     """
 
     generation: int
@@ -81,9 +83,10 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     def rule_ids(self) -> tuple[str, ...]:
         """The ids of all rules, whether they are asked now or not: the file's, the API's, the built-in ones."""
         table = () if self.router.rules is None else self.router.rules.book.rules
-        books = (self.rulebook, *self.rulebooks.values())
-        asked = (rule.id for book in books for rule in (*book.rules, *book.disabled))
-        return tuple(dict.fromkeys((*asked, *(rule.id for rule in table))))
+        of_file = (*self.rulebook.rules, *self.rulebook.disabled)
+        return tuple(
+            dict.fromkeys((*(rule.id for rule in of_file), *self.registry.rules, *(rule.id for rule in table)))
+        )
 
 
 class RequestContext:
@@ -210,12 +213,19 @@ class RequestContext:
         self.sends = self.cost_uusd = self.baseline_uusd = self.started_ms = 0
 
     def read(self, envelope: Envelope) -> None:
-        """Take the parsed body, and the hints of headers and body; BadRequest for a wrong hint."""
+        """Take the parsed body, and the hints of headers and body.
+
+        Raises BadRequest for a wrong hint, Refused 508 for a request that this gateway itself has sent.
+        """
         self.envelope = envelope
         self.stream = envelope.stream
         given: dict[str, str] = {}
         for name, value in self.raw_headers:
-            if name in _HINT_HEADERS:
+            if name not in _READ:
+                continue
+            if name == VIA:
+                _refuse_own(value)
+            else:
                 text = header_text(value)
                 if given.setdefault(name.decode(), text) != text:
                     raise BadRequest(f"{name.decode()} is given twice with different values.", param=name.decode())
@@ -240,6 +250,12 @@ class RequestContext:
         if self.user_id is not None:
             return f"user:{self.user_id}"
         return None if self.principal.key_id == ANONYMOUS else f"key:{self.principal.key_id}"
+
+    @property
+    def preferences(self) -> AgentPreferences | None:
+        """What its agent type prefers; None for one without preferences."""
+        agent_type = self.hints.agent_type
+        return None if agent_type is None else self.snapshot.registry.preferences.get(agent_type)
 
     def enter(self, policies: Mapping[str, WorkspacePolicy]) -> None:
         """Settle whose request it is, by the policies of workspaces in force. Raises Denied for another's workspace."""
@@ -271,6 +287,12 @@ class RequestContext:
         self.cut = True
         if self.task is not None:
             self.task.cancel()
+
+
+def _refuse_own(marks: bytes) -> None:
+    """An endpoint that leads back here would have us send every request for ever; for its breaker it has failed."""
+    if OWN_MARK in marks:
+        raise Refused("This request came from this gateway itself.", code="loop_detected", status=508, final=True)
 
 
 def _text(raw: msgspec.Raw) -> str:

@@ -106,7 +106,7 @@ class Dispatcher:
                     await self._before_retry(job, endpoint, job.first, now)
                 ctx.sends += 1
                 job.sends_in[endpoint.tier] = job.sends_in.get(endpoint.tier, 0) + 1
-                ctx.decision = _decision_in(plan.decision, endpoint.tier)
+                ctx.decision = _decision_at(plan, endpoint)
                 last_chance = self._may_stretch(job, endpoint, now)
                 result = await Attempting(ctx, endpoint, last_chance=last_chance, rng=self._rng).run()
                 if isinstance(result, Sent):
@@ -252,7 +252,11 @@ def _is_limited(job: Job, endpoint: Endpoint) -> bool:
     return fault is not None and fault.kind is FaultKind.RATE_LIMITED
 
 
-def _decision_in(decision: Decision, tier: Tier) -> Decision:
+def _decision_at(plan: Plan, endpoint: Endpoint) -> Decision:
+    """The decision as this endpoint carries it out; one that was asked first is no fallback, whatever its tier."""
+    decision, tier = plan.decision, endpoint.tier
     if tier is decision.tier:
         return decision
+    if any(each.id == endpoint.id for each in plan.pools[0].endpoints):
+        return msgspec.structs.replace(decision, tier=tier)
     return msgspec.structs.replace(decision, tier=tier, reason=Reason.TIER_FALLBACK)

@@ -90,7 +90,7 @@ def _decider(governed: Plan | None, way: Way) -> Decider:
 
 def _preferred(case: Case) -> tuple[str, ...] | None:
     """The models that the agent type prefers and that can answer now; None for one without preferences."""
-    preferences = case.ctx.snapshot.registry.preferences.get(case.ctx.hints.agent_type or "")
+    preferences = case.ctx.preferences
     return None if preferences is None else tuple(name for name, _ in preferred(case, preferences))
 
 

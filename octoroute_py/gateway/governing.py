@@ -80,8 +80,7 @@ def eligible_targets(case: Case, rule: Rule) -> tuple[tuple[str, Pool], ...]:
 
 def by_preferences(case: Case) -> Plan | None:
     """The models that the request's agent type prefers, then those it falls back to; None when none of them is able."""
-    ctx = case.ctx
-    preferences = None if ctx.hints.agent_type is None else ctx.snapshot.registry.preferences.get(ctx.hints.agent_type)
+    preferences = case.ctx.preferences
     if preferences is None:
         return None
     pools = tuple(pool for _, pool in preferred(case, preferences))

@@ -23,6 +23,7 @@ from octoroute_py.gateway.dispatch import Dispatcher
 from octoroute_py.gateway.plan import Plan
 from octoroute_py.ledger.outcome import Outcome
 from octoroute_py.ledger.recorder import Recorder
+from octoroute_py.routing.sticky import digest
 from octoroute_py.telemetry.metrics import Metrics
 from octoroute_py.transport.openai import parse_body
 
@@ -228,6 +229,7 @@ def _outcome(ctx: RequestContext, now: float) -> Outcome:
         cost_uusd=ctx.cost_uusd,
         baseline_uusd=ctx.baseline_uusd,
         arms=_arms(ctx),
+        caller=_caller(ctx),
         started_wall_s=ctx.wall() - duration_s,
         started_ms=ctx.started_ms,
         started_s=ctx.started_s,
@@ -245,3 +247,9 @@ def _arms(ctx: RequestContext) -> str | None:
     tried = {attempt.endpoint_id for attempt in ctx.attempts}
     met = [each.label for each in ctx.exposures if each.endpoints is None or not tried.isdisjoint(each.endpoints)]
     return ",".join(met) or None
+
+
+def _caller(ctx: RequestContext) -> str | None:
+    """Whom arms were drawn for, not to be read as the words they came with."""
+    caller = None if _arms(ctx) is None else ctx.stable_id()
+    return None if caller is None else digest(caller)

@@ -10,7 +10,7 @@ import msgspec
 
 from octoroute_py.core.catalog import ModelStatus
 from octoroute_py.core.registry import Registry
-from octoroute_py.core.rollout import CanaryDeployment, RolloutStatus, Side, arm_of
+from octoroute_py.core.rollout import CanaryDeployment, Side, arm_of
 from octoroute_py.core.words import Reason
 from octoroute_py.gateway.exposure import Exposure
 from octoroute_py.gateway.plan import Needs, Plan
@@ -21,8 +21,6 @@ from octoroute_py.tiers.table import TierTable
 
 ShareOf = Callable[[str], float]
 """The percentage of callers that a deployment's canary gets now, by the deployment's id."""
-
-
 _CANARY = (ModelStatus.CANARY,)
 
 
@@ -63,7 +61,7 @@ class _Rollout:
 
     @classmethod
     def of(cls, deployment: CanaryDeployment, targets: Targets, table: TierTable) -> "_Rollout | None":
-        if deployment.status not in (RolloutStatus.ACTIVE, RolloutStatus.PAUSED):
+        if not deployment.status.is_live:
             return None
         production = targets.pool(deployment.production_model_id)
         canary = targets.pool(deployment.canary_model_id, also=_CANARY)
@@ -77,9 +75,11 @@ class _Rollout:
             exposure = Exposure(arm_of(self.id, Side.PRODUCTION), self._among)
             return msgspec.structs.replace(plan, exposures=(*plan.exposures, exposure))
         pools = [other or pool for pool, other in zip(plan.pools, mixed, strict=True)]
-        decision = plan.decision
-        if mixed[0] is not None:
-            decision = msgspec.structs.replace(decision, reason=Reason.EXPERIMENT)
+        decision, first = plan.decision, mixed[0]
+        if first is not None:
+            only = all(endpoint.tier is self._canary.tier for endpoint in first.endpoints)
+            tier = self._canary.tier if only else decision.tier
+            decision = msgspec.structs.replace(decision, tier=tier, reason=Reason.EXPERIMENT)
         return msgspec.structs.replace(
             plan,
             decision=decision,

@@ -48,7 +48,7 @@ def make_snapshot(
     targets = Targets(catalog, table)
     share_now = share_now or (lambda deployment: registry.canaries[deployment].traffic_split.canary)
     trials = Trials(registry.experiments.values(), cascades_of(router, wall))
-    rulebook, rulebooks = _rulebooks(config, registry, before)
+    rulebook, rulebooks = _rulebooks(config, registry, before, rule_sets=trials.rule_sets)
     books: list[Rulebook | RunningExperiments] = [trials.running, rulebook, *rulebooks.values()]
     return Snapshot(
         generation=generation,
@@ -80,18 +80,24 @@ def _demands(registry: Registry) -> dict[str, Demand]:
     return {agent_type: demand for agent_type, demand in found if demand is not None}
 
 
-def _rulebooks(config: Config, registry: Registry, before: Snapshot | None) -> tuple[Rulebook, Mapping[str, Rulebook]]:
-    """The rules for all requests, and for each rule set the same and its own."""
+def _rulebooks(
+    config: Config, registry: Registry, before: Snapshot | None, *, rule_sets: frozenset[str]
+) -> tuple[Rulebook, Mapping[str, Rulebook]]:
+    """The rules for all requests, and for each of these rule sets the same and its own."""
     routing, rules = config.routing, list(registry.rules.values())
     file_rules = routing.strategy in RULES
+    wanted = [each for each in rule_sets if any(rule.rule_set == each for rule in rules)]
+    usual: Rulebook | None = None
+    known: Mapping[str, Rulebook] = {}
     if before is not None and rules == list(before.registry.rules.values()):
         was = before.config.routing
         if routing.rules == was.rules and file_rules is (was.strategy in RULES):
-            return before.rulebook, before.rulebooks
-    rule_sets = {rule.rule_set for rule in rules if rule.rule_set is not None}
-    return compile_rulebook(routing.rules, rules, file_rules=file_rules), {
-        each: compile_rulebook(routing.rules, rules, file_rules=file_rules, rule_set=each) for each in rule_sets
-    }
+            usual, known = before.rulebook, before.rulebooks
+
+    def compiled(rule_set: str | None = None) -> Rulebook:
+        return compile_rulebook(routing.rules, rules, file_rules=file_rules, rule_set=rule_set)
+
+    return usual or compiled(), {each: known.get(each) or compiled(each) for each in wanted}
 
 
 def dry_snapshot(config: Config, *, rng: random.Random) -> Snapshot:

@@ -31,8 +31,7 @@ def entry_of(outcome: Outcome) -> JournalEntry:
     """The row of an outcome: enums as words, times in whole microseconds."""
     usage = outcome.usage or _NO_TOKENS
     duration_us = round(outcome.duration_s * 1e6)
-    surface, strategy, reason = outcome.surface, outcome.strategy, outcome.reason
-    tier, decided = outcome.tier, outcome.decided_tier
+    surface, strategy, tier, decided = outcome.surface, outcome.strategy, outcome.tier, outcome.decided_tier
     # By place, in the order of the table: names would take ten times as long. `str` is quicker than `value`.
     return JournalEntry(
         outcome.request_id,
@@ -53,7 +52,7 @@ def entry_of(outcome: Outcome) -> JournalEntry:
         outcome.request_type,
         outcome.tag,
         None if strategy is None else str(strategy),
-        None if reason is None else str(reason),
+        None if outcome.reason is None else str(outcome.reason),
         outcome.rule,
         outcome.confidence,
         None if decided is None else str(decided),
@@ -68,6 +67,7 @@ def entry_of(outcome: Outcome) -> JournalEntry:
         outcome.cost_uusd,
         outcome.baseline_uusd,
         outcome.arms,
+        outcome.caller,
     )
 
 

@@ -39,7 +39,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     `workspace`, `key_id` and `agent_type` say whose it was, `user_id`, `request_type` and `tag` are the caller's own
     words. `entry` tells requests apart that came with the same id. `usage` is that of the answer, `estimated` if no
     upstream counted it; `cost_uusd` is the price of every attempt, `baseline_uusd` that of the answer at deep.
-    `arms` are the experiments and canary deployments that decided about it, as the journal keeps them.
+    `arms` are the experiments and canary deployments that decided about it, `caller` whom they were drawn for, both as
+    the journal keeps them.
     """
 
     request_id: str
@@ -70,6 +71,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     cost_uusd: int = 0
     baseline_uusd: int = 0
     arms: str | None = None
+    caller: str | None = None
     started_wall_s: float
     started_ms: int = 0
     started_s: float = 0.0

@@ -14,7 +14,7 @@ from octoroute_py.core.registry import Kind, Registry
 from octoroute_py.core.rules import AgentPreferences
 from octoroute_py.core.words import TIERS, Tier
 from octoroute_py.manage.documents import Desk, Documents
-from octoroute_py.manage.references import doubts, meant, refuse_strange
+from octoroute_py.manage.references import TIER_NAMES, doubts, named, preferences_as_meant, refuse_strange
 from octoroute_py.storage.registry import Document
 from octoroute_py.tiers.demands import Demand, demand_of, has_capability
 from octoroute_py.tiers.eligibility import Shortfall
@@ -85,7 +85,7 @@ class Agents:
         Raises BadRequest: 400 for a name that nothing has, 409 `limit_reached`, 412; NotFound for a revision of
         nothing.
         """
-        preferences = _meant(preferences)
+        preferences = preferences_as_meant(preferences)
         id_ = preferences.agent_type
 
         def work(desk: Desk) -> Document:
@@ -95,7 +95,7 @@ class Agents:
                 raise BadRequest(
                     f"{self._most} agent types have preferences already.", status=409, code="limit_reached"
                 )
-            refuse_strange(_named(preferences), desk, [each.config for each in self._now().table.endpoints])
+            refuse_strange(named(preferences), desk, [each.config for each in self._now().table.endpoints])
             return desk.put(Kind.PREFERENCES, id_, preferences, action="preferences.set")
 
         return await self._documents.change(work, by=by)
@@ -110,7 +110,7 @@ class Agents:
         """What whoever wrote these preferences may not expect of them, as things are now."""
         table, registry = self._now()
         endpoints = [each.config for each in table.endpoints]
-        found = list(doubts((name for _, name in _named(preferences)), registry, endpoints))
+        found = list(doubts((name for _, name in named(preferences)), registry, endpoints))
         found.extend(
             f"No model has the capability '{word}': every request of this agent type is refused."
             for word in preferences.required_capabilities
@@ -134,27 +134,6 @@ class Agents:
         chosen += (_unwanted(each) for each in known if not _among(each, chosen))
         judged = [_judged(each, demand, stream=stream, now=now) for each in chosen]
         return [each for each in judged if every or each.left_out is None]
-
-
-def _meant(preferences: AgentPreferences) -> AgentPreferences:
-    """The preferences as they are kept: every name once, tiers as they are named."""
-    return msgspec.structs.replace(
-        preferences,
-        preferred_models=_once(preferences.preferred_models),
-        fallback_models=_once(preferences.fallback_models),
-        required_capabilities=tuple(dict.fromkeys(preferences.required_capabilities)),
-    )
-
-
-def _once(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(meant(name) for name in names))
-
-
-def _named(preferences: AgentPreferences) -> Iterator[tuple[str, str]]:
-    for at, name in enumerate(preferences.preferred_models):
-        yield f"preferredModels[{at}]", name
-    for at, name in enumerate(preferences.fallback_models):
-        yield f"fallbackModels[{at}]", name
 
 
 def _known(table: TierTable, registry: Registry) -> list[Candidate]:
@@ -199,7 +178,7 @@ def _chosen(preferences: AgentPreferences, known: Sequence[Candidate]) -> Iterat
 
 def _meaning(name: str, known: Sequence[Candidate]) -> Sequence[Candidate]:
     """The models that a name stands for, as for clients: a name in several tiers means the cheapest of them."""
-    if name in (tier.value for tier in TIERS):
+    if name in TIER_NAMES:
         return [each for each in known if each.tier.value == name and each.status is ModelStatus.ACTIVE]
     named = [each for each in known if each.id == name]
     if named:

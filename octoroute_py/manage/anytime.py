@@ -14,8 +14,8 @@ sequence (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas 2024); nothing is said
 numbers of `FEWEST_CALLERS`. The difference of two means moves like a Brownian motion in what is known of it, which
 grows by n1 n2 / (n1 + n2); n is how many numbers of as many callers would tell as much (`Moments.effective`).
 
-The first bet takes requests as independent. Requests of one caller are not, so a share is a mean too, and decided when
-both say so.
+The first bet takes requests as independent. Requests of one caller are not, so a share is a mean too (`rates`), and
+decided when both say so.
 """
 
 import enum
@@ -116,8 +116,20 @@ def shares(blocks: Iterable[tuple[Block, int]]) -> Evidence:
 
 def means(arm: Moments, control: Moments, *, alpha: float) -> Evidence | None:
     """The evidence of two means; None while either has too few numbers or callers, and where nothing varies."""
-    if min(arm.count, control.count) < BURN_IN or min(arm.callers, control.callers) < FEWEST_CALLERS:
-        return None
+    return _bound(arm, control, alpha=alpha) if enough(arm) and enough(control) else None
+
+
+def rates(arm: Moments, control: Moments, *, alpha: float) -> Evidence | None:
+    """The evidence of two means of 0 and 1; None while either has too few."""
+    return _bound(arm.smoothed(), control.smoothed(), alpha=alpha) if enough(arm) and enough(control) else None
+
+
+def enough(of: Moments) -> bool:
+    """Whether something can be said of a mean."""
+    return of.count >= BURN_IN and of.callers >= FEWEST_CALLERS
+
+
+def _bound(arm: Moments, control: Moments, *, alpha: float) -> Evidence | None:
     spread = math.hypot(arm.error, control.error)
     if not spread:
         return None

@@ -1,6 +1,6 @@
 """Canary deployments as operators make, steer and watch them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from octoroute_py.admission.principal import Principal
@@ -169,13 +169,19 @@ class Canaries:
             raise conflict(f"The deployment is {deployment.status.value}: it does not run.")
 
 
-def _check(deployment: CanaryBody, desk: Desk, place: Place) -> None:
-    """Raises BadRequest with the field to blame."""
+def problems_of(deployment: CanaryBody) -> Iterator[tuple[str, str]]:
+    """What is wrong with a deployment by itself: the field to blame, and why."""
     split, highest = deployment.traffic_split, deployment.rollout_strategy.max_traffic_percentage
     if abs(split.production + split.canary - 100.0) > _ENOUGH:
-        raise BadRequest("The two parts of trafficSplit must sum to 100.", param="trafficSplit")
+        yield "trafficSplit", "The two parts of trafficSplit must sum to 100."
     if split.canary > highest:
-        raise BadRequest("It starts above rolloutStrategy.maxTrafficPercentage.", param="trafficSplit.canary")
+        yield "trafficSplit.canary", "It is above rolloutStrategy.maxTrafficPercentage."
     if deployment.production_model_id == deployment.canary_model_id:
-        raise BadRequest("Production and canary are the same model.", param="canaryModelId")
+        yield "canaryModelId", "Production and canary are the same model."
+
+
+def _check(deployment: CanaryBody, desk: Desk, place: Place) -> None:
+    """Raises BadRequest with the field to blame."""
+    for param, message in problems_of(deployment):
+        raise BadRequest(message, param=param)
     canary_moves.check_models(deployment, desk.whole(), place)

@@ -1,7 +1,8 @@
 """What this gateway measured of the two models of a canary deployment: one sample for each attempt.
 
 An attempt is good when its answer was, an error when the endpoint failed it, and no sample when it says nothing of the
-endpoint: the client left, the upstream found the request itself wrong, or our own sockets had run out.
+endpoint: the client left or would not wait any longer, the upstream found the request itself wrong, or our own sockets
+had run out.
 """
 
 import math
@@ -13,7 +14,7 @@ from typing import Final
 import msgspec
 
 from octoroute_py.config.schema import EndpointConfig
-from octoroute_py.core.ending import CLIENT_GONE
+from octoroute_py.core.ending import CLIENT_GONE, GIVEN_UP
 from octoroute_py.core.money import usd
 from octoroute_py.core.rollout import CanaryDeployment, Side
 from octoroute_py.ledger.entry import AttemptRow
@@ -27,7 +28,7 @@ MOST_SAMPLES: Final = 10_000
 FEWEST_OPINIONS: Final = 10
 """With less feedback, and less than `minRequests`, nothing is said of quality."""
 _NO_SAMPLE: Final = frozenset(
-    kind.value for kind in (FaultKind.REJECTED, FaultKind.CONTEXT_LENGTH, FaultKind.EXHAUSTED)
+    (GIVEN_UP, *(kind.value for kind in (FaultKind.REJECTED, FaultKind.CONTEXT_LENGTH, FaultKind.EXHAUSTED)))
 )
 _OK: Final = 200
 

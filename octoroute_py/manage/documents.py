@@ -140,4 +140,5 @@ class Documents:
 
 def unknown(kind: Kind) -> NotFound:
     """What is said of an id that nothing has."""
-    return NotFound(f"There is no such {kind.value}.", code="not_found")
+    are = "are" if kind is Kind.PREFERENCES else "is"
+    return NotFound(f"There {are} no such {kind.value}.", code="not_found")

@@ -113,11 +113,11 @@ class _Sums:
         self.latency = self.cost = 0.0
         self.values = Moments(0, 0.0, 0.0, 0, 0.0, 0.0, 0.0)
 
-    def add(self, tally: Tally, *, per_request: bool, unit: float) -> None:
+    def add(self, tally: Tally, *, unit: float) -> None:
         self.requests += tally.requests
         self.left += tally.left
         self.good += tally.good
-        self.per_request += tally.requests if per_request else 0
+        self.per_request += tally.per_request
         self.latency += tally.latency
         self.cost += tally.cost * _USD
         known = self.values
@@ -151,8 +151,8 @@ def results_of(experiment: Experiment, tallies: Sequence[Tally], cells: Sequence
     unit = _USD if experiment.metric is Metric.COST else 1.0
     for tally in tallies:
         found = arm_of(tally.arms, experiment.id)
-        if found is not None and found[0] in arms:
-            arms[found[0]].add(tally, per_request=found[1], unit=unit)
+        if found is not None and found in arms:
+            arms[found].add(tally, unit=unit)
     blocks = _full_blocks(experiment.id, cells)
     _, *others = arms
     return Results(
@@ -177,8 +177,8 @@ def _full_blocks(experiment_id: str, cells: Iterable[Cell]) -> list[_Inside]:
         inside = blocks.setdefault(cell.block, {})
         found = arm_of(cell.arms, experiment_id)
         if found is not None:
-            before = inside.get(found[0], (0, 0))
-            inside[found[0]] = before[0] + cell.requests, before[1] + cell.good
+            before = inside.get(found, (0, 0))
+            inside[found] = before[0] + cell.requests, before[1] + cell.good
     return [inside for number, inside in blocks.items() if filled[number] == BLOCK]
 
 
@@ -188,16 +188,18 @@ def _compared(experiment: Experiment, name: str, arms: dict[str, _Sums], blocks:
     all_at_once = alpha / (len(arms) - 1)  # several arms share the chance of a false alarm
     one, other = arms[name], arms[control]
     at_once: Comparison | None = None
-    sure = anytime.means(one.values, other.values, alpha=all_at_once)
     if experiment.metric is Metric.SUCCESS:
+        sure = anytime.rates(one.values, other.values, alpha=all_at_once)
         if one.values.count and other.values.count:
             worth = min(one.worth, other.worth)
             at_once = two_proportions(one.success.worth(worth), other.success.worth(worth), alpha=alpha)
         if sure is not None:
             pairs = ((inside.get(name, (0, 0)), inside.get(control, (0, 0))) for inside in blocks)
             sure = anytime.agreed(sure, anytime.shares((Block(*a, *c), 1) for a, c in pairs))
-    elif one.values.count and other.values.count:
-        at_once = welch(one.values, other.values, alpha=alpha)
+    else:
+        sure = anytime.means(one.values, other.values, alpha=all_at_once)
+        if one.values.count and other.values.count:
+            at_once = welch(one.values, other.values, alpha=alpha)
     higher = experiment.metric in _HIGHER_IS_BETTER
     return ComparisonResult(
         arm=name,
@@ -231,7 +233,7 @@ def _arm(experiment: Experiment, name: str, sums: _Sums) -> ArmResult:
         cancelled=sums.left,
         per_request=sums.per_request,
         callers=values.callers,
-        samples=values.count,
+        samples=int(values.count),
         effective_samples=_rounded(values.effective),
         value=_rounded(values.mean) if values.count else None,
         interval=_bounds(interval),
@@ -248,7 +250,7 @@ def _notes(experiment: Experiment, arms: Sequence[_Sums]) -> Iterator[str]:
         return
     if experiment.metric is not Metric.SUCCESS and student_t() is None:
         yield "Means have no p-value and no interval without scipy: install octoroute-py[stats]."
-    if any(sums.values.count < BURN_IN or sums.values.callers < FEWEST_CALLERS for sums in arms):
+    if not all(anytime.enough(sums.values) for sums in arms):
         yield f"The verdict on an arm needs {BURN_IN} values from {FEWEST_CALLERS} callers of it and of the control."
     if any(sums.worth < _UNLIKE for sums in arms):
         yield "Callers are unlike each other: their requests tell as much as effectiveSamples of as many callers would."

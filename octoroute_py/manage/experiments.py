@@ -10,13 +10,13 @@ from octoroute_py.admission.principal import Principal
 from octoroute_py.config.schema import EndpointConfig
 from octoroute_py.core.clock import Wall
 from octoroute_py.core.errors import BadRequest, Refused
-from octoroute_py.core.experiment import Arm, ArmStrategy, Experiment, ExperimentStatus, Metric
+from octoroute_py.core.experiment import ArmStrategy, Experiment, ExperimentStatus, Metric
 from octoroute_py.core.registry import Kind, Registry
 from octoroute_py.core.rules import RoutingRule, RuleTarget
 from octoroute_py.manage.anytime import BLOCK
 from octoroute_py.manage.documents import Desk, Documents
 from octoroute_py.manage.experiment_results import Results, results_of
-from octoroute_py.manage.references import doubts, meant, refuse_strange
+from octoroute_py.manage.references import doubts, experiment_as_meant, named, refuse_strange
 from octoroute_py.manage.store import Store
 from octoroute_py.storage import exposures
 from octoroute_py.storage.errors import TooLong
@@ -99,8 +99,6 @@ class Experiments:
                     status=409,
                     code="limit_reached",
                 )
-            if desk.get(Kind.CANARY, experiment.id) is not None:  # the journal would not tell their arms apart
-                raise BadRequest("A canary deployment has this id already.", status=409, code="already_exists")
             return desk.create(
                 Kind.EXPERIMENT, experiment.id, self._sound(experiment, desk), action="experiment.create"
             )
@@ -198,23 +196,15 @@ class Experiments:
 
     def _sound(self, experiment: Experiment, desk: Desk) -> Experiment:
         """The experiment as it is kept. Raises BadRequest with the field to blame."""
-        rule = RoutingRule(
-            id=experiment.id, name=experiment.name, conditions=experiment.conditions, targets=_ANY_TARGET
-        )
-        for param, message in self._problems(rule):
-            if param.partition(".")[0] in _OWN_FIELDS:
-                raise BadRequest(message, param=param)
-        arms = tuple(_as_kept(arm, f"arms[{at}]", experiment.arms[:at]) for at, arm in enumerate(experiment.arms))
-        experiment = msgspec.structs.replace(experiment, arms=arms)
+        for param, message in problems_of(experiment, self._problems):
+            raise BadRequest(message, param=param)
+        experiment = experiment_as_meant(experiment)
         self._refuse_unserved(experiment, desk)
         return experiment
 
     def _refuse_unserved(self, experiment: Experiment, desk: Desk) -> None:
         """Raises BadRequest: 400 for an arm whose model there is not, 409 for a strategy that cannot be used."""
-        named = [
-            (f"arms[{at}].modelId", arm.model_id) for at, arm in enumerate(experiment.arms) if arm.model_id is not None
-        ]
-        refuse_strange(named, desk, self._endpoints())
+        refuse_strange(named(experiment), desk, self._endpoints())
         for at, arm in enumerate(experiment.arms):
             why = None if arm.strategy is None else self._unusable(arm.strategy)
             if why is not None:
@@ -232,14 +222,20 @@ class Experiments:
                 raise _conflict(f"No enabled rule is of the set '{arm.rule_set}' of arm '{arm.name}'.")
 
 
-def _as_kept(arm: Arm, param: str, before: Sequence[Arm]) -> Arm:
-    """The arm as it is kept. Raises BadRequest for a name that stands there already, or an arm that is two things."""
-    if any(other.name == arm.name for other in before):
-        raise BadRequest(f"Two arms are called '{arm.name}'.", param=f"{param}.name")
-    given = [value for value in (arm.tier, arm.model_id, arm.strategy, arm.rule_set) if value is not None]
-    if len(given) > 1:
-        raise BadRequest("An arm is one of tier, modelId, strategy and ruleSet, or none of them.", param=param)
-    return arm if arm.model_id is None else msgspec.structs.replace(arm, model_id=meant(arm.model_id))
+def problems_of(experiment: Experiment, of_rule: Problems) -> Iterator[tuple[str, str]]:
+    """What is wrong with an experiment by itself: the field to blame, and why.
+
+    `of_rule` looks at its name and its conditions, which are like those of a rule.
+    """
+    rule = RoutingRule(id=experiment.id, name=experiment.name, conditions=experiment.conditions, targets=_ANY_TARGET)
+    yield from ((param, message) for param, message in of_rule(rule) if param.partition(".")[0] in _OWN_FIELDS)
+    names: set[str] = set()
+    for at, arm in enumerate(experiment.arms):
+        if arm.name in names:
+            yield f"arms[{at}].name", f"Two arms are called '{arm.name}'."
+        names.add(arm.name)
+        if sum(way is not None for way in (arm.tier, arm.model_id, arm.strategy, arm.rule_set)) > 1:
+            yield f"arms[{at}]", "An arm is one of tier, modelId, strategy and ruleSet, or none of them."
 
 
 def _conflict(message: str) -> BadRequest:

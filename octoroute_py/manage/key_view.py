@@ -1,6 +1,6 @@
 """How a key is shown, in the API, on the command line and in the audit: never what it is known by."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -88,7 +88,7 @@ class KeyView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     created_by: str
     revoked_at: str | None
     secrets: tuple[SecretView, ...]
-    standing: dict[str, object] | UnsetType = UNSET
+    standing: dict[str, Any] | UnsetType = UNSET
     key: str | UnsetType = UNSET
 
 

@@ -1,12 +1,12 @@
 """What somebody asks for who registers models and endpoints, and what has to hold for it by itself."""
 
-import ipaddress
 import uuid
 from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
+from octoroute_py.config.addresses import Wrong, network
 from octoroute_py.core.catalog import Id, Model, ModelEndpoint
 from octoroute_py.core.errors import BadRequest
 from octoroute_py.core.words import TIERS, Location
@@ -56,12 +56,9 @@ def check_networks(endpoint: ModelEndpoint, *, at: str) -> None:
     """Raises BadRequest unless `allowNetworks` holds networks; `at` is where the endpoint stands in the body."""
     for place, text in enumerate(endpoint.allow_networks):
         try:
-            ipaddress.ip_network(text)
-        except ValueError:
-            raise BadRequest(
-                "A network is an address or an address with a prefix length, such as 10.1.0.0/16.",
-                param=f"{at}allowNetworks[{place}]",
-            ) from None
+            network(text)
+        except Wrong as error:
+            raise BadRequest(f"It {error}.", param=f"{at}allowNetworks[{place}]") from None
 
 
 def _number(model: Model, name: str) -> float | None:

@@ -20,7 +20,7 @@ _HOSTS = {"api.openai.com": Provider.OPENAI, "api.anthropic.com": Provider.ANTHR
 _AZURE = ".openai.azure.com"
 
 
-class Source(enum.StrEnum):
+class ModelSource(enum.StrEnum):
     """Where a model comes from; what stands in the configuration file cannot be changed over the API."""
 
     CONFIG = "config"
@@ -65,7 +65,7 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     output_cost_per_mtok: float | None
     cached_input_cost_per_mtok: float | None
     endpoints: tuple[EndpointView, ...]
-    source: Source
+    source: ModelSource
     warnings: tuple[str, ...] = ()
     created_at: str | None = None
     updated_at: str | None = None
@@ -77,7 +77,7 @@ def model_view(document: Document, endpoints: Sequence[ModelEndpoint], config: C
     return ModelView(
         **msgspec.structs.asdict(model),
         endpoints=tuple(endpoint_view(each) for each in endpoints),
-        source=Source.API,
+        source=ModelSource.API,
         warnings=tuple(_warnings(model, tuple(endpoints), config)),
         created_at=iso(document.created_ms),
         updated_at=iso(document.updated_ms),
@@ -118,7 +118,7 @@ def file_model_view(model_id: str, replicas: Sequence[EndpointConfig]) -> ModelV
         output_cost_per_mtok=first.output_cost_per_mtok,
         cached_input_cost_per_mtok=first.cached_input_cost_per_mtok,
         endpoints=tuple(file_endpoint_view(model_id, each) for each in replicas),
-        source=Source.CONFIG,
+        source=ModelSource.CONFIG,
     )
 
 

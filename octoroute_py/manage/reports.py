@@ -6,6 +6,7 @@ none.
 """
 
 import enum
+from typing import Any
 
 import msgspec
 
@@ -98,7 +99,7 @@ class WorkspaceReport(Figures, frozen=True, kw_only=True, rename="camel"):
     model_usage: dict[str, int]
     agent_usage: dict[str, int]
     requests_by_status: dict[str, int]
-    budgets: object
+    budgets: Any
 
 
 class TierSavings(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

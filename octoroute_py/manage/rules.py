@@ -11,14 +11,16 @@ from octoroute_py.core.errors import BadRequest
 from octoroute_py.core.registry import Kind, Registry
 from octoroute_py.core.rules import RoutingRule
 from octoroute_py.manage.documents import Desk, Documents, unknown
-from octoroute_py.manage.references import doubts, meant, refuse_strange
+from octoroute_py.manage.references import doubts, named, refuse_strange, rule_as_meant
 from octoroute_py.routing.rulebook import Source
 from octoroute_py.storage.registry import Document
 
 MOST_RULES: Final = 2_000
+MOST_RULE_BYTES: Final = 4 * 1024 * 1024
+"""Of all rules together, as JSON: more of them would hold requests up for seconds while they are made ready."""
+_SMALL_BYTES: Final = MOST_RULE_BYTES // MOST_RULES // 2
+"""A rule of this size is let in whatever there is: as many as there may be are half of what there may be."""
 """So many can be kept; each is a label of a metric."""
-
-
 _READ_ONLY: Final = (Source.FILE, Source.BUILT_IN)
 
 Problems = Callable[[RoutingRule], Sequence[tuple[str, str]]]
@@ -73,8 +75,7 @@ class Rules:
 
     async def create(self, rule: RoutingRule, *, by: Principal) -> Document:
         """Keep a new rule. Raises BadRequest: 400 for one that makes no sense, 409 for one too many or a taken id."""
-        if rule.id.startswith(tuple(f"{source}:" for source in _READ_ONLY)):
-            raise BadRequest("An id that begins so belongs to what is not of the API.", param="id")
+        check_rule_id(rule.id)
 
         def work(desk: Desk) -> Document:
             if desk.count(Kind.RULE) >= self._most:
@@ -114,12 +115,11 @@ class Rules:
 
     def _sound(self, rule: RoutingRule, desk: Desk) -> RoutingRule:
         """The rule as it is kept. Raises BadRequest with the field to blame."""
-        targets = tuple(msgspec.structs.replace(each, model_id=meant(each.model_id)) for each in rule.targets)
-        rule = msgspec.structs.replace(rule, targets=targets)
+        rule = rule_as_meant(rule)
         for param, message in self._problems(rule):
             raise BadRequest(message, param=param)
-        names = ((f"targets[{at}].modelId", target.model_id) for at, target in enumerate(targets))
-        refuse_strange(names, desk, self._endpoints())
+        refuse_strange(named(rule), desk, self._endpoints())
+        _refuse_too_much(rule, desk)
         return rule
 
     def _of(self, source: Source) -> Iterator[Listed]:
@@ -141,6 +141,22 @@ class Rules:
         if found is not None:
             place = "is in the configuration file" if found.source is Source.FILE else "is built in"
             raise BadRequest(f"This rule {place}: it cannot be changed here.", status=409, code="read_only")
+
+
+def _refuse_too_much(rule: RoutingRule, desk: Desk) -> None:
+    """Raises BadRequest 409 for a large rule that there is no room for beside the others."""
+    size = len(msgspec.json.encode(rule))
+    if size > _SMALL_BYTES:
+        others = sum(len(each.body) for each in desk.every(Kind.RULE) if each.id != rule.id)
+        if others + size > MOST_RULE_BYTES // 2:
+            told = f"With so large a rule all of them may not have more than {MOST_RULE_BYTES // 2} bytes."
+            raise BadRequest(told, status=409, code="limit_reached")
+
+
+def check_rule_id(id_: str) -> None:
+    """Raises BadRequest for an id that can only be that of a rule which is not of the API."""
+    if id_.startswith(tuple(f"{source}:" for source in _READ_ONLY)):
+        raise BadRequest("An id that begins so belongs to what is not of the API.", param="id")
 
 
 def _listed(document: Document) -> Listed:

@@ -54,7 +54,7 @@ class Moments(msgspec.Struct, frozen=True):
     sums over the callers.
     """
 
-    count: int
+    count: float
     total: float
     squares: float
     callers: int
@@ -66,6 +66,22 @@ class Moments(msgspec.Struct, frozen=True):
     def of_singles(cls, count: int, total: float, squares: float) -> "Moments":
         """Of numbers from as many callers."""
         return cls(count, total, squares, count, count, total, squares)
+
+    def smoothed(self) -> "Moments":
+        """These, of 0 and 1, and those of two more callers: one all of whose requests did well, and one none of whose.
+
+        So that what never failed yet is not taken for what cannot fail (Agresti and Caffo 2000).
+        """
+        each = self.count / self.callers if self.callers else 1.0
+        return Moments(
+            count=self.count + 2 * each,
+            total=self.total + each,
+            squares=self.squares + each,
+            callers=self.callers + 2,
+            count_squares=self.count_squares + 2 * each**2,
+            products=self.products + each**2,
+            total_squares=self.total_squares + each**2,
+        )
 
     @property
     def mean(self) -> float:

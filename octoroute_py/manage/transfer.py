@@ -15,7 +15,7 @@ from octoroute_py.core.experiment import Experiment
 from octoroute_py.core.registry import Kind, Registry
 from octoroute_py.core.rules import AgentPreferences, RoutingRule
 from octoroute_py.manage.audit import actor_of
-from octoroute_py.manage.references import meant
+from octoroute_py.manage.references import experiment_as_meant, preferences_as_meant, rule_as_meant
 from octoroute_py.manage.store import Store
 from octoroute_py.manage.transfer_check import Check, Fault, World, faults
 from octoroute_py.manage.transfer_plan import Mode, Plan, State, Wish, Wishes, plan
@@ -185,22 +185,10 @@ def _as_meant(wishes: Wishes) -> Wishes:
 
 def _meant(value: msgspec.Struct) -> msgspec.Struct:
     if isinstance(value, RoutingRule):
-        targets = tuple(msgspec.structs.replace(each, model_id=meant(each.model_id)) for each in value.targets)
-        return msgspec.structs.replace(value, targets=targets)
+        return rule_as_meant(value)
     if isinstance(value, AgentPreferences):
-        preferred, fallback = value.preferred_models, value.fallback_models
-        return msgspec.structs.replace(
-            value,
-            preferred_models=tuple(dict.fromkeys(map(meant, preferred))),
-            fallback_models=tuple(dict.fromkeys(map(meant, fallback))),
-        )
-    if isinstance(value, Experiment):
-        arms = (
-            arm if arm.model_id is None else msgspec.structs.replace(arm, model_id=meant(arm.model_id))
-            for arm in value.arms
-        )
-        return msgspec.structs.replace(value, arms=tuple(arms))
-    return value
+        return preferences_as_meant(value)
+    return experiment_as_meant(value) if isinstance(value, Experiment) else value
 
 
 def _registry_after(before: Registry, wishes: Wishes, made: Plan) -> Registry:

@@ -10,17 +10,19 @@ from octoroute_py.config.schema import Config
 from octoroute_py.core.allowance import WorkspacePolicy
 from octoroute_py.core.catalog import Model, ModelEndpoint
 from octoroute_py.core.errors import BadRequest
-from octoroute_py.core.experiment import Experiment, ExperimentStatus
 from octoroute_py.core.registry import Kind, Registry
-from octoroute_py.core.rollout import CanaryDeployment, RolloutStatus
-from octoroute_py.core.rules import AgentPreferences, RoutingRule, RuleTarget
-from octoroute_py.core.words import TIERS
+from octoroute_py.core.rollout import CanaryDeployment
+from octoroute_py.core.rules import RoutingRule
 from octoroute_py.manage.agents import MOST_TYPES
 from octoroute_py.manage.canaries import MOST_DEPLOYMENTS
+from octoroute_py.manage.canaries import problems_of as problems_of_canary
 from octoroute_py.manage.endpoint_check import MOST_ENDPOINTS, MOST_MODELS, check_credential, check_name
 from octoroute_py.manage.experiments import MOST_EXPERIMENTS
+from octoroute_py.manage.experiments import problems_of as problems_of_experiment
 from octoroute_py.manage.model_order import check_parameters
-from octoroute_py.manage.rules import MOST_RULES
+from octoroute_py.manage.model_uses import uses_of
+from octoroute_py.manage.references import TIER_NAMES, named, no_such
+from octoroute_py.manage.rules import MOST_RULE_BYTES, MOST_RULES, Problems, check_rule_id
 from octoroute_py.manage.transfer_plan import WORKSPACE, Plan, Wishes
 
 Problem: TypeAlias = tuple[str, str]
@@ -38,12 +40,6 @@ MOST: Final[Mapping[Kind, int]] = {
     Kind.EXPERIMENT: MOST_EXPERIMENTS,
 }
 """How many documents of a kind there may be."""
-
-_SHOWN: Final = 128
-_ANY_TARGET: Final = (RuleTarget(model_id="fast"),)
-_ENOUGH: Final = 1e-6
-_ENDED: Final = frozenset({RolloutStatus.COMPLETED, RolloutStatus.FAILED, RolloutStatus.ROLLED_BACK})
-_TIERS: Final = frozenset(tier.value for tier in TIERS)
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +66,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def targets(self) -> frozenset[str]:
         """What rules and the like may name."""
-        return self.written | _TIERS | self.registry.models.keys()
+        return self.written | TIER_NAMES | self.registry.models.keys()
 
 
 def faults(plan: Plan, wishes: Wishes, world: World, *, checks: Mapping[Kind, Check]) -> Iterator[Fault]:
@@ -83,7 +79,7 @@ def faults(plan: Plan, wishes: Wishes, world: World, *, checks: Mapping[Kind, Ch
             if (kind.value, wish.id) not in world.changes:
                 continue
             problems = [
-                *_strangers(kind, wish.value, targets),
+                *((field, f"{no_such(name)}.") for field, name in named(wish.value) if name not in targets),
                 *_OWN.get(kind, _nothing)(wish.value, world),
                 *checks.get(kind, _nothing)(wish.value, world),
             ]
@@ -92,8 +88,7 @@ def faults(plan: Plan, wishes: Wishes, world: World, *, checks: Mapping[Kind, Ch
     for each in wishes.workspaces or ():
         strange = [word for word in each.policy.restrictions or () if word not in places]
         if (WORKSPACE, each.id) in world.changes and strange:
-            told = f"'{strange[0][:_SHOWN]}' is no tier and no model."
-            yield Fault(field=f"{each.at}.modelRestrictions", id=each.id, message=told)
+            yield Fault(field=f"{each.at}.modelRestrictions", id=each.id, message=f"{no_such(strange[0])}.")
     yield from _left_behind(plan, world, places)
 
 
@@ -112,13 +107,9 @@ def _too_many(world: World) -> Iterator[Fault]:
             yield Fault(
                 field="config", id=kind.value, message=f"There would be {count}; at most {MOST[kind]} are kept."
             )
-
-
-def _strangers(kind: Kind, value: object, targets: frozenset[str]) -> Iterator[Problem]:
-    for field, name in named(kind, value):
-        if name not in targets:
-            shown = "".join(char if char.isprintable() else "?" for char in name[:_SHOWN])
-            yield field, f"'{shown}' is no tier, no endpoint of the configuration and no registered model."
+    if sum(len(msgspec.json.encode(rule)) for rule in registry.rules.values()) > MOST_RULE_BYTES:
+        told = f"All rules together may not have more than {MOST_RULE_BYTES} bytes."
+        yield Fault(field="config.routingRules", id=Kind.RULE.value, message=told)
 
 
 def _left_behind(plan: Plan, world: World, places: frozenset[str]) -> Iterator[Fault]:
@@ -126,18 +117,10 @@ def _left_behind(plan: Plan, world: World, places: frozenset[str]) -> Iterator[F
     gone = {id_ for kind, id_ in plan.deleted if kind in (Kind.MODEL.value, Kind.ENDPOINT.value)} - places
     if not gone:
         return
-    registry = world.registry
-    holders: tuple[tuple[Kind, Mapping[str, object]], ...] = (
-        (Kind.RULE, registry.rules),
-        (Kind.PREFERENCES, registry.preferences),
-        (Kind.CANARY, registry.canaries),
-        (Kind.EXPERIMENT, registry.experiments),
-    )
-    for kind, values in holders:
-        for id_, value in values.items():
-            lost = next((name for _, name in named(kind, value) if name in gone), None)
-            if lost is not None and (kind.value, id_) not in world.changes:
-                yield _lost(lost, f"the {kind.value} '{id_}'")
+    for use in uses_of(world.registry):
+        lost = next((name for name in use.names if name in gone), None)
+        if lost is not None and (use.kind.value, use.id) not in world.changes:
+            yield _lost(lost, use.told)
     for workspace, policy in world.policies.items():
         lost = next((word for word in policy.restrictions or () if word in gone), None)
         if lost is not None and (WORKSPACE, workspace) not in world.changes:
@@ -146,20 +129,6 @@ def _left_behind(plan: Plan, world: World, places: frozenset[str]) -> Iterator[F
 
 def _lost(name: str, holder: str) -> Fault:
     return Fault(field="config.models", id=name, message=f"It would be gone, and is named by {holder}.")
-
-
-def named(kind: Kind, value: object) -> Iterator[tuple[str, str]]:
-    """The fields of a document that name models, and the names; what is over names nothing any more."""
-    if isinstance(value, RoutingRule):
-        yield from ((f"targets[{at}].modelId", target.model_id) for at, target in enumerate(value.targets))
-    elif isinstance(value, AgentPreferences):
-        yield from ((f"preferredModels[{at}]", name) for at, name in enumerate(value.preferred_models))
-        yield from ((f"fallbackModels[{at}]", name) for at, name in enumerate(value.fallback_models))
-    elif isinstance(value, CanaryDeployment) and value.status not in _ENDED:
-        yield "productionModelId", value.production_model_id
-        yield "canaryModelId", value.canary_model_id
-    elif isinstance(value, Experiment) and value.status is not ExperimentStatus.STOPPED:
-        yield from ((f"arms[{at}].modelId", arm.model_id) for at, arm in enumerate(value.arms) if arm.model_id)
 
 
 def _nothing(value: object, world: World) -> Iterator[Problem]:
@@ -197,18 +166,13 @@ def _endpoint(endpoint: ModelEndpoint, world: World) -> Iterator[Problem]:
 
 
 def _rule(rule: RoutingRule, world: World) -> Iterator[Problem]:
-    if rule.id.startswith(("config:", "built_in:")):
-        yield "id", "An id that begins so belongs to what is not of the API."
+    yield from _raised(lambda: check_rule_id(rule.id))
 
 
 def _canary(canary: CanaryDeployment, world: World) -> Iterator[Problem]:
-    split = canary.traffic_split
-    if abs(split.production + split.canary - 100) > _ENOUGH:
-        yield "trafficSplit", "production and canary must sum to 100."
+    yield from problems_of_canary(canary)
     models = {canary.production_model_id, canary.canary_model_id}
-    if len(models) < 2:
-        yield "canaryModelId", "It is the production model itself."
-    if not models.isdisjoint(_TIERS):
+    if not models.isdisjoint(TIER_NAMES):
         yield "productionModelId", "A tier is no model."
     for other in world.registry.canaries.values() if canary.status.is_live else ():
         shared = models & {other.production_model_id, other.canary_model_id}
@@ -216,27 +180,13 @@ def _canary(canary: CanaryDeployment, world: World) -> Iterator[Problem]:
             yield "status", f"The deployment '{other.id}' is under way with the same model."
 
 
-def _experiment(experiment: Experiment, world: World) -> Iterator[Problem]:
-    if experiment.id in world.registry.canaries:
-        yield "id", "A canary deployment has this id."
-    if len({arm.name for arm in experiment.arms}) < len(experiment.arms):
-        yield "arms", "Two arms have the same name."
-    for at, arm in enumerate(experiment.arms):
-        ways = [arm.tier, arm.model_id, arm.strategy, arm.rule_set]
-        if sum(way is not None for way in ways) > 1:
-            yield f"arms[{at}]", "An arm has at most one of tier, modelId, strategy and ruleSet."
-
-
-def checks_by(problems: Callable[[RoutingRule], Iterable[Problem]]) -> Mapping[Kind, Check]:
+def checks_by(problems: Problems) -> Mapping[Kind, Check]:
     """The checks of what has conditions, by what is wrong with a rule."""
 
-    def of_experiment(experiment: Experiment, world: World) -> Iterator[Problem]:
-        rule = RoutingRule(
-            id=experiment.id, name=experiment.name, conditions=experiment.conditions, targets=_ANY_TARGET
-        )
-        yield from (each for each in problems(rule) if each[0].partition(".")[0] in ("name", "conditions"))
-
-    return {Kind.RULE: lambda rule, world: problems(rule), Kind.EXPERIMENT: of_experiment}
+    return {
+        Kind.RULE: lambda rule, world: problems(rule),
+        Kind.EXPERIMENT: lambda experiment, world: problems_of_experiment(experiment, problems),
+    }
 
 
 _OWN: Final[Mapping[Kind, Check]] = {
@@ -244,5 +194,4 @@ _OWN: Final[Mapping[Kind, Check]] = {
     Kind.ENDPOINT: _endpoint,
     Kind.RULE: _rule,
     Kind.CANARY: _canary,
-    Kind.EXPERIMENT: _experiment,
 }

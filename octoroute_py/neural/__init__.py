@@ -7,13 +7,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from octoroute_py.neural.body import RoutingDecision, RoutingResponse
     from octoroute_py.neural.candidate import (
         Candidate,
         Match,
         RouterConfig,
-        RoutingDecision,
         RoutingRequest,
-        RoutingResponse,
         Statistics,
     )
     from octoroute_py.neural.errors import (
@@ -31,9 +30,8 @@ if TYPE_CHECKING:
     from octoroute_py.neural.store import Storage
 
 _HOMES = {
-    "candidate": (
-        "Candidate", "Match", "RouterConfig", "RoutingDecision", "RoutingRequest", "RoutingResponse", "Statistics",
-    ),
+    "body": ("RoutingDecision", "RoutingResponse"),
+    "candidate": ("Candidate", "Match", "RouterConfig", "RoutingRequest", "Statistics"),
     "errors": (
         "CircuitOpen", "InferenceFailed", "InvalidConfig", "InvalidInput", "ModelNotFound", "ModelRefused",
         "RouterError", "StorageProblem",

@@ -44,33 +44,6 @@ class RoutingRequest(msgspec.Struct, frozen=True, kw_only=True):
     top_k: int | None = None
 
 
-class RoutingDecision(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """How sure the router is that the light model does well with this candidate.
-
-    `confidence` is that probability. `uncertainty` is the smallest error level at which one of the two answers can be
-    ruled out, 1 where both are. Both lie in 0 to 1.
-    """
-
-    candidate_id: str
-    confidence: float
-    use_lightweight: bool
-    uncertainty: float
-
-
-class RoutingResponse(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """Decisions, most confident first; times in microseconds.
-
-    `inference_time_us` is the whole call, the signals' `feature_time_us` included. `routing_id` names the routing in
-    the database, for its outcome; None without one.
-    """
-
-    decisions: tuple[RoutingDecision, ...]
-    inference_time_us: int
-    candidates_processed: int
-    feature_time_us: int
-    routing_id: int | None = None
-
-
 class Match(NamedTuple):
     """A stored candidate and its cosine similarity to what was looked for."""
 

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from octoroute_py.core import clock
 from octoroute_py.core.clock import Monotonic, Wall
 from octoroute_py.core.words import BreakerState
+from octoroute_py.neural.body import RoutingDecision, RoutingResponse
 from octoroute_py.neural.breaker import Breaker
-from octoroute_py.neural.candidate import Candidate, RouterConfig, RoutingDecision, RoutingRequest, RoutingResponse
+from octoroute_py.neural.candidate import Candidate, RouterConfig, RoutingRequest
 from octoroute_py.neural.candidate_file import load_net, shipped
 from octoroute_py.neural.candidate_net import CONTEXT, HeldOut, quantise
 from octoroute_py.neural.certainty import uncertainties

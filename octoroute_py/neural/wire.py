@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from octoroute_py.neural.body import RouteBody
 from octoroute_py.neural.candidate import Candidate, RoutingRequest
 from octoroute_py.neural.errors import CircuitOpen, InferenceFailed, InvalidInput, RouterError, StorageProblem
 from octoroute_py.neural.router import Router
@@ -20,23 +21,7 @@ class Reply(NamedTuple):
     retry_after_s: int = 0
 
 
-class _Candidate(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    id: str
-    embedding: list[float]
-    metadata: dict[str, object] | None = None
-    created_at: float | None = None
-    access_count: int = 0
-    success_rate: float = 0.0
-
-
-class _Request(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    query_embedding: list[float]
-    candidates: list[_Candidate] = []
-    metadata: dict[str, object] | None = None
-    top_k: int | None = None
-
-
-_decode = msgspec.json.Decoder(_Request).decode
+_decode = msgspec.json.Decoder(RouteBody).decode
 
 
 def answer(router: Router, body: bytes) -> Reply:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from octoroute_py.core.experiment import PER_REQUEST, Arm, Experiment, ExperimentStatus
+from octoroute_py.core.experiment import Arm, Experiment, ExperimentStatus
 from octoroute_py.features.facts import Facts
 from octoroute_py.routing.conditions import conditions_of_api
 from octoroute_py.routing.rulebook import Rule, Rulebook, Source
@@ -12,17 +12,16 @@ from octoroute_py.routing.sticky import weighted
 
 
 class Assignment(msgspec.Struct, frozen=True):
-    """The arm a request got, one of `arms`; `per_request` when no caller was known: the next may get another."""
+    """The arm a request got, one of `arms`."""
 
     experiment_id: str
     arm: Arm
     arms: tuple[Arm, ...]
-    per_request: bool = False
 
     @property
     def label(self) -> str:
         """What the journal is to keep, if the arm did decide."""
-        return f"{self.experiment_id}:{self.arm.name}{PER_REQUEST if self.per_request else ''}"
+        return f"{self.experiment_id}:{self.arm.name}"
 
 
 class RunningExperiments:
@@ -66,14 +65,14 @@ class RunningExperiments:
             experiment = self._running[rule.id]
             weights = [arm.weight for arm in experiment.arms]
             drawn = weighted(f"experiment:{rule.id}", request_id if caller is None else caller, weights)
-            return Assignment(rule.id, experiment.arms[drawn], experiment.arms, per_request=caller is None)
+            return Assignment(rule.id, experiment.arms[drawn], experiment.arms)
         return None
 
 
-def arm_of(arms: str, experiment_id: str) -> tuple[str, bool] | None:
-    """The arm that the journal's labels name for an experiment, and whether the request itself was drawn."""
+def arm_of(arms: str, experiment_id: str) -> str | None:
+    """The arm that the journal's labels name for an experiment."""
     for label in arms.split(","):
         id_, _, name = label.rpartition(":")
         if id_ == experiment_id:
-            return name.removesuffix(PER_REQUEST), name.endswith(PER_REQUEST)
+            return name
     return None

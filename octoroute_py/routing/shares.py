@@ -31,10 +31,6 @@ class Shares:
         self._cut.add(deployment_id)
         self._shares[deployment_id] = 0.0
 
-    def is_cut(self, deployment_id: str) -> bool:
-        """Whether it was cut and not dropped since."""
-        return deployment_id in self._cut
-
     def keep_only(self, live: Collection[str]) -> None:
         """Drop all but these: the others have ended."""
         for ended in self._shares.keys() - set(live):

@@ -20,6 +20,11 @@ def fraction(salt: str, id_: str) -> float:
     return (hashed >> (64 - _BITS)) * 2.0**-_BITS
 
 
+def digest(id_: str) -> str:
+    """Twelve letters that stand for an id where only the same and another one have to be told apart."""
+    return hashlib.blake2b(id_.encode(errors="surrogatepass"), digest_size=6).hexdigest()
+
+
 def share_of(salt: str, id_: str) -> float:
     """Where an id falls, in [0, 100): those below a percentage get it, and none loses it when it grows."""
     return 100.0 * fraction(salt, id_)

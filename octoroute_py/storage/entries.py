@@ -36,7 +36,8 @@ class JournalEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `endpoint` are those that answered, or that were tried last. `attempts` is JSON, None for a single good one. Tokens
     are those of the answer, `estimated` when no upstream counted them. `cost_uusd` is the price of every attempt,
     `baseline_uusd` what the answer's tokens would have cost at the deep tier. `arms` names the experiments and canary
-    deployments that decided about the request and what it got: `name:arm`, by commas, None when there were none.
+    deployments that decided about the request and what it got: `name:arm`, by commas, None when there were none;
+    `caller` stands for whom they were drawn for, None when that was nobody known.
     """
 
     request_id: str
@@ -72,6 +73,7 @@ class JournalEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     cost_uusd: int
     baseline_uusd: int
     arms: str | None = None
+    caller: str | None = None
 
 
 def latency_bucket(duration_us: int) -> int:

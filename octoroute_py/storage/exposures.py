@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import BigInteger, ColumnElement, Connection, Float, and_, case, cast, func, literal, null, select
 
 from octoroute_py.core.ending import CLIENT_GONE
-from octoroute_py.core.experiment import PER_REQUEST, Metric
+from octoroute_py.core.experiment import Metric
 from octoroute_py.storage.limited import within
 from octoroute_py.storage.rollups import number
 from octoroute_py.storage.schema import feedback, journal
@@ -25,17 +25,19 @@ _LEFT = _ROW.status == CLIENT_GONE
 class Tally(NamedTuple):
     """Sums over the requests whose labels (`arms`) are the same.
 
-    Of `requests`, `left` were left by their clients and `good` were answered. `latency` is that of the good ones in ms
-    (until the first event of a stream, until the end of every other answer), `cost` that of all in micro-USD.
+    Of `requests`, `per_request` came from nobody known, `left` were left by their clients and `good` were answered.
+    `latency` is that of the good ones in ms (until the first event of a stream, until the end of every other answer),
+    `cost` that of all in micro-USD.
 
     Values are the metric's: 1 or 0 for a request whose client stayed, latency, cost, or what somebody thought of the
     answer from 0 to 1. There are so many `values`, of so many `callers`; `total` and `squares` are summed over
-    requests, `count_squares`, `products` (how many by total) and `total_squares` over callers. A caller is a key and a
-    user; of requests without one each is its own.
+    requests, `count_squares`, `products` (how many by total) and `total_squares` over callers. Of requests from nobody
+    known each is a caller of its own.
     """
 
     arms: str
     requests: int
+    per_request: int
     left: int
     good: int
     latency: float
@@ -64,9 +66,9 @@ def tallies(
     """The requests since then whose labels name the experiment, by their labels."""
     rows = select(
         _ROW.arms,
-        _ROW.key_id,
-        _ROW.user_id,
-        case((_ROW.arms.contains(PER_REQUEST), _ROW.id), else_=0).label("alone"),
+        _ROW.caller,
+        case((_ROW.caller.is_(None), _ROW.id), else_=0).label("alone"),
+        case((_ROW.caller.is_(None), 1), else_=0).label("per_request"),
         case((_LEFT, 1), else_=0).label("left"),
         case((_GOOD, 1), else_=0).label("good"),
         _latency().label("latency"),
@@ -76,12 +78,12 @@ def tallies(
     if metric is Metric.QUALITY:
         rows = rows.join_from(journal, feedback, isouter=True)
     row = rows.subquery().c
-    by = row.arms, row.alone, row.key_id, row.user_id
+    by = row.arms, row.alone, row.caller
     caller = (
         select(
             row.arms,
             func.count(type_=BigInteger()).label("requests"),
-            *(func.sum(row[name]).label(name) for name in ("left", "good", "latency", "cost")),
+            *(func.sum(row[name]).label(name) for name in ("per_request", "left", "good", "latency", "cost")),
             func.count(row.value, type_=BigInteger()).label("count"),
             func.coalesce(func.sum(row.value), literal(0.0)).label("total"),
             func.coalesce(func.sum(row.value * row.value), literal(0.0)).label("squares"),
@@ -93,7 +95,7 @@ def tallies(
     count, total = caller["count"], caller.total
     statement = select(
         caller.arms,
-        *(func.sum(caller[name]) for name in ("requests", "left", "good")),
+        *(func.sum(caller[name]) for name in ("requests", "per_request", "left", "good")),
         *(func.coalesce(func.sum(caller[name]), literal(0.0)) for name in ("latency", "cost")),
         func.sum(case((count > 0, 1), else_=0)),
         *(func.sum(each) for each in (count, total, caller.squares, count * count, count * total, total * total)),
@@ -130,7 +132,7 @@ def _exposed(experiment_id: str, since_ms: int) -> tuple[ColumnElement[bool], ..
 
 def _tally(found: Any) -> Tally:
     """PostgreSQL's sums of whole numbers are decimals."""
-    kinds = (str, int, int, int, float, float, int, int, float, float, int, float, float)
+    kinds = (str, int, int, int, int, float, float, int, int, float, float, int, float, float)
     return Tally(*(kind(value) for kind, value in zip(kinds, found, strict=True)))
 
 

@@ -130,7 +130,7 @@ LEFT_ROWS = "status = 499 AND surface <> 'judge'"
 
 EXPOSED = (
     *("started_ms", "id", "arms", "status", "error_code", "stream"),
-    *("first_event_us", "duration_us", "cost_uusd", "key_id", "user_id"),
+    *("first_event_us", "duration_us", "cost_uusd", "caller"),
 )
 """What is asked of the rows that experiments and canaries decided about: their index alone answers it."""
 
@@ -176,6 +176,7 @@ journal = Table(
     Column("cost_uusd", BigInteger, nullable=False),
     Column("baseline_uusd", BigInteger, nullable=False),
     Column("arms", String, nullable=True),
+    Column("caller", String, nullable=True),
     UniqueConstraint("request_id", "entry", name="journal_once"),
     Index("journal_by_start", "started_ms"),
     Index("journal_by_workspace", "workspace", "started_ms"),

@@ -14,8 +14,8 @@ from octoroute_py.tiers.demands import Demand
 from octoroute_py.tiers.eligibility import BASIC, able, room_of
 from octoroute_py.tiers.endpoint import Endpoint
 
-MOST_PARTS: Final = 512
-"""Parts kept ready of one pool; more different ones than this are worked out again."""
+MOST_PARTS: Final = 1024
+"""Parts kept ready of one pool, those of its parts included; more different ones than this are worked out again."""
 _NOTHING: Final[frozenset[str]] = frozenset()
 _ALL: Final = frozenset(Capability)
 
@@ -40,7 +40,14 @@ class Pool:
         "tier",
     )
 
-    def __init__(self, tier: Tier, endpoints: Sequence[Endpoint], *, balancer: Balancer) -> None:
+    def __init__(
+        self,
+        tier: Tier,
+        endpoints: Sequence[Endpoint],
+        *,
+        balancer: Balancer,
+        parts: "dict[tuple[Pool, Hashable], Pool] | None" = None,
+    ) -> None:
         self.tier = tier
         self.endpoints = tuple(endpoints)
         self._balancer = balancer
@@ -53,7 +60,8 @@ class Pool:
         windows = {(each.context_window, each.max_tokens): each for each in configs if each.context_window is not None}
         self._windows = tuple(windows.values())
         self._smallest = min((window for window, _ in windows), default=math.inf)
-        self._parts: dict[Hashable, Pool] = {}
+        # One memory for a pool and all that is made of it: a part of a part of a part counts as one.
+        self._parts = {} if parts is None else parts
         self._dearest: tuple[EndpointConfig, ...] | None = None
         self._looked_at = 0
 
@@ -103,18 +111,16 @@ class Pool:
 
     def within(self, allowed: frozenset[str]) -> "Pool":
         """Those of these ids."""
-        part = self._parts.get(allowed)
+        part = self._parts.get((self, allowed))
         if part is None:
             part = self._keep(allowed, (each for each in self.endpoints if each.id in allowed))
         return part
 
     def meeting(self, demand: Demand) -> "Pool":
         """Those that are what an agent type asks for, but for what is measured."""
-        part = self._parts.get(demand)
+        part = self._parts.get((self, demand))
         if part is None:
-            part = self._keep(
-                demand, (e for e in self.endpoints if demand.able(e.config) and demand.cheap_enough(e.config))
-            )
+            part = self._keep(demand, (each for each in self.endpoints if demand.met_by(each.config)))
         return part
 
     def able(self, needs: frozenset[Capability], *, local_only: bool) -> "Pool":
@@ -122,7 +128,7 @@ class Pool:
         if not local_only and needs <= self._common:
             return self
         key = (needs, local_only)
-        part = self._parts.get(key)
+        part = self._parts.get((self, key))
         if part is None:
             found = (each for each in self.endpoints if able(each.config, needs=needs, local_only=local_only))
             part = self._keep(key, found)
@@ -134,7 +140,7 @@ class Pool:
             return self
         # Windows are few, whatever the number of endpoints: which of them will do says which endpoints will.
         key = tuple([tokens <= room_of(each, output_tokens) for each in self._windows])
-        part = self._parts.get(key)
+        part = self._parts.get((self, key))
         if part is None:
             found = (each for each in self.endpoints if tokens <= room_of(each.config, output_tokens))
             part = self._keep(key, found)
@@ -142,10 +148,14 @@ class Pool:
 
     def _keep(self, key: Hashable, endpoints: Iterable[Endpoint]) -> "Pool":
         found = tuple(endpoints)
-        part = self if len(found) == len(self.endpoints) else Pool(self.tier, found, balancer=self._balancer)
+        part = (
+            self
+            if len(found) == len(self.endpoints)
+            else Pool(self.tier, found, balancer=self._balancer, parts=self._parts)
+        )
         if len(self._parts) >= MOST_PARTS:
             self._parts.clear()
-        self._parts[key] = part
+        self._parts[self, key] = part
         return part
 
     @property

@@ -1,6 +1,6 @@
 """From the registry to endpoints: what was registered serves beside what the configuration file names."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from functools import lru_cache
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
@@ -24,16 +24,26 @@ _LOOPBACK: Final = ("127.0.0.1", "::1")
 def with_registry(config: Config, registry: Registry) -> Config:
     """The configuration with the endpoints that are registered, behind its own.
 
-    Names and ids of the file win: a model that would take one is left out (`clashes` tells which).
+    Names and ids of the file win: a model that would take one is left out (`clashes` tells which). No alias is the id
+    of another model or endpoint, served or not: who names a model that serves nobody must not get another one.
     """
     taken = clashes(config, registry)
+    ids = registry.models.keys() | {each.id for group in registry.endpoints.values() for each in group}
     found = [
-        endpoint
+        _without_aliases(endpoint, ids)
         for model in registry.models.values()
         if model.status is not ModelStatus.INACTIVE and model.id not in taken
         for endpoint in endpoints_of(model, registry.endpoints.get(model.id, ()), config)
     ]
     return msgspec.structs.replace(config, endpoints=(*config.endpoints, *found)) if found else config
+
+
+def _without_aliases(endpoint: EndpointConfig, ids: Set[str]) -> EndpointConfig:
+    own = endpoint.registered
+    if own is None or ids.isdisjoint(own.aliases):
+        return endpoint
+    kept = tuple(alias for alias in own.aliases if alias not in ids)
+    return msgspec.structs.replace(endpoint, registered=msgspec.structs.replace(own, aliases=kept))
 
 
 def clashes(config: Config, registry: Registry) -> frozenset[str]:

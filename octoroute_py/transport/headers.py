@@ -1,7 +1,9 @@
 """Which headers go to an upstream and which come back: both are allow-lists, everything else stays where it was."""
 
 import re
+import secrets
 from collections.abc import Iterable
+from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -9,6 +11,11 @@ import msgspec
 from octoroute_py import __version__
 from octoroute_py.config.schema import EndpointConfig
 from octoroute_py.transport.base import Headers
+
+VIA: Final = b"x-octoroute-via"
+"""Names every gateway that a request came through, one field each."""
+OWN_MARK: Final = secrets.token_hex(8).encode("ascii")
+"""What this process is called there."""
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _BREAKS_LINES = re.compile(rb"[\r\n\0]")
@@ -29,12 +36,13 @@ _OWNED_BY_TRANSPORT = frozenset(
         b"trailer",
         b"upgrade",
         b"expect",
+        VIA,
     )
 )
 
 _MAX_VALUE_BYTES = 256
 
-_TO_UPSTREAM = frozenset((b"openai-beta",))
+_TO_UPSTREAM = frozenset((b"openai-beta", VIA))
 
 _TO_CLIENT = frozenset(
     (
@@ -79,7 +87,7 @@ def origin_of(base_url: str) -> Origin:
 
 
 def request_fields(config: EndpointConfig) -> Headers:
-    """The header fields every request to this endpoint carries: content type, codings, agent, credential, own extras.
+    """The header fields of every request to this endpoint: content type, codings, agent, our mark, credential, extras.
 
     The endpoint's own `headers` replace fields of the same name. Host, content-length and the fields that vary by
     request are added by the transport. Raises ValueError (which never shows a value) for a field that is not allowed.
@@ -88,6 +96,7 @@ def request_fields(config: EndpointConfig) -> Headers:
         b"content-type": b"application/json",
         b"accept-encoding": b"identity",
         b"user-agent": b"octoroute/" + __version__.encode("ascii"),
+        VIA: OWN_MARK,
     }
     if config.api_key is not None:
         fields[b"authorization"] = b"Bearer " + _value("authorization", config.api_key.reveal())

@@ -1,6 +1,6 @@
 """How often experiments on equal arms raise a false alarm, and how soon they find a true effect, by looking always.
 
-    python -m scripts.registry.experiments [--experiments N] [--requests N] [--case WORDS] [--json]
+Run it as scripts/registry/exam experiments.
 
 Every case is so many simulated experiments of two arms, looked at after every request: by the verdict that the results
 of an experiment give, and beside it by repeating the test for one look, which is wrong and shown for that. The numbers
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from octoroute_py.manage import anytime
 from octoroute_py.manage.anytime import BLOCK, BURN_IN, FEWEST_CALLERS, SHARPEST_AT, Block, ShareBet
 from octoroute_py.manage.significance import Moments, Share, two_proportions, welch, wilson
+from scripts.ledger.figures import parse, publish
 
 ALPHA = 0.05
 Z = statistics.NormalDist().inv_cdf(1 - ALPHA / 2)
@@ -114,7 +115,7 @@ def simulate(case: Case, *, requests: int, seed: int, bet: ShareBet) -> Course:
         values = differing_callers(rng, callers)
     looks = _Looks(is_new, values, callers)
     check = random.Random(seed)
-    bound = looks.by_bound(check)
+    bound = looks.by_bound(check, of_rates=case.success)
     e_values = np.minimum(bound, looks.by_blocks(bet, check)) if case.success else bound
     naive, last = looks.naive(pooled=case.success, check=check)
     return Course(_first(e_values >= 1 / ALPHA), naive, last)
@@ -166,18 +167,21 @@ class _Looks:
             (waiting, np.repeat(e_values, BLOCK)[: (full - 1) * BLOCK], np.repeat(e_values[-1], rest))
         )
 
-    def by_bound(self, check: random.Random) -> Numbers:
+    def by_bound(self, check: random.Random, *, of_rates: bool) -> Numbers:
         """The evidence of the bound on means."""
-        (effect, spread), (worth, other) = self._robust(), (self._effective(0), self._effective(1))
+        arms = [_smoothed(sums) for sums in self.sums] if of_rates else self.sums
         with np.errstate(divide="ignore", invalid="ignore"):
-            x = 4 / (1 / worth + 1 / other) / SHARPEST_AT
+            effect = arms[0][1] / arms[0][0] - arms[1][1] / arms[1][0]
+            spread = np.hypot(_error(arms[0]), _error(arms[1]))
+            x = 4 / (1 / _effective(arms[0]) + 1 / _effective(arms[1])) / SHARPEST_AT
             e_values = np.exp(np.minimum((effect / spread) ** 2 / 2 * x / (1 + x), 25.0)) / np.sqrt(1 + x)
         enough = (np.minimum(*self.count) >= BURN_IN) & (spread > 0)
         enough &= np.minimum(self.sums[0][3], self.sums[1][3]) >= FEWEST_CALLERS
         e_values = np.where(enough, e_values, 1.0)
         for _ in range(CHECKED_LOOKS):
             at = check.randrange(self.values.size)
-            found = anytime.means(self._moments(0, at), self._moments(1, at), alpha=ALPHA)
+            compare = anytime.rates if of_rates else anytime.means
+            found = compare(self._moments(0, at), self._moments(1, at), alpha=ALPHA)
             own = 1.0 if found is None else found.e_value
             assert math.isclose(own, e_values[at], rel_tol=1e-6) or min(own, e_values[at]) > 1e6
         return e_values
@@ -203,36 +207,42 @@ class _Looks:
         return _first(found), last.p_value is not None and last.p_value < ALPHA
 
     def _plain_spread(self) -> Numbers:
-        spread: Numbers = np.sqrt(self._variance(0) / self.count[0] + self._variance(1) / self.count[1])
+        spread: Numbers = np.sqrt(sum(_variance(sums) / sums[0] for sums in self.sums))
         return spread
-
-    def _variance(self, arm: int) -> Numbers:
-        count, total, squares = self.sums[arm][:3]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            variance: Numbers = np.maximum((squares - total * total / count) / (count - 1), 0.0)
-        return variance
-
-    def _error(self, arm: int) -> Numbers:
-        count, total, _, callers, count_squares, products, total_squares = self.sums[arm]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            mean = total / count
-            spread = total_squares - 2 * mean * products + mean * mean * count_squares
-            error: Numbers = np.sqrt(np.maximum(spread, 0.0) * callers / (callers - 1)) / count
-        return error
-
-    def _effective(self, arm: int) -> Numbers:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            worth = self._variance(arm) / self._error(arm) ** 2
-        return np.where(np.isfinite(worth) & (worth > 0), np.minimum(worth, self.count[arm]), self.count[arm])
-
-    def _robust(self) -> tuple[Numbers, Numbers]:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            effect = self.total[0] / self.count[0] - self.total[1] / self.count[1]
-            return effect, np.hypot(self._error(0), self._error(1))
 
     def _moments(self, arm: int, at: int) -> Moments:
         count, total, squares, callers, *rest = (float(each[at]) for each in self.sums[arm])
         return Moments(int(count), total, squares, int(callers), *rest)
+
+
+def _smoothed(sums: list[Numbers]) -> list[Numbers]:
+    """`Moments.smoothed` of every look."""
+    each: Numbers = np.where(sums[3] > 0, sums[0] / np.maximum(sums[3], 1), 1.0)
+    square = each**2
+    more = (2 * each, each, each, np.full_like(each, 2), 2 * square, square, square)
+    return [had + some for had, some in zip(sums, more, strict=True)]
+
+
+def _variance(sums: list[Numbers]) -> Numbers:
+    count, total, squares = sums[:3]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance: Numbers = np.maximum((squares - total * total / count) / (count - 1), 0.0)
+    return variance
+
+
+def _error(sums: list[Numbers]) -> Numbers:
+    count, total, _, callers, count_squares, products, total_squares = sums
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = total / count
+        spread = total_squares - 2 * mean * products + mean * mean * count_squares
+        error: Numbers = np.sqrt(np.maximum(spread, 0.0) * callers / (callers - 1)) / count
+    return error
+
+
+def _effective(sums: list[Numbers]) -> Numbers:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        worth = _variance(sums) / _error(sums) ** 2
+    return np.where(np.isfinite(worth) & (worth > 0), np.minimum(worth, sums[0]), sums[0])
 
 
 def _before(values: Numbers, callers: NDArray[np.int64]) -> tuple[Numbers, Numbers]:
@@ -274,6 +284,12 @@ class Told(NamedTuple):
             f"repeated test {self.repeated_test:.1%}, one look at the end {self.one_look_at_the_end:.1%}"
         )
 
+    def row(self) -> tuple[str, ...]:
+        """For a document."""
+        after = "" if self.median_requests is None else f"{self.median_requests:,.0f}"
+        found = f"{self.decided:.1%} ({self.low:.1%} to {self.high:.1%})"
+        return self.case, found, after, f"{self.repeated_test:.1%}", f"{self.one_look_at_the_end:.1%}"
+
 
 def run(case: Case, *, experiments: int, requests: int) -> Told:
     """What so many experiments of a case came to."""
@@ -295,22 +311,36 @@ def run(case: Case, *, experiments: int, requests: int) -> Told:
     )
 
 
+HEAD = (
+    "two arms",
+    "called different by the verdict (95 % interval)",
+    "after so many requests (median)",
+    "by repeating the test for one look",
+    "by one look at the end",
+)
+
+
 def main() -> None:
-    """Print a line for each case."""
+    """Print a line for each case, or a table of all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--experiments", type=int, default=1000)
     parser.add_argument("--requests", type=int, default=10_000, help="of both arms together")
     parser.add_argument("--case", default="", help="only those whose name has this in it")
     parser.add_argument("--json", action="store_true", help="JSON lines")
-    given = parser.parse_args()
+    given = parse(parser)
+    rows: list[tuple[str, ...]] = []
     for case in CASES:
         if given.case not in case.name:
             continue
         told = run(case, experiments=given.experiments, requests=given.requests)
+        rows.append(told.row())
         if given.json:
             print(json.dumps(told._asdict()), flush=True)
             continue
         print(f"{case.name:38} {'false alarms' if case.equal else 'found':12} {told.line()}", flush=True)
+    note = f"{given.experiments:,} experiments of {given.requests:,} requests each"
+    if not given.json:
+        publish("experiments", rows, document=given.document, note=note, head=HEAD)
 
 
 if __name__ == "__main__":

@@ -30,8 +30,9 @@ from scripts.ledger.analytics import AT_ONCE, NOW_S, entry, forget, opened
 
 OVER_S = 30 * 86_400
 EXPOSED, JUDGED = 0.1, 0.02
+CALLERS, KNOWN = 20_000, 0.8
 TIMES = 10
-LABELS = ("tone:usual", "tone:deep", "tone:deep", "tone:usual~", "next:canary,tone:usual")
+LABELS = ("tone:usual", "tone:deep", "tone:deep", "next:canary,tone:usual")
 
 
 def fill(database: Database, rows: int) -> None:
@@ -43,7 +44,8 @@ def fill(database: Database, rows: int) -> None:
         for number in numbers:
             one = entry(rng, number, started_s=NOW_S - OVER_S * (1 - number / rows))
             arms = rng.choice(LABELS) if rng.random() < EXPOSED else None
-            values.append({**msgspec.structs.asdict(one), "arms": arms})
+            caller = f"{rng.randrange(CALLERS):012x}" if arms is not None and rng.random() < KNOWN else None
+            values.append({**msgspec.structs.asdict(one), "arms": arms, "caller": caller})
         said = [
             {"journal_id": number + 1, "at_ms": 1, "by": "k", "rating": rng.randint(1, 5), "success": None}
             for number in numbers

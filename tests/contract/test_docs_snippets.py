@@ -66,7 +66,7 @@ async def run_curl(line: str) -> httpx.Response:
         at += 1
     name, _, value = options["-H"].partition(":")
     async with httpx.AsyncClient(trust_env=False, timeout=SNIPPET_S) as client:
-        return await client.post(url, content=options["-d"], headers={name: value.strip()})
+        return await client.post(url, content=options["-d"], headers={name: value.strip()} if name else {})
 
 
 def check_stream(answer: httpx.Response) -> None:
@@ -107,6 +107,15 @@ async def test_the_readmes_python_snippet_runs(demo: RunningGateway) -> None:
 
 async def test_the_readmes_curl_line_works(demo: RunningGateway) -> None:
     check_stream(await run_curl(fenced("sh", '"stream": true').replace(README_URL, demo.url)))
+
+
+async def test_the_readmes_model_and_rule_are_in_force_at_once(demo: RunningGateway) -> None:
+    block = fenced("sh", "/api/routing/rules").replace(README_URL, demo.url)
+    lines = re.findall(r"^(curl (?:[^\n']|'[^']*')*)$", block, re.MULTILINE)
+    answers = [await run_curl(line) for line in lines]
+    assert [answer.status_code for answer in answers] == [201, 201, 200], [answer.text for answer in answers]
+    told = answers[-1].json()
+    assert (told["decidedBy"], told["rule"], told["selectedModel"]) == ("rule", "Writers", "qwen3-next")
 
 
 async def test_the_pages_that_the_demo_names_exist(demo: RunningGateway) -> None:

@@ -32,6 +32,7 @@ BY_BODY = f"{HERE}::test_another_workspace_is_refused_by_body_and_nothing_is_sen
 
 ROWS = "tests/edge/api/test_analytics.py::test_a_bound_key_sees_the_rows_of_its_workspaces_alone"
 NO_OTHER = "tests/edge/api/test_analytics.py::test_to_a_bound_key_other_workspaces_do_not_exist"
+DESCRIPTION = "tests/edge/test_openapi.py::test_a_key_that_is_bound_to_workspaces_reads_what_every_other_reads"
 
 OWN: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/v1/chat/completions"): (BY_HEADER, BY_BODY),
@@ -47,6 +48,7 @@ OWN: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/v1/models"): (MODELS,),
     ("GET", "/v1/models/{id:path}"): (MODELS,),
     ("GET", "/models"): (MODELS,),
+    ("GET", "/openapi.json"): (DESCRIPTION,),
     ("GET", "/api/analytics/models"): (ROWS,),
     ("GET", "/api/analytics/workspaces/{id:path}"): (ROWS, NO_OTHER),
     ("GET", "/api/analytics/savings"): (ROWS,),

@@ -40,6 +40,7 @@ KNOWN = {
     ("GET", "/info"): None,
     ("POST", "/admin/reload"): Role.ADMIN,
     ("POST", "/api/neural/route"): Role.OPERATOR,
+    ("GET", "/openapi.json"): Role.VIEWER,
     ("POST", "/api/route"): Role.INFERENCE,
 }
 """The policy as the contract has it. A new route is added here with its role, or the first test fails."""

@@ -10,7 +10,7 @@ from octoroute_py.admission.principal import ANONYMOUS, Principal
 from octoroute_py.config.schema import Config, EndpointConfig, RoutingConfig, StrategyName
 from octoroute_py.core.allowance import WorkspacePolicy
 from octoroute_py.core.catalog import Model, ModelEndpoint, Provider
-from octoroute_py.core.experiment import Experiment
+from octoroute_py.core.experiment import Arm, Experiment, ExperimentStatus
 from octoroute_py.core.registry import Registry
 from octoroute_py.core.rollout import CanaryDeployment
 from octoroute_py.core.rules import AgentPreferences, Conditions, RoutingRule, RuleTarget
@@ -45,6 +45,11 @@ def rule(id_: str, *targets: RuleTarget | str, **fields: Any) -> RoutingRule:
     found = tuple(each if isinstance(each, RuleTarget) else RuleTarget(model_id=each) for each in targets)
     fields["conditions"] = Conditions(**fields.get("conditions", {}))
     return RoutingRule(**{"id": id_, "name": id_, "targets": found, **fields})
+
+
+def experiment(*arms: Arm, **fields: Any) -> Experiment:
+    """An experiment that runs, over these arms."""
+    return Experiment(**{"id": "x", "name": "x", "arms": arms, "status": ExperimentStatus.RUNNING, **fields})
 
 
 def registry(*documents: Document, version: int = 1) -> Registry:

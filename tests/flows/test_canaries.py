@@ -143,6 +143,37 @@ async def test_a_stream_that_breaks_after_it_began_is_an_error_of_the_canary(tmp
         assert 0 < metrics["canary"]["latencyP50"] < 10_000
 
 
+async def test_a_client_that_will_not_wait_cannot_have_a_canary_rolled_back(tmp_path: Path) -> None:
+    async with FakeUpstream() as old, FakeUpstream() as new, stage(tmp_path, old, new) as it:
+        new.always(slowly)
+        await it.start(trafficSplit={"production": 0, "canary": 100}, successCriteria={"minRequests": 10})
+        for _ in range(12):
+            assert (await it.one.chat("deep", headers={"x-request-timeout": "0.02"})).status_code == 504
+        it.one.application.gateway.settle()
+        assert len(new.requests) == 12
+        assert (await it.acted())["status"] == "active"
+        assert (await it.api("GET", "/canary/deployments/d/metrics"))["canary"]["errors"] == 0
+
+
+async def test_an_endpoints_id_means_that_endpoint_however_it_is_spaced(tmp_path: Path) -> None:
+    async with FakeUpstream() as old, FakeUpstream() as new, stage(tmp_path, old, new) as it:
+        await it.start(trafficSplit={"production": 0, "canary": 100})
+        assert [await it.chat("a", model) for model in ("old", " old ", OLD, f" {OLD} ")] == [NEW, NEW, OLD, OLD]
+
+
+async def test_a_canary_of_another_tier_is_no_fallback_and_the_dry_run_says_the_same(tmp_path: Path) -> None:
+    async with FakeUpstream() as old, FakeUpstream() as new, stage(tmp_path, old, new) as it:
+        await it.start(trafficSplit={"production": 0, "canary": 100})
+        await it.api("PATCH", "/models/new", {"tier": "fast"})
+        for model in ("old", "deep"):
+            live = (await it.one.chat(model, user="a")).headers
+            assert (live["x-octoroute-endpoint"], live["x-octoroute-reason"]) == (NEW, "experiment")
+            assert live["x-octoroute-tier"] == "fast"
+        request = {"model": "old", "user": "a", "messages": [{"role": "user", "content": "Hi"}]}
+        dry = await it.api("POST", "/routing/test", {"request": request})
+        assert (dry["selectedModel"], dry["selectedTier"], dry["reason"]) == ("new", "fast", "experiment")
+
+
 async def test_an_equal_canary_goes_all_the_way_and_takes_over(tmp_path: Path) -> None:
     async with FakeUpstream() as old, FakeUpstream() as new, stage(tmp_path, old, new) as it:
         await it.start()

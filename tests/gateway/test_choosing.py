@@ -9,7 +9,7 @@ from octoroute_py.config.schema import RoutingConfig, RuleConfig, RuleWhen, Stra
 from octoroute_py.core.allowance import WorkspacePolicy
 from octoroute_py.core.catalog import EndpointRole, ModelStatus
 from octoroute_py.core.errors import GatewayError
-from octoroute_py.core.experiment import Arm, ArmStrategy, Experiment, ExperimentStatus
+from octoroute_py.core.experiment import Arm, ArmStrategy, ExperimentStatus
 from octoroute_py.core.rollout import CanaryDeployment, RolloutStatus, Split
 from octoroute_py.core.rules import AgentPreferences, Conditions, PerformanceRequirements, RuleTarget, TrafficSplit
 from octoroute_py.core.words import Capability, Importance, Reason, Tier
@@ -19,7 +19,7 @@ from octoroute_py.gateway.explaining import explain
 from octoroute_py.gateway.plan import Plan
 from tests.fakes.chance import follows
 from tests.fakes.endpoints import endpoint_config
-from tests.fakes.governed import Governed, endpoint, model, rule
+from tests.fakes.governed import Governed, endpoint, experiment, model, rule
 
 
 async def first(ctx: RequestContext) -> str:
@@ -248,10 +248,6 @@ async def test_a_canary_gets_its_share_of_callers_of_a_tier_a_name_and_a_rule_bu
         assert [each.label for each in canary.exposures] == ["canary/c:canary"]
     plans = [await choose(governed.request(model="fast/small#1", user=f"u{n}")) for n in range(200)]
     assert {plan.pools[0].endpoints[0].name for plan in plans} == {"small"}
-
-
-def experiment(*arms: Arm, **fields: Any) -> Experiment:
-    return Experiment(**{"id": "x", "name": "x", "arms": arms, "status": ExperimentStatus.RUNNING, **fields})
 
 
 async def exposed(governed: Governed, caller: int, **told: Any) -> tuple[str, tuple[str, ...]]:

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from octoroute_py.core.experiment import Arm
 from octoroute_py.core.registry import Registry
 from octoroute_py.core.rules import Conditions, RoutingRule, RuleTarget
 from octoroute_py.edge.api.route import ModelRouter
@@ -13,6 +14,7 @@ from octoroute_py.gateway.explaining import explain
 from octoroute_py.gateway.snapshot import make_snapshot
 from octoroute_py.transport.openai import parse_body
 from tests.edge.api.test_route import ASKED
+from tests.fakes.governed import experiment
 from tests.fakes.stage import Stage
 
 
@@ -24,7 +26,9 @@ def rule(id_: str, *, rule_set: str | None = None, **conditions: Any) -> Routing
 
 def stage(*rules: RoutingRule) -> Stage:
     one = Stage({tier: [] for tier in ("fast", "balanced", "deep")})
-    registry = Registry(rules={each.id: each for each in rules})
+    sets = tuple(Arm(name=each.rule_set, rule_set=each.rule_set) for each in rules if each.rule_set is not None)
+    trial = experiment(Arm(name="usual"), *sets)
+    registry = Registry(rules={each.id: each for each in rules}, experiments={trial.id: trial} if sets else {})
     one.snapshot = make_snapshot(one.config, one.table, one.snapshot.router, generation=2, registry=registry)
     return one
 

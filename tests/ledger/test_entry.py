@@ -51,6 +51,7 @@ WHOLE = Outcome(
     cost_uusd=860,
     baseline_uusd=840,
     arms="trial:b,rollout:canary",
+    caller="0123456789ab",
     started_wall_s=1_769_847_300.5,
     started_ms=1_769_847_300_500,
     started_s=100.0,
@@ -97,6 +98,7 @@ def test_a_row_says_all_of_an_outcome() -> None:
         "cost_uusd": 860,
         "baseline_uusd": 840,
         "arms": "trial:b,rollout:canary",
+        "caller": "0123456789ab",
     }
     assert json.loads(attempts) == [
         {

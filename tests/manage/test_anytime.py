@@ -21,6 +21,7 @@ from octoroute_py.manage.anytime import (
     agreed,
     means,
     mixed,
+    rates,
     shares,
 )
 from octoroute_py.manage.significance import Moments
@@ -162,6 +163,18 @@ def test_few_callers_decide_nothing() -> None:
     few, enough = FEWEST_CALLERS - 2, FEWEST_CALLERS
     assert means(of_alike_callers(few, 50, 0.2), of_alike_callers(enough, 50, 0.0), alpha=0.05) is None
     assert means(of_alike_callers(enough, 50, 0.2), of_alike_callers(enough, 50, 0.0), alpha=0.05) is not None
+
+
+def test_arms_that_always_and_never_fail_are_told_apart() -> None:
+    never, always = Moments.of_singles(BURN_IN, 0.0, 0.0), Moments.of_singles(BURN_IN, float(BURN_IN), float(BURN_IN))
+    assert means(never, always, alpha=0.05) is None
+    found = rates(never, always, alpha=0.05)
+    assert found is not None
+    assert found.verdict(alpha=0.05, higher_is_better=True) is Verdict.WORSE
+    same = rates(always, always, alpha=0.05)
+    assert same is not None
+    assert same.e_value < 1
+    assert rates(never, Moments.of_singles(BURN_IN - 1, 0.0, 0.0), alpha=0.05) is None
 
 
 def test_two_bets_agree_on_what_both_have_made() -> None:

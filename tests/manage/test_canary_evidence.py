@@ -45,7 +45,7 @@ def test_each_attempt_counts_for_its_own_endpoint(it: Stand) -> None:
     assert verdicts(outcome) == [("new:1", False), ("new:2", False), ("old:1", True)]
 
 
-@pytest.mark.parametrize("fault", ["rejected", "context_length", "exhausted"])
+@pytest.mark.parametrize("fault", ["rejected", "context_length", "exhausted", "given_up"])
 def test_what_is_the_requests_or_our_own_fault_is_no_sample(it: Stand, fault: str) -> None:
     assert verdicts(it.outcome(attempt("new:1", fault), attempt("old:1"))) == [("old:1", True)]
 

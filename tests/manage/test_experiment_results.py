@@ -26,6 +26,7 @@ def tally(arms: str, *, requests: int = 1, left: int = 0, good: int | None = Non
     good = requests - left if good is None else good
     stayed = requests - left
     known: dict[str, Any] = {
+        "per_request": 0,
         "latency": good * 1000.0,
         "cost": requests * 1000.0,
         "callers": stayed,
@@ -36,7 +37,7 @@ def tally(arms: str, *, requests: int = 1, left: int = 0, good: int | None = Non
         "products": good,
         "total_squares": good,
     }
-    return Tally(arms, requests, left, good, **{**known, **sums})
+    return Tally(arms=arms, requests=requests, left=left, good=good, **{**known, **sums})
 
 
 def singles(count: int, mean: float, deviation: float) -> dict[str, Any]:
@@ -76,7 +77,7 @@ def blocks(count: int, *, usual: int, new: int) -> tuple[list[Tally], list[Cell]
 def test_requests_are_told_by_how_they_ended() -> None:
     tallies = [
         tally("tone:usual", requests=10, left=2, good=6),
-        tally("tone:usual~", requests=5, good=5),
+        tally("tone:usual", requests=5, good=5, per_request=5),
         tally("next:canary,tone:new", requests=8, left=1, good=7),
         tally("tones:new", requests=90),
         tally("tone:gone", requests=90),

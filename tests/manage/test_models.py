@@ -25,7 +25,7 @@ from octoroute_py.manage.documents import Desk, Documents
 from octoroute_py.manage.endpoint_check import EndpointCheck
 from octoroute_py.manage.model_endpoints import Endpoints
 from octoroute_py.manage.model_order import EndpointOrder, ModelOrder
-from octoroute_py.manage.model_view import ModelView, Source
+from octoroute_py.manage.model_view import ModelSource, ModelView
 from octoroute_py.manage.models import Kept, Models
 from octoroute_py.manage.store import Store
 from octoroute_py.storage import audit, workspaces
@@ -187,7 +187,7 @@ async def test_a_credential_that_goes_from_the_configuration_is_warned_of(house:
     house.file = msgspec.structs.replace(house.file, registry=RegistryConfig(credentials=(("openai", HOSTED),)))
     await house.register(credential="openai", endpoints=[at("https://api.openai.com/v1")])
     house.file = msgspec.structs.replace(house.file, registry=RegistryConfig())
-    [told] = [each for each in await house.models.every() if each.source is Source.API]
+    [told] = [each for each in await house.models.every() if each.source is ModelSource.API]
     assert len(told.warnings) == 1
 
 
@@ -211,6 +211,9 @@ async def test_only_an_admin_gives_networks_and_leads_elsewhere_what_has_some(ho
     with pytest.raises(GatewayError) as caught:
         await house.register(endpoints=[at(allowNetworks=["10.0.0.0/8", "10.0.0.1/8"])])
     assert refusal(caught) == (400, "invalid_request_error", "endpoints[0].allowNetworks[1]")
+    with pytest.raises(GatewayError) as caught:  # no address is looked for there: it would allow nothing
+        await house.register(endpoints=[at(allowNetworks=["::ffff:10.0.0.0/104"])])
+    assert refusal(caught) == (400, "invalid_request_error", "endpoints[0].allowNetworks[0]")
     await house.register(endpoints=[wide])
     assert house.asked[-1][1].networks[-1:] == ("10.0.0.0/8",)
 
@@ -235,7 +238,12 @@ async def test_what_the_file_configures_is_told_by_name_with_its_replicas(house:
     assert list(told) == ["small", "middle", "large", "wide"]
     assert told["small"].provider is Provider.CUSTOM
     wide = told["wide"]
-    assert (wide.name, wide.tier, wide.provider, wide.source) == ("wide", Tier.DEEP, Provider.OPENAI, Source.CONFIG)
+    assert (wide.name, wide.tier, wide.provider, wide.source) == (
+        "wide",
+        Tier.DEEP,
+        Provider.OPENAI,
+        ModelSource.CONFIG,
+    )
     assert [each.id for each in wide.endpoints] == ["deep/wide#1", "deep/wide#2"]
     assert "image_input" in wide.capabilities
     assert await house.models.get("wide") == wide
@@ -262,7 +270,7 @@ async def test_a_name_that_the_file_takes_later_is_warned_of(house: House) -> No
     more = '[[models.fast]]\nname = "gpt"\nbase_url = "http://127.0.0.1:7/v1"\n'
     house.file = parse_config(MINIMAL.replace("[routing]", more + "[routing]"))
     told = [each for each in await house.models.every() if each.id == "gpt"]
-    assert [(each.source, len(each.warnings)) for each in told] == [(Source.CONFIG, 0), (Source.API, 1)]
+    assert [(each.source, len(each.warnings)) for each in told] == [(ModelSource.CONFIG, 0), (ModelSource.API, 1)]
 
 
 async def test_several_statuses_change_in_one_transaction_and_one_that_fails_keeps_no_other(house: House) -> None:

@@ -157,6 +157,14 @@ def test_a_share_of_unlike_callers_is_worth_fewer_requests() -> None:
     assert wide.low < narrow.low < narrow.high < wide.high
 
 
+def test_smoothing_adds_a_caller_who_always_succeeds_and_one_who_never_does() -> None:
+    callers = [[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]
+    found, expected = of_callers(callers).smoothed(), of_callers([*callers, [1.0, 1.0], [0.0, 0.0]])
+    assert found == expected
+    assert moments([1.0] * 9).smoothed() == moments([*[1.0] * 10, 0.0])
+    assert moments([1.0] * 9).error == 0 < moments([1.0] * 9).smoothed().error
+
+
 def test_one_caller_says_nothing_of_how_callers_differ() -> None:
     one, many = of_callers([[1.0, 2.0, 3.0]]), moments([1.0, 2.0, 4.0])
     assert (one.error, one.effective) == (0.0, 3.0)

@@ -11,10 +11,10 @@ def test_a_cut_outlives_what_the_registry_still_says() -> None:
     shares = Shares()
     shares.put("d", 40.0)
     shares.cut("d")
-    assert (shares.of("d"), shares.is_cut("d")) == (0.0, True)
+    assert shares.of("d") == 0.0
     shares.put("d", 50.0)
     shares.keep_only(["d"])
-    assert (shares.of("d"), shares.is_cut("d")) == (0.0, True)
+    assert shares.of("d") == 0.0
 
 
 def test_what_has_ended_is_forgotten_with_its_cut() -> None:
@@ -22,6 +22,6 @@ def test_what_has_ended_is_forgotten_with_its_cut() -> None:
     shares.put("other", 5.0)
     shares.cut("d")
     shares.keep_only(["other"])
-    assert (shares.of("other"), shares.of("d"), shares.is_cut("d")) == (5.0, 0.0, False)
+    assert (shares.of("other"), shares.of("d")) == (5.0, 0.0)
     shares.put("d", 10.0)
     assert shares.of("d") == 10.0

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from octoroute_py.routing.sticky import fraction, share_of, weighted
+from octoroute_py.routing.sticky import digest, fraction, share_of, weighted
 
 IDS = [f"caller-{number}" for number in range(10_000)]
 GOLDEN = [0.24165364293331693, 0.17252301679396964, 0.14558158758584816, 0.250697583157381, 0.6811239243813118]
+GOLDEN_DIGEST = "0bec73d32d39"
 GOLDEN_ARMS = [1, 1, 2, 1, 2, 1, 1, 2, 1, 2, 2, 1]
 BOUND_AT_1_IN_10_000 = {1: 15.14, 2: 18.42, 3: 21.11, 6: 27.86, 9: 33.72, 99: 161.32}
 """What chi-square exceeds once in 10,000 draws, by degrees of freedom."""
@@ -27,6 +28,11 @@ def test_a_caller_falls_where_it_always_fell() -> None:
     assert fraction("", "") == GOLDEN[3]
     assert fraction("ä", "\U0001f419") == GOLDEN[4]
     assert [weighted("experiment:tone", f"caller-{n}", (1, 2, 1)) for n in range(12)] == GOLDEN_ARMS
+
+
+def test_a_digest_tells_callers_apart_and_stays_what_it_is() -> None:
+    assert digest("user:alice") == GOLDEN_DIGEST
+    assert len({digest(id_) for id_ in IDS}) == len(IDS)
 
 
 def test_salt_and_id_are_kept_apart() -> None:

@@ -16,7 +16,7 @@ from octoroute_py.storage.exposures import Cell, Tally, cells, tallies
 from octoroute_py.storage.schema import feedback
 from tests.fakes.journal_rows import NOW_S, entry, keep, varied
 
-LABELS = (None, "tone:usual", "tone:deep", "tone:usual~", "next:canary,tone:deep", "next:canary", "tones:deep")
+LABELS = (None, "tone:usual", "tone:deep", "next:canary,tone:deep", "next:canary", "tones:deep")
 SINCE_MS = int((NOW_S - 1800) * 1000)
 
 
@@ -69,19 +69,22 @@ def counted(entries: list[JournalEntry], scores: dict[int, float], metric: Metri
         arms = str(one.arms)
         good = one.error_code is None and one.status != 499
         value = value_of(one, metric, scores.get(number))
-        totals = sums.setdefault(arms, [0.0] * 7)
+        totals = sums.setdefault(arms, [0.0] * 8)
         latency = value_of(one, Metric.LATENCY, None) or 0.0
-        known = (1, one.status == 499, good, latency, one.cost_uusd, value is not None, (value or 0) ** 2)
+        known = (
+            *(1, one.caller is None, one.status == 499, good, latency, one.cost_uusd),
+            *(value is not None, (value or 0) ** 2),
+        )
         for at, each in enumerate(known):
             totals[at] += each
         if value is not None:
-            who: object = number if "~" in arms else (one.key_id, one.user_id)
+            who: object = one.caller or number
             callers.setdefault(arms, {}).setdefault(who, []).append(value)
     found = {}
-    for arms, (requests, left, good_ones, latency, cost, values, squares) in sums.items():
+    for arms, (requests, per_request, left, good_ones, latency, cost, values, squares) in sums.items():
         of_callers = list(callers.get(arms, {}).values())
         found[arms] = [
-            *(requests, left, good_ones, latency, cost, len(of_callers), values),
+            *(requests, per_request, left, good_ones, latency, cost, len(of_callers), values),
             *(sum(map(sum, of_callers)), squares),
             sum(len(each) ** 2 for each in of_callers),
             sum(len(each) * sum(each) for each in of_callers),
@@ -98,7 +101,7 @@ def kept(database: Database) -> tuple[list[JournalEntry], dict[int, float]]:
         msgspec.structs.replace(
             one,
             arms=rng.choice(LABELS),
-            user_id=rng.choice((None, "u1", "u2")),
+            caller=rng.choice((None, "c1", "c2")),
             stream=rng.random() < 0.5,
             first_event_us=None if rng.random() < 0.3 else one.duration_us // 3,
         )

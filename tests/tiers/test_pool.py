@@ -93,6 +93,17 @@ def test_parts_beyond_the_most_are_made_again_and_are_the_same() -> None:
             assert whole.within(frozenset({each.id})).endpoints == (each,)
 
 
+def test_parts_of_parts_count_for_the_whole() -> None:
+    whole = pool([endpoint("fast/a#1"), endpoint("fast/a#2"), endpoint("fast/a#3")])
+    pair = frozenset({"fast/a#1", "fast/a#2"})
+    some = whole.within(pair)
+    for at in range(MOST_PARTS):
+        assert some.within(frozenset({"fast/a#1", f"deep/b#{at}"})).endpoints == whole.endpoints[:1]
+    made_again = whole.within(pair)
+    assert made_again is not some
+    assert made_again.endpoints == some.endpoints
+
+
 @pytest.mark.parametrize(("prices", "dear"), [(((1.0, 9.0), (2.0, 3.0), (1.0, 3.0)), 2), (((5.0, 5.0),) * 40, 1)])
 def test_only_endpoints_that_some_request_finds_dearest_are_among_the_dearest(
     prices: tuple[tuple[float, float], ...], dear: int

@@ -5,12 +5,13 @@ import pytest
 
 from octoroute_py.config.load import parse_config
 from octoroute_py.config.schema import Config, EndpointConfig, NetworkRules
-from octoroute_py.core.catalog import Model, ModelEndpoint, Provider
+from octoroute_py.core.catalog import Model, ModelEndpoint, ModelStatus, Provider
 from octoroute_py.core.registry import Registry
 from octoroute_py.tiers.endpoint import identity
 from octoroute_py.tiers.registered import network_rules, with_registry
 from tests.fakes.configs import MINIMAL
 
+NAMES = ("asleep", "asleep:1", "free")
 CREDENTIAL = '[registry.credentials.openai]\nenv = "KEY"\nhosts = ["api.openai.com"]\n'
 ENDPOINT = ModelEndpoint(id="m-1", model_id="m", url="https://api.openai.com/v1")
 
@@ -84,3 +85,18 @@ def test_other_rules_or_another_health_url_make_another_endpoint_and_another_sta
     (asked,) = served(config(), msgspec.structs.replace(ENDPOINT, health_check_url="https://api.openai.com/health"))
     assert identity(one) == identity(same)
     assert len({identity(each) for each in (one, stricter, asked)}) == 3
+
+
+def test_no_alias_is_the_id_of_another_model_or_endpoint_even_of_one_that_serves_nobody() -> None:
+    asleep = Model(id="asleep", name="asleep", provider=Provider.OPENAI, status=ModelStatus.INACTIVE)
+    models = [asleep, *(Model(id=f"m{at}", name=name, provider=Provider.OPENAI) for at, name in enumerate(NAMES))]
+    registry = msgspec.structs.replace(
+        Registry(),
+        models={each.id: each for each in models},
+        endpoints={
+            each.id: (msgspec.structs.replace(ENDPOINT, id=f"{each.id}:1", model_id=each.id),) for each in models
+        },
+    )
+    found = with_registry(config(), registry).endpoints[len(config().endpoints) :]
+    aliases = {each.name: each.registered.aliases for each in found if each.registered is not None}
+    assert aliases == {"m0": ("asleep/1",), "m1": ("asleep:1/1",), "m2": ("free", "free/1")}

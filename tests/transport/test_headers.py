@@ -5,6 +5,8 @@ import pytest
 from octoroute_py.config.schema import EndpointConfig, Secret
 from octoroute_py.core.words import Tier
 from octoroute_py.transport.headers import (
+    OWN_MARK,
+    VIA,
     Origin,
     field_lines,
     forwardable_request_headers,
@@ -67,6 +69,14 @@ def test_a_request_carries_the_credential_and_asks_for_no_coding() -> None:
     assert fields[b"accept-encoding"] == b"identity"
     assert fields[b"content-type"] == b"application/json"
     assert fields[b"user-agent"].startswith(b"octoroute/")
+
+
+def test_every_request_carries_our_mark_and_the_marks_it_came_with_so_that_we_know_it_again() -> None:
+    fields = request_fields(endpoint((("X-Title", "t"),)))
+    assert (VIA, OWN_MARK) in fields
+    assert forwardable_request_headers([(VIA, b"another"), (VIA, b"third")]) == ((VIA, b"another"), (VIA, b"third"))
+    with pytest.raises(ValueError, match="gateway itself"):
+        request_fields(endpoint((("X-Octoroute-Via", "none"),)))
 
 
 def test_no_key_means_no_authorization() -> None:

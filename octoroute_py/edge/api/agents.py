@@ -11,13 +11,13 @@ from octoroute_py.core.clock import iso
 from octoroute_py.core.errors import BadRequest
 from octoroute_py.core.rules import AgentPreferences, ModelRef, PerformanceRequirements, Share
 from octoroute_py.core.words import Role, Tier
-from octoroute_py.edge.api.answer import Answer, Ready
+from octoroute_py.edge.api.answer import Ready, add_routes
 from octoroute_py.edge.api.documents import expected, tagged
 from octoroute_py.edge.api.wire import principal_of, query, read_json, yes_or_no
 from octoroute_py.edge.asgi import Table
 from octoroute_py.edge.operation import Operation, Parameter
 from octoroute_py.manage.agents import Agents, Candidate, Part
-from octoroute_py.manage.model_view import Source
+from octoroute_py.manage.model_view import ModelSource
 from octoroute_py.storage.registry import Document
 
 PREFERENCES: Final = "/api/agents/{type:path}/preferences"
@@ -100,7 +100,7 @@ class AgentModel(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     id: str
     tier: Tier
-    source: Source
+    source: ModelSource
     status: ModelStatus
     preference: Part | UnsetType = UNSET
     endpoints: list[str]
@@ -123,15 +123,15 @@ class AgentRoutes:
 
     def add_to(self, table: Table) -> None:
         """Add the routes."""
-        for method, path, handle, role, operation in (
+        add_routes(
+            table,
             ("GET", "/api/agents", self._list, Role.VIEWER, LIST),
             ("POST", PREFERENCES, self._set, Role.OPERATOR, SET),
             ("PUT", PREFERENCES, self._set, Role.OPERATOR, SET),
             ("GET", PREFERENCES, self._get, Role.VIEWER, READ),
             ("DELETE", PREFERENCES, self._delete, Role.OPERATOR, DELETE),
             ("GET", MODELS, self._models, Role.VIEWER, ACTIVE),
-        ):
-            table.add(method, path, Answer(handle), role=role, operation=operation)
+        )
 
     async def _list(self, scope: Scope, receive: Receive) -> AgentList:
         query(scope)
@@ -216,7 +216,7 @@ def _model(candidate: Candidate) -> AgentModel:
     return AgentModel(
         id=candidate.id,
         tier=candidate.tier,
-        source=Source.API if candidate.registered else Source.CONFIG,
+        source=ModelSource.API if candidate.registered else ModelSource.CONFIG,
         status=candidate.status,
         preference=candidate.part or UNSET,
         endpoints=[endpoint.id for endpoint in candidate.endpoints],
@@ -236,11 +236,12 @@ SET: Final = Operation(
     summary="Say what an agent type wants to be answered by, in the place of what was said before",
     body=PreferencesOrder,
     answer=AgentSet,
-    errors=(400, 404, 409, 412),
+    errors=(409, 412),
+    etag=True,
 )
-READ: Final = Operation(summary="What an agent type wants to be answered by", answer=AgentView, errors=(400, 404))
+READ: Final = Operation(summary="What an agent type wants to be answered by", answer=AgentView, etag=True)
 DELETE: Final = Operation(
-    summary="Forget what an agent type wants to be answered by", answer=AgentRemoved, errors=(400, 404, 412)
+    summary="Forget what an agent type wants to be answered by", answer=AgentRemoved, errors=(412,)
 )
 ACTIVE: Final = Operation(
     summary="Who answers an agent type now, first choice first",
@@ -249,5 +250,4 @@ ACTIVE: Final = Operation(
         Parameter(name="all", description="Tell those too that are left out, and why", shape=bool),
         Parameter(name="stream", description="Whether the latency of streams counts", shape=bool),
     ),
-    errors=(400,),
 )

@@ -7,8 +7,9 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
+import msgspec
 from starlette.types import Receive, Scope
 
 from octoroute_py.core.ending import Ended
@@ -18,11 +19,12 @@ from octoroute_py.edge.api.answer import Answer, Ready
 from octoroute_py.edge.api.wire import own_workspace, principal_of, query, whole_number
 from octoroute_py.edge.asgi import Table
 from octoroute_py.edge.guard import Reach
+from octoroute_py.edge.operation import Operation, Parameter
 from octoroute_py.gateway.pipeline import Gateway
 from octoroute_py.manage.analytics import Analytics
 from octoroute_py.manage.overview import Overview, overview
-from octoroute_py.manage.records import as_csv, as_json
-from octoroute_py.manage.reports import ALL, TimeRange
+from octoroute_py.manage.records import RequestsPage, as_csv, as_json
+from octoroute_py.manage.reports import ALL, ModelsReport, SavingsReport, TimeRange, WorkspaceReport
 
 MOST_ROWS = 1000
 _CURSOR = re.compile(r"([0-9]{1,15})-([0-9]{1,18})")
@@ -44,14 +46,15 @@ class AnalyticsApi:
 
     def add_to(self, table: Table) -> None:
         """All are for viewers, and all but the overview keep to the workspaces of whoever asks."""
-        for path, handle in {
-            "/api/analytics/models": self._models,
-            "/api/analytics/workspaces/{id:path}": self._workspace,
-            "/api/analytics/savings": self._savings,
-            "/api/metrics/requests": self._requests,
-        }.items():
-            table.add("GET", path, Answer(handle), role=Role.VIEWER, reach=Reach.OWN)
-        table.add("GET", "/api/health/overview", Answer(self._overview), role=Role.VIEWER, reach=Reach.ALL)
+        own, everything = Reach.OWN, Reach.ALL
+        for path, handle, reach, operation in (
+            ("/api/analytics/models", self._models, own, MODELS),
+            ("/api/analytics/workspaces/{id:path}", self._workspace, own, WORKSPACE),
+            ("/api/analytics/savings", self._savings, own, SAVINGS),
+            ("/api/metrics/requests", self._requests, own, REQUESTS),
+            ("/api/health/overview", self._overview, everything, OVERVIEW),
+        ):
+            table.add("GET", path, Answer(handle), role=Role.VIEWER, reach=reach, operation=operation)
 
     async def _models(self, scope: Scope, receive: Receive) -> object:
         given = query(scope, "timeRange", "modelId")
@@ -120,3 +123,38 @@ def _whose(scope: Scope, given: Mapping[str, str]) -> Sequence[str] | None:
     """The workspace that was asked for, else all that whoever asks may see."""
     workspace = given.get("workspace")
     return principal_of(scope).workspaces if workspace is None else [own_workspace(scope, workspace)]
+
+
+_TIME_RANGE: Final = Parameter(name="timeRange", description="How far back it looks, 24h if not said", shape=TimeRange)
+MODELS: Final = Operation(
+    summary="What every model was asked, and how it went",
+    answer=ModelsReport,
+    query=(
+        _TIME_RANGE,
+        Parameter(
+            name="modelId",
+            description="Only this one: an endpoint's id or name",
+            shape=Annotated[str, msgspec.Meta(min_length=1, max_length=_LONGEST_NAME)],
+        ),
+    ),
+)
+WORKSPACE: Final = Operation(
+    summary="What a workspace asked, and what it cost", answer=WorkspaceReport, query=(_TIME_RANGE,)
+)
+SAVINGS: Final = Operation(
+    summary="What was saved by not asking the deep tier for everything", answer=SavingsReport, query=(_TIME_RANGE,)
+)
+REQUESTS: Final = Operation(
+    summary="Requests, newest first",
+    answer=RequestsPage,
+    also=("text/csv",),
+    query=(
+        Parameter(name="limit", description="How many", shape=Annotated[int, msgspec.Meta(ge=1, le=MOST_ROWS)]),
+        Parameter(name="before", description="The next of the page before"),
+        Parameter(name="workspace", description="Only those of this workspace"),
+        Parameter(name="status", description="Only those that ended so", shape=Ended),
+        Parameter(name="format", description="JSON if not said", shape=Literal["json", "csv"]),
+    ),
+    errors=(404,),
+)
+OVERVIEW: Final = Operation(summary="How the gateway is doing, in one look", answer=Overview)

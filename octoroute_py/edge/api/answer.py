@@ -6,6 +6,9 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from octoroute_py.core.errors import GatewayError
+from octoroute_py.core.words import Role
+from octoroute_py.edge.asgi import Table
+from octoroute_py.edge.operation import Operation
 from octoroute_py.edge.wire_io import ClientGone, request_id_of, send_bytes, send_error
 
 JSON = ((b"content-type", b"application/json"),)
@@ -44,3 +47,9 @@ class Answer:
         ready = value if isinstance(value, Ready) else Ready(msgspec.json.encode(value), JSON)
         headers = (*ready.headers, _NOT_STORED, (b"x-request-id", request_id_of(scope).encode()))
         await send_bytes(send, ready.status or self._status, ready.body, headers)
+
+
+def add_routes(table: Table, *routes: tuple[str, str, Handle, Role, Operation]) -> None:
+    """Add routes, each a method, a path, its handler, the role it needs and what it is documented as."""
+    for method, path, handle, role, operation in routes:
+        table.add(method, path, Answer(handle, status=operation.status), role=role, operation=operation)

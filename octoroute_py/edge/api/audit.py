@@ -1,5 +1,7 @@
 """GET /api/audit: who changed what, newest first, page by page."""
 
+from typing import Annotated, Any, Final
+
 import msgspec
 from starlette.types import Receive, Scope
 
@@ -11,12 +13,31 @@ from octoroute_py.edge.api.answer import Answer
 from octoroute_py.edge.api.wire import query, whole_number
 from octoroute_py.edge.api.workspace_config import shown_policy
 from octoroute_py.edge.asgi import Table
+from octoroute_py.edge.operation import Operation, Parameter
 from octoroute_py.manage.audit import BUDGET_REACHED, Audit, Reached
 from octoroute_py.storage.audit import AuditRow
 
 PAGE = 100
 LARGEST_PAGE = 1000
 _FARTHEST = 10**12 - 1
+
+
+class AuditEntry(msgspec.Struct, frozen=True):
+    """A change: who made it, of what kind it is, what was changed, and in which way."""
+
+    id: int
+    at: str
+    actor: str
+    action: str
+    subject: str
+    details: Any
+
+
+class AuditPage(msgspec.Struct, frozen=True):
+    """Changes, newest first; `next` goes into `before` for the page after this one, null when this is the last one."""
+
+    entries: list[AuditEntry]
+    next: int | None
 
 
 class AuditRoutes:
@@ -27,27 +48,19 @@ class AuditRoutes:
 
     def add_to(self, table: Table) -> None:
         """Add the route."""
-        table.add("GET", "/api/audit", Answer(self._page), role=Role.ADMIN)
+        table.add("GET", "/api/audit", Answer(self._page), role=Role.ADMIN, operation=PAGES)
 
-    async def _page(self, scope: Scope, receive: Receive) -> dict[str, object]:
-        """`next` goes into `before` for the page after this one; null when this is the last one."""
+    async def _page(self, scope: Scope, receive: Receive) -> AuditPage:
         asked = query(scope, "limit", "before")
         limit = whole_number(asked, "limit", PAGE, low=1, high=LARGEST_PAGE)
         before = whole_number(asked, "before", 0, low=1, high=_FARTHEST) or None
         rows = await self._audit.newest(limit + 1, before=before)
         shown = rows[:limit]
-        return {"entries": [_entry(row) for row in shown], "next": shown[-1].id if len(rows) > limit else None}
+        return AuditPage([_entry(row) for row in shown], shown[-1].id if len(rows) > limit else None)
 
 
-def _entry(row: AuditRow) -> dict[str, object]:
-    return {
-        "id": row.id,
-        "at": iso(row.at_ms),
-        "actor": row.actor,
-        "action": row.action,
-        "subject": row.subject,
-        "details": _details(row),
-    }
+def _entry(row: AuditRow) -> AuditEntry:
+    return AuditEntry(row.id, iso(row.at_ms), row.actor, row.action, row.subject, _details(row))
 
 
 def _details(row: AuditRow) -> object:
@@ -69,3 +82,17 @@ def _details(row: AuditRow) -> object:
     except msgspec.MsgspecError:
         pass  # another version wrote it; who reads it will know
     return msgspec.Raw(row.details.encode("utf-8"))
+
+
+PAGES: Final = Operation(
+    summary="Who changed what, newest first",
+    answer=AuditPage,
+    query=(
+        Parameter(name="limit", description="How many", shape=Annotated[int, msgspec.Meta(ge=1, le=LARGEST_PAGE)]),
+        Parameter(
+            name="before",
+            description="The next of the page before",
+            shape=Annotated[int, msgspec.Meta(ge=1, le=_FARTHEST)],
+        ),
+    ),
+)

@@ -1,10 +1,19 @@
 """Canary deployments as clients read them: times in ISO 8601, latencies in ms, money in USD."""
 
+from collections.abc import Iterator
+
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from octoroute_py.core.clock import iso
-from octoroute_py.core.rollout import CanaryBody, CanaryDeployment, RolloutStatus, Side
+from octoroute_py.core.rollout import (
+    CanaryBody,
+    CanaryDeployment,
+    RollbackCriteria,
+    RolloutStatus,
+    Side,
+    SuccessCriteria,
+)
 from octoroute_py.manage.canary_evidence import Measured
 from octoroute_py.routing.rollout import Call, Verdict
 from octoroute_py.storage.registry import Document
@@ -101,8 +110,20 @@ def view(document: Document, warnings: list[str] | None = None) -> CanaryView:
         reason=kept.reason,
         created_at=iso(document.created_ms),
         updated_at=iso(document.updated_ms),
-        warnings=warnings or UNSET,
+        warnings=[*(warnings or ()), *_doubts(kept)] or UNSET,
     )
+
+
+def _doubts(kept: CanaryDeployment) -> Iterator[str]:
+    """What whoever starts it may not expect of it."""
+    if kept.status is not RolloutStatus.PREPARING and not kept.status.is_live:
+        return
+    if kept.rollback_criteria == RollbackCriteria():
+        yield "It has no rollback criterion: only an operator takes the canary back."
+    criteria = kept.success_criteria
+    asked = SuccessCriteria(min_requests=criteria.min_requests, evaluation_window=criteria.evaluation_window)
+    if criteria == asked:
+        yield "It has no success criterion: the share grows however the canary's requests end."
 
 
 def decision_view(verdict: Verdict) -> DecisionView:

@@ -15,7 +15,8 @@ from octoroute_py.core.errors import BadRequest, Denied, GatewayError
 from octoroute_py.core.words import Reason, Role, Strategy, Surface, Tier
 from octoroute_py.edge.api.agents import PreferencesView, shown_preferences
 from octoroute_py.edge.api.reasons import RuleConsidered, considered, reasoning
-from octoroute_py.edge.api.route import Metadata, check_size, check_words, field_of, take
+from octoroute_py.edge.api.route import check_size, check_words, field_of, take
+from octoroute_py.edge.api.route_shape import Metadata
 from octoroute_py.edge.api.wire import decode, principal_of, query
 from octoroute_py.edge.asgi import Table
 from octoroute_py.edge.guard import source_of
@@ -179,7 +180,7 @@ def _of_request(param: str) -> str:
 
 
 def _told(ctx: RequestContext, found: Explanation) -> DryRun:
-    preferences = ctx.snapshot.registry.preferences.get(ctx.hints.agent_type or "")
+    preferences = ctx.preferences
     rules = considered(found)
     one = found.first[0] if len(found.first) == 1 and found.next_step is None else None
     return DryRun(
@@ -207,5 +208,5 @@ TEST: Final = Operation(
     summary="Where a request would go, and why; nothing is sent",
     body=Tried,
     answer=DryRun,
-    errors=(400, 403, 404, 413, 429, 503),
+    errors=(404,),
 )

@@ -5,14 +5,13 @@ from starlette.types import Receive, Scope
 
 from octoroute_py.core.catalog import EndpointRole, ModelEndpoint
 from octoroute_py.core.words import BreakerState, Role
-from octoroute_py.edge.api.answer import Answer, Ready
-from octoroute_py.edge.api.documents import expected, tagged
-from octoroute_py.edge.api.models import ONE, id_of
-from octoroute_py.edge.api.patch import merged, patch_of
-from octoroute_py.edge.api.wire import MAX_BODY_BYTES, decode, principal_of, query, read_json
+from octoroute_py.edge.api.answer import Ready, add_routes
+from octoroute_py.edge.api.documents import expected, read_patch, tagged
+from octoroute_py.edge.api.models import ONE
+from octoroute_py.edge.api.patch import patch_of
+from octoroute_py.edge.api.wire import id_of, principal_of, query, read_json
 from octoroute_py.edge.asgi import Table
 from octoroute_py.edge.operation import Operation
-from octoroute_py.edge.wire_io import read_body
 from octoroute_py.gateway.pipeline import Gateway
 from octoroute_py.manage.model_endpoints import Endpoints, KeptEndpoint
 from octoroute_py.manage.model_order import EndpointOrder
@@ -74,14 +73,14 @@ class EndpointRoutes:
 
     def add_to(self, table: Table) -> None:
         """Add the routes."""
-        for method, path, handle, role, operation in (
+        add_routes(
+            table,
             ("POST", ALL, self._create, Role.OPERATOR, CREATE),
             ("GET", ALL, self._list, Role.VIEWER, LIST),
             ("GET", EACH, self._get, Role.VIEWER, GET),
             ("PATCH", EACH, self._patch, Role.OPERATOR, PATCH),
             ("DELETE", EACH, self._delete, Role.OPERATOR, DELETE),
-        ):
-            table.add(method, path, Answer(handle, status=operation.status), role=role, operation=operation)
+        )
 
     async def _create(self, scope: Scope, receive: Receive) -> object:
         query(scope)
@@ -95,24 +94,19 @@ class EndpointRoutes:
 
     async def _get(self, scope: Scope, receive: Receive) -> object:
         query(scope)
-        return self._shown(await self._endpoints.get(id_of(scope), _endpoint_of(scope)))
+        return self._shown(await self._endpoints.get(id_of(scope), id_of(scope, "endpoint")))
 
     async def _patch(self, scope: Scope, receive: Receive) -> object:
         query(scope)
-        expect, body = expected(scope), await read_body(scope, receive, MAX_BODY_BYTES)
-        decode(body, EndpointPatch)
-
-        def merge(kept: str) -> ModelEndpoint:
-            return decode(merged(kept.encode(), body), ModelEndpoint)
-
-        model_id, endpoint_id = id_of(scope), _endpoint_of(scope)
+        expect, merge = expected(scope), await read_patch(scope, receive, EndpointPatch, ModelEndpoint)
+        model_id, endpoint_id = id_of(scope), id_of(scope, "endpoint")
         return self._shown(
             await self._endpoints.patch(model_id, endpoint_id, merge, expect=expect, by=principal_of(scope))
         )
 
     async def _delete(self, scope: Scope, receive: Receive) -> EndpointRemoved:
         query(scope)
-        endpoint_id = _endpoint_of(scope)
+        endpoint_id = id_of(scope, "endpoint")
         await self._endpoints.remove(id_of(scope), endpoint_id, expect=expected(scope), by=principal_of(scope))
         return EndpointRemoved(success=True, endpoint_id=endpoint_id)
 
@@ -148,26 +142,21 @@ class EndpointRoutes:
         )
 
 
-def _endpoint_of(scope: Scope) -> str:
-    endpoint_id: str = scope["path_params"]["endpoint"]
-    return endpoint_id
-
-
 CREATE = Operation(
     summary="Register an endpoint of a model",
     body=EndpointOrder,
     answer=EndpointState,
     status=201,
-    errors=(400, 403, 404, 409, 413),
+    errors=(409,),
+    etag=True,
 )
-LIST = Operation(summary="A model's endpoints", answer=EndpointPage, errors=(400, 404))
-GET = Operation(summary="One endpoint", answer=EndpointState, errors=(400, 404))
+LIST = Operation(summary="A model's endpoints", answer=EndpointPage)
+GET = Operation(summary="One endpoint", answer=EndpointState, etag=True)
 PATCH = Operation(
     summary="Change an endpoint: a JSON merge patch",
     body=EndpointPatch,
     answer=EndpointState,
-    errors=(400, 403, 404, 409, 412, 413),
+    errors=(409, 412),
+    etag=True,
 )
-DELETE = Operation(
-    summary="Forget an endpoint, unless something names it", answer=EndpointRemoved, errors=(400, 404, 409, 412)
-)
+DELETE = Operation(summary="Forget an endpoint, unless something names it", answer=EndpointRemoved, errors=(409, 412))

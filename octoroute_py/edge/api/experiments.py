@@ -1,7 +1,5 @@
 """`/api/experiments`: two or more ways to answer, compared on live requests."""
 
-import uuid
-from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -11,24 +9,21 @@ from starlette.types import Receive, Scope
 
 from octoroute_py.core.catalog import Id
 from octoroute_py.core.clock import iso
-from octoroute_py.core.errors import BadRequest
 from octoroute_py.core.experiment import Arm, Experiment, ExperimentBody, ExperimentStatus, Metric
 from octoroute_py.core.rules import Conditions
 from octoroute_py.core.words import Role
-from octoroute_py.edge.api.answer import Answer, Ready
-from octoroute_py.edge.api.documents import expected, tagged
-from octoroute_py.edge.api.patch import merged, patch_of
-from octoroute_py.edge.api.wire import MAX_BODY_BYTES, decode, principal_of, query, read_json
+from octoroute_py.edge.api.answer import Answer, Ready, add_routes
+from octoroute_py.edge.api.documents import NewId, expected, new_id, read_patch, tagged
+from octoroute_py.edge.api.patch import patch_of
+from octoroute_py.edge.api.wire import id_of, principal_of, query, read_json, word
 from octoroute_py.edge.asgi import Table
 from octoroute_py.edge.operation import Operation, Parameter
-from octoroute_py.edge.wire_io import read_body
 from octoroute_py.manage.experiment_results import Results
 from octoroute_py.manage.experiments import PAUSE, RESUME, START, STOP, Experiments, Move
 from octoroute_py.storage.registry import Document
 
 PATH: Final = "/api/experiments"
 ONE: Final = "/api/experiments/{id}"
-NewId = Callable[[], str]
 
 
 class ExperimentOrder(ExperimentBody, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -73,28 +68,24 @@ class ExperimentRemoved(msgspec.Struct, frozen=True, kw_only=True, rename="camel
     experiment_id: str
 
 
-def _new_id() -> str:
-    return str(uuid.uuid4())
-
-
 class ExperimentRoutes:
     """The routes of experiments, which are the whole gateway's: keys bound to workspaces have no part in them."""
 
-    def __init__(self, experiments: Experiments, *, new_id: NewId = _new_id) -> None:
+    def __init__(self, experiments: Experiments, *, new_id: NewId = new_id) -> None:
         self._experiments = experiments
         self._new_id = new_id
 
     def add_to(self, table: Table) -> None:
         """Add the routes."""
-        for method, path, handle, role, operation in (
+        add_routes(
+            table,
             ("GET", PATH, self._list, Role.VIEWER, LIST),
             ("POST", PATH, self._post, Role.OPERATOR, CREATE),
             ("GET", ONE, self._get, Role.VIEWER, READ),
             ("PATCH", ONE, self._patch, Role.OPERATOR, CHANGE),
             ("DELETE", ONE, self._delete, Role.OPERATOR, DELETE),
             ("GET", f"{ONE}/results", self._results, Role.VIEWER, RESULTS),
-        ):
-            table.add(method, path, Answer(handle, status=operation.status), role=role, operation=operation)
+        )
         for move, operation in MOVES:
             table.add(
                 "POST",
@@ -105,7 +96,7 @@ class ExperimentRoutes:
             )
 
     async def _list(self, scope: Scope, receive: Receive) -> ExperimentList:
-        status = _status(query(scope, "status").get("status"))
+        status = word(query(scope, "status"), "status", ExperimentStatus)
         views = [self._view(document) for document in await self._experiments.every()]
         found = [each for each in views if status in (None, each.status)]
         return ExperimentList(experiments=found, count=len(found))
@@ -118,15 +109,14 @@ class ExperimentRoutes:
 
     async def _get(self, scope: Scope, receive: Receive) -> Ready:
         query(scope)
-        return self._tagged(await self._experiments.get(_id_of(scope)))
+        return self._tagged(await self._experiments.get(id_of(scope)))
 
     async def _patch(self, scope: Scope, receive: Receive) -> Ready:
         query(scope)
-        body = await read_body(scope, receive, MAX_BODY_BYTES)
-        decode(body, ExperimentPatch)
+        patched = await read_patch(scope, receive, ExperimentPatch, Experiment)
         changed = await self._experiments.change(
-            _id_of(scope),
-            lambda document: decode(merged(document.body.encode(), body), Experiment),
+            id_of(scope),
+            lambda document: patched(document.body),
             expect=expected(scope),
             by=principal_of(scope),
         )
@@ -134,18 +124,18 @@ class ExperimentRoutes:
 
     async def _delete(self, scope: Scope, receive: Receive) -> ExperimentRemoved:
         query(scope)
-        id_ = _id_of(scope)
+        id_ = id_of(scope)
         await self._experiments.remove(id_, expect=expected(scope), by=principal_of(scope))
         return ExperimentRemoved(success=True, experiment_id=id_)
 
     async def _move(self, move: Move, scope: Scope, receive: Receive) -> Ready:
         query(scope)
-        moved = await self._experiments.move(_id_of(scope), move, expect=expected(scope), by=principal_of(scope))
+        moved = await self._experiments.move(id_of(scope), move, expect=expected(scope), by=principal_of(scope))
         return self._tagged(moved)
 
     async def _results(self, scope: Scope, receive: Receive) -> Results:
         query(scope)
-        return await self._experiments.results(_id_of(scope))
+        return await self._experiments.results(id_of(scope))
 
     def _tagged(self, document: Document) -> Ready:
         return tagged(self._view(document), document)
@@ -169,41 +159,31 @@ class ExperimentRoutes:
         )
 
 
-def _id_of(scope: Scope) -> str:
-    id_: str = scope["path_params"]["id"]
-    return id_
-
-
-def _status(text: str | None) -> ExperimentStatus | None:
-    if text is None:
-        return None
-    if text not in tuple(ExperimentStatus):
-        raise BadRequest(f"'status' must be one of {', '.join(ExperimentStatus)}.", param="status")
-    return ExperimentStatus(text)
-
-
 LIST: Final = Operation(
     summary="Experiments, in the order they were made",
     answer=ExperimentList,
     query=(Parameter(name="status", description="Only those of this status", shape=ExperimentStatus),),
-    errors=(400,),
 )
 CREATE: Final = Operation(
-    summary="Make an experiment, as a draft", body=ExperimentOrder, answer=ExperimentView, status=201, errors=(400, 409)
+    summary="Make an experiment, as a draft",
+    body=ExperimentOrder,
+    answer=ExperimentView,
+    status=201,
+    errors=(409,),
+    etag=True,
 )
-READ: Final = Operation(summary="An experiment", answer=ExperimentView, errors=(400, 404))
+READ: Final = Operation(summary="An experiment", answer=ExperimentView, etag=True)
 CHANGE: Final = Operation(
     summary="Change a draft: a JSON merge patch, null removes",
     body=ExperimentPatch,
     answer=ExperimentView,
-    errors=(400, 404, 409, 412),
+    errors=(409, 412),
+    etag=True,
 )
-DELETE: Final = Operation(
-    summary="Forget an experiment that does not run", answer=ExperimentRemoved, errors=(400, 404, 409, 412)
-)
-RESULTS: Final = Operation(summary="What an experiment has shown so far", answer=Results, errors=(400, 404))
+DELETE: Final = Operation(summary="Forget an experiment that does not run", answer=ExperimentRemoved, errors=(409, 412))
+RESULTS: Final = Operation(summary="What an experiment has shown so far", answer=Results)
 MOVES: Final = tuple(
-    (move, Operation(summary=summary, answer=ExperimentView, errors=(400, 404, 409, 412)))
+    (move, Operation(summary=summary, answer=ExperimentView, errors=(409, 412), etag=True))
     for move, summary in (
         (START, "Start a draft: requests are shared out from the next one on"),
         (PAUSE, "Give no arms for now; callers keep theirs for later"),

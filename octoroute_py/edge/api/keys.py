@@ -1,7 +1,7 @@
 """/api/keys: issue, list, rotate and revoke keys. A key in clear is in the answer that made it, and never again."""
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from starlette.types import Receive, Scope
@@ -12,6 +12,7 @@ from octoroute_py.core.words import Role
 from octoroute_py.edge.api.answer import Answer
 from octoroute_py.edge.api.wire import decode, principal_of, query, read_json, whole_number
 from octoroute_py.edge.asgi import Table
+from octoroute_py.edge.operation import Operation, Parameter
 from octoroute_py.edge.wire_io import read_body
 from octoroute_py.manage.audit import actor_of
 from octoroute_py.manage.key_order import KeyOrder
@@ -34,6 +35,13 @@ class Rotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     overlap_seconds: Annotated[float, msgspec.Meta(ge=0, le=LONGEST_OVERLAP_S)] = OVERLAP_S
 
 
+class KeyPage(msgspec.Struct, frozen=True):
+    """Keys in the order they were made; `count` is how many there are in all."""
+
+    keys: list[KeyView]
+    count: int
+
+
 class KeyRoutes:
     """The routes of keys, all of them for admins."""
 
@@ -44,25 +52,28 @@ class KeyRoutes:
 
     def add_to(self, table: Table) -> None:
         """Add the routes."""
-        table.add("POST", "/api/keys", Answer(self._create, status=201), role=Role.ADMIN)
-        table.add("GET", "/api/keys", Answer(self._page), role=Role.ADMIN)
-        table.add("GET", "/api/keys/{id}", Answer(self._get), role=Role.ADMIN)
-        table.add("DELETE", "/api/keys/{id}", Answer(self._revoke), role=Role.ADMIN)
-        table.add("POST", "/api/keys/{id}/revoke", Answer(self._revoke), role=Role.ADMIN)
-        table.add("POST", "/api/keys/{id}/rotate", Answer(self._rotate), role=Role.ADMIN)
+        for method, path, handle, operation in (
+            ("POST", "/api/keys", self._create, CREATE),
+            ("GET", "/api/keys", self._page, LIST),
+            ("GET", "/api/keys/{id}", self._get, READ),
+            ("DELETE", "/api/keys/{id}", self._revoke, REVOKE),
+            ("POST", "/api/keys/{id}/revoke", self._revoke, REVOKE),
+            ("POST", "/api/keys/{id}/rotate", self._rotate, ROTATE),
+        ):
+            table.add(method, path, Answer(handle, status=operation.status), role=Role.ADMIN, operation=operation)
 
     async def _create(self, scope: Scope, receive: Receive) -> KeyView:
         order = await read_json(scope, receive, KeyOrder)
         return self._shown_once(await self._keys.create(order, actor=_actor(scope)))
 
-    async def _page(self, scope: Scope, receive: Receive) -> dict[str, object]:
+    async def _page(self, scope: Scope, receive: Receive) -> KeyPage:
         asked = query(scope, "limit", "offset")
         page = await self._keys.page(
             limit=whole_number(asked, "limit", PAGE, low=1, high=LARGEST_PAGE),
             offset=whole_number(asked, "offset", 0, low=0, high=_FARTHEST),
         )
         wall_s = self._wall()
-        return {"keys": [key_view(row, wall_s=wall_s) for row in page.rows], "count": page.total}
+        return KeyPage([key_view(row, wall_s=wall_s) for row in page.rows], page.total)
 
     async def _get(self, scope: Scope, receive: Receive) -> KeyView:
         row = await self._keys.get(_id(scope))
@@ -89,3 +100,30 @@ def _id(scope: Scope) -> str:
 
 def _actor(scope: Scope) -> str:
     return actor_of(principal_of(scope))
+
+
+CREATE: Final = Operation(
+    summary="Issue a key, which is in this answer and never again",
+    body=KeyOrder,
+    answer=KeyView,
+    status=201,
+    errors=(409,),
+)
+LIST: Final = Operation(
+    summary="Keys, page by page",
+    answer=KeyPage,
+    query=(
+        Parameter(name="limit", description="How many", shape=Annotated[int, msgspec.Meta(ge=1, le=LARGEST_PAGE)]),
+        Parameter(
+            name="offset", description="How many to leave out", shape=Annotated[int, msgspec.Meta(ge=0, le=_FARTHEST)]
+        ),
+    ),
+)
+READ: Final = Operation(summary="A key, and what it has spent", answer=KeyView)
+REVOKE: Final = Operation(summary="End a key for good", answer=KeyView)
+ROTATE: Final = Operation(
+    summary="A new key in the place of an old one, which works on for a while",
+    body=Rotation | None,
+    answer=KeyView,
+    errors=(409,),
+)

@@ -6,9 +6,9 @@ from starlette.types import Receive, Scope
 
 from octoroute_py.core.catalog import HealthReport
 from octoroute_py.core.words import Role
-from octoroute_py.edge.api.answer import Answer
-from octoroute_py.edge.api.models import ONE, id_of
-from octoroute_py.edge.api.wire import query, read_json
+from octoroute_py.edge.api.answer import add_routes
+from octoroute_py.edge.api.models import ONE
+from octoroute_py.edge.api.wire import id_of, query, read_json
 from octoroute_py.edge.asgi import Table
 from octoroute_py.edge.operation import Operation
 from octoroute_py.gateway.pipeline import Gateway
@@ -28,8 +28,7 @@ class HealthRoutes:
 
     def add_to(self, table: Table) -> None:
         """Add the routes."""
-        table.add("POST", PATH, Answer(self._post), role=Role.OPERATOR, operation=POST)
-        table.add("GET", PATH, Answer(self._get), role=Role.VIEWER, operation=GET)
+        add_routes(table, ("POST", PATH, self._post, Role.OPERATOR, POST), ("GET", PATH, self._get, Role.VIEWER, GET))
 
     async def _post(self, scope: Scope, receive: Receive) -> HealthView:
         query(scope)
@@ -47,7 +46,5 @@ class HealthRoutes:
         return health_view(model_id, document, measured(endpoints, self._gateway.monotonic()))
 
 
-POST = Operation(
-    summary="Report how a model is; it decides nothing", body=HealthReport, answer=HealthView, errors=(400, 404, 413)
-)
-GET = Operation(summary="How a model is", answer=HealthView, errors=(400, 404))
+POST = Operation(summary="Report how a model is; it decides nothing", body=HealthReport, answer=HealthView)
+GET = Operation(summary="How a model is", answer=HealthView)

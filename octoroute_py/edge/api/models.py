@@ -1,8 +1,7 @@
 """`/api/models`: the models of the registry, and beside them those of the configuration file."""
 
-import enum
 from collections.abc import Callable, Mapping
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -11,22 +10,19 @@ from starlette.types import Receive, Scope
 from octoroute_py.core.catalog import Model, ModelStatus, ModelType, Provider
 from octoroute_py.core.errors import BadRequest
 from octoroute_py.core.words import CAPABILITY_WORDS, Role, Tier
-from octoroute_py.edge.api.answer import Answer, Ready
-from octoroute_py.edge.api.documents import expected, tagged
-from octoroute_py.edge.api.patch import merged, patch_of
-from octoroute_py.edge.api.wire import MAX_BODY_BYTES, decode, principal_of, query, read_json
+from octoroute_py.edge.api.answer import Ready, add_routes
+from octoroute_py.edge.api.documents import expected, read_patch, tagged
+from octoroute_py.edge.api.patch import patch_of
+from octoroute_py.edge.api.wire import id_of, principal_of, query, read_json, word
 from octoroute_py.edge.asgi import Table
 from octoroute_py.edge.operation import Operation, Parameter
-from octoroute_py.edge.wire_io import read_body
 from octoroute_py.manage.model_order import ModelOrder
-from octoroute_py.manage.model_view import ModelView, Source
+from octoroute_py.manage.model_view import ModelSource, ModelView
 from octoroute_py.manage.models import Kept, Models
 
 ONE = "/api/models/{id:path}"
 MOST_AT_ONCE = 500
 _LONGEST_FILTER = 1000
-
-Word = TypeVar("Word", bound=enum.StrEnum)
 
 ModelPatch = patch_of(Model, without=("id",))
 
@@ -38,7 +34,7 @@ class ModelPage(msgspec.Struct, frozen=True):
     count: int
 
 
-class Status(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class StatusOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a model is to serve."""
 
     status: ModelStatus
@@ -89,7 +85,7 @@ class StatusResults(msgspec.Struct, frozen=True):
     summary: StatusSummary
 
 
-class Removed(msgspec.Struct, frozen=True, rename="camel"):
+class ModelRemoved(msgspec.Struct, frozen=True, rename="camel"):
     """A model that is no more."""
 
     success: bool
@@ -101,7 +97,7 @@ FILTERS = (
     Parameter(name="modelType", description="What it makes of what it is given", shape=ModelType),
     Parameter(name="status", description="What it may serve", shape=ModelStatus),
     Parameter(name="tier", description="The tier it belongs to", shape=Tier),
-    Parameter(name="source", description="Whether it is registered or configured", shape=Source),
+    Parameter(name="source", description="Whether it is registered or configured", shape=ModelSource),
     Parameter(name="capabilities", description="Words it must have all of, with commas between"),
 )
 
@@ -114,7 +110,8 @@ class ModelRoutes:
 
     def add_to(self, table: Table) -> None:
         """Add the routes."""
-        for method, path, handle, role, operation in (
+        add_routes(
+            table,
             ("POST", "/api/models", self._create, Role.OPERATOR, CREATE),
             ("GET", "/api/models", self._list, Role.VIEWER, LIST),
             ("PATCH", "/api/models/batch/status", self._set_statuses, Role.OPERATOR, SET_STATUSES),
@@ -122,8 +119,7 @@ class ModelRoutes:
             ("GET", ONE, self._get, Role.VIEWER, GET),
             ("PATCH", ONE, self._patch, Role.OPERATOR, PATCH),
             ("DELETE", ONE, self._delete, Role.OPERATOR, DELETE),
-        ):
-            table.add(method, path, Answer(handle, status=operation.status), role=role, operation=operation)
+        )
 
     async def _create(self, scope: Scope, receive: Receive) -> Ready:
         query(scope)
@@ -142,23 +138,18 @@ class ModelRoutes:
 
     async def _patch(self, scope: Scope, receive: Receive) -> Ready:
         query(scope)
-        expect, body = expected(scope), await read_body(scope, receive, MAX_BODY_BYTES)
-        decode(body, ModelPatch)
-
-        def merge(kept: str) -> Model:
-            return decode(merged(kept.encode(), body), Model)
-
+        expect, merge = expected(scope), await read_patch(scope, receive, ModelPatch, Model)
         return _shown(await self._models.patch(id_of(scope), merge, expect=expect, by=principal_of(scope)))
 
-    async def _delete(self, scope: Scope, receive: Receive) -> Removed:
+    async def _delete(self, scope: Scope, receive: Receive) -> ModelRemoved:
         query(scope)
         await self._models.remove(id_of(scope), expect=expected(scope), by=principal_of(scope))
-        return Removed(success=True, model_id=id_of(scope))
+        return ModelRemoved(success=True, model_id=id_of(scope))
 
     async def _set_status(self, scope: Scope, receive: Receive) -> Ready:
         query(scope)
         model_id, expect = id_of(scope), expected(scope)
-        status = (await read_json(scope, receive, Status)).status
+        status = (await read_json(scope, receive, StatusOrder)).status
         document = await self._models.set_status(model_id, status, expect=expect, by=principal_of(scope))
         told = StatusSet(success=True, message=f"The model is {status.value}.", model_id=model_id, status=status)
         return tagged(told, document)
@@ -179,23 +170,17 @@ class ModelRoutes:
         )
 
 
-def id_of(scope: Scope) -> str:
-    """The model's id in the path."""
-    model_id: str = scope["path_params"]["id"]
-    return model_id
-
-
 def _shown(kept: Kept) -> Ready:
     return tagged(kept.view, kept.document)
 
 
 def _filter(asked: Mapping[str, str]) -> Callable[[ModelView], bool]:
     """Whether a model is asked for. Raises BadRequest for a value that nothing can have."""
-    provider = _word(asked, "provider", Provider)
-    model_type = _word(asked, "modelType", ModelType)
-    status = _word(asked, "status", ModelStatus)
-    tier = _word(asked, "tier", Tier)
-    source = _word(asked, "source", Source)
+    provider = word(asked, "provider", Provider)
+    model_type = word(asked, "modelType", ModelType)
+    status = word(asked, "status", ModelStatus)
+    tier = word(asked, "tier", Tier)
+    source = word(asked, "source", ModelSource)
     text = asked.get("capabilities", "")
     if len(text) > _LONGEST_FILTER:
         raise BadRequest(f"'capabilities' is longer than {_LONGEST_FILTER} characters.", param="capabilities")
@@ -214,15 +199,6 @@ def _filter(asked: Mapping[str, str]) -> Callable[[ModelView], bool]:
     return fits
 
 
-def _word(asked: Mapping[str, str], name: str, words: type[Word]) -> Word | None:
-    text = asked.get(name)
-    if text is None:
-        return None
-    if text not in tuple(words):
-        raise BadRequest(f"'{name}' must be one of {', '.join(words)}.", param=name)
-    return words(text)
-
-
 def _meant(word: str) -> str:
     """A capability by the gateway's own word for it, where it has one: images and vision are the same."""
     word = word.strip().lower()
@@ -235,24 +211,24 @@ CREATE = Operation(
     body=ModelOrder,
     answer=ModelView,
     status=201,
-    errors=(400, 403, 409, 413),
+    errors=(409,),
+    etag=True,
 )
-LIST = Operation(summary="Models, configured ones first", answer=ModelPage, query=FILTERS, errors=(400,))
-GET = Operation(summary="One model", answer=ModelView, errors=(400, 404))
+LIST = Operation(summary="Models, configured ones first", answer=ModelPage, query=FILTERS)
+GET = Operation(summary="One model", answer=ModelView, etag=True)
 PATCH = Operation(
-    summary="Change a model: a JSON merge patch", body=ModelPatch, answer=ModelView, errors=(400, 404, 409, 412, 413)
+    summary="Change a model: a JSON merge patch", body=ModelPatch, answer=ModelView, errors=(409, 412), etag=True
 )
 DELETE = Operation(
     summary="Forget a model with its endpoints, unless something names it",
-    answer=Removed,
-    errors=(400, 404, 409, 412),
+    answer=ModelRemoved,
+    errors=(409, 412),
 )
 SET_STATUS = Operation(
-    summary="Say what a model may serve", body=Status, answer=StatusSet, errors=(400, 404, 409, 412, 413)
+    summary="Say what a model may serve", body=StatusOrder, answer=StatusSet, errors=(409, 412), etag=True
 )
 SET_STATUSES = Operation(
     summary="Say what several models may serve; one that fails keeps no other from it",
     body=StatusUpdates,
     answer=StatusResults,
-    errors=(400, 413),
 )

@@ -74,7 +74,7 @@ def _why(trial: RuleTrial, found: Explanation) -> str:
     if trial.failed == "enabled":
         return "It is switched off."
     if not trial.matched:
-        return f"It asks for {trial.wanted}."
+        return f"Its {trial.failed} does not hold: it asks for {trial.wanted}."
     if _decided(trial, found):
         return "It matches, and decided."
     if trial.targets and not trial.eligible:

@@ -72,7 +72,7 @@ class Resilience(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     retry_budgets: dict[Tier, RetryBudgetStatus]
 
 
-STATUS = Operation(summary="Breakers, health of endpoints, slots in use", answer=Resilience, errors=(400,))
+STATUS = Operation(summary="Breakers, health of endpoints, slots in use", answer=Resilience)
 
 
 class ResilienceRoutes:

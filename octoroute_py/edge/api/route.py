@@ -4,7 +4,6 @@ The answer has the same shape whatever became of it, and the HTTP status tells t
 request itself is told as everywhere under /api.
 """
 
-import enum
 import random
 from collections.abc import Mapping
 from typing import Protocol
@@ -18,6 +17,7 @@ from octoroute_py.core.money import usd
 from octoroute_py.core.rules import RequestType
 from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import Importance, Role, Surface
+from octoroute_py.edge.api.route_shape import ROUTE, Asked, Metadata, Priority
 from octoroute_py.edge.api.wire import decode
 from octoroute_py.edge.asgi import Table
 from octoroute_py.edge.guard import Reach
@@ -56,40 +56,12 @@ _CAME_FROM = {
 }
 
 
-class Priority(enum.StrEnum):
-    """How much a request matters to whoever sends it."""
-
-    LOW = "low"
-    NORMAL = "normal"
-    HIGH = "high"
-    CRITICAL = "critical"
-
-
 _IMPORTANCE = {
     Priority.LOW: Importance.LOW,
     Priority.NORMAL: Importance.NORMAL,
     Priority.HIGH: Importance.HIGH,
     Priority.CRITICAL: Importance.HIGH,
 }
-
-
-class Metadata(msgspec.Struct, frozen=True, rename="camel"):
-    """What the gateway knows of `metadata`."""
-
-    request_type: RequestType = RequestType.COMPLETION
-    priority: Priority | None = None
-
-
-class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """The body of a request. `parameters` are as spelled; `metadata` may hold more, which only rules look at."""
-
-    id: str
-    agent_type: str
-    workspace_id: str
-    user_id: str
-    prompt: str
-    parameters: dict[str, msgspec.Raw]
-    metadata: Metadata
 
 
 class Words(Protocol):
@@ -183,7 +155,7 @@ class RouteCalls:
             source=ById(),
             answered=self._answered,
         )
-        table.add("POST", "/api/route", call, role=Role.INFERENCE, reach=Reach.OWN)
+        table.add("POST", "/api/route", call, role=Role.INFERENCE, reach=Reach.OWN, operation=ROUTE)
 
 
 class ModelRouter:

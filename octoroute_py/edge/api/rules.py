@@ -1,33 +1,26 @@
 """`/api/routing/rules`: the rules that say where requests go which leave the choice to the gateway."""
 
-import uuid
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
 from starlette.types import Receive, Scope
 
 from octoroute_py.core.catalog import Id
-from octoroute_py.core.errors import BadRequest
 from octoroute_py.core.rules import RoutingRule, RuleBody
 from octoroute_py.core.words import Role
-from octoroute_py.edge.api.answer import Answer, Ready
-from octoroute_py.edge.api.documents import expected, tagged
-from octoroute_py.edge.api.patch import merged
+from octoroute_py.edge.api.answer import Ready, add_routes
+from octoroute_py.edge.api.documents import NewId, expected, new_id, read_patch, tagged
 from octoroute_py.edge.api.rule_patch import RulePatch
 from octoroute_py.edge.api.rule_view import RuleList, RuleView, view
-from octoroute_py.edge.api.wire import MAX_BODY_BYTES, decode, principal_of, query, read_json, yes_or_no
+from octoroute_py.edge.api.wire import id_of, principal_of, query, read_json, word, yes_or_no
 from octoroute_py.edge.asgi import Table
 from octoroute_py.edge.operation import Operation, Parameter
-from octoroute_py.edge.wire_io import read_body
 from octoroute_py.manage.rules import Listed, Rules
 from octoroute_py.routing.rulebook import Source
 from octoroute_py.storage.registry import Document
 
 PATH: Final = "/api/routing/rules"
 ONE: Final = "/api/routing/rules/{id:path}"
-
-NewId = Callable[[], str]
 
 
 class RuleOrder(RuleBody, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -36,38 +29,34 @@ class RuleOrder(RuleBody, frozen=True, kw_only=True, rename="camel", forbid_unkn
     id: Id | None = None
 
 
-class Removed(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class RuleRemoved(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What was removed."""
 
     success: bool
     rule_id: str
 
 
-def _new_id() -> str:
-    return str(uuid.uuid4())
-
-
 class RuleRoutes:
     """The routes of rules. Rules belong to the whole gateway: keys that are bound to workspaces have no part in it."""
 
-    def __init__(self, rules: Rules, *, new_id: NewId = _new_id) -> None:
+    def __init__(self, rules: Rules, *, new_id: NewId = new_id) -> None:
         self._rules = rules
         self._new_id = new_id
 
     def add_to(self, table: Table) -> None:
         """Add the routes."""
-        for method, path, handle, role, operation in (
+        add_routes(
+            table,
             ("GET", PATH, self._list, Role.VIEWER, LIST),
             ("POST", PATH, self._post, Role.OPERATOR, CREATE),
             ("GET", ONE, self._get, Role.VIEWER, READ),
             ("PATCH", ONE, self._patch, Role.OPERATOR, CHANGE),
             ("DELETE", ONE, self._delete, Role.OPERATOR, DELETE),
-        ):
-            table.add(method, path, Answer(handle, status=operation.status), role=role, operation=operation)
+        )
 
     async def _list(self, scope: Scope, receive: Receive) -> RuleList:
         asked = query(scope, "enabled", "source", "ruleSet")
-        enabled, source = yes_or_no(asked, "enabled"), _source(asked.get("source"))
+        enabled, source = yes_or_no(asked, "enabled"), word(asked, "source", Source)
         found = [
             self._view(each)
             for each in await self._rules.every(built_in=source is Source.BUILT_IN)
@@ -85,26 +74,25 @@ class RuleRoutes:
 
     async def _get(self, scope: Scope, receive: Receive) -> object:
         query(scope)
-        found = await self._rules.get(_id_of(scope))
+        found = await self._rules.get(id_of(scope))
         return self._view(found) if found.document is None else self._tagged(found.document)
 
     async def _patch(self, scope: Scope, receive: Receive) -> Ready:
         query(scope)
-        body = await read_body(scope, receive, MAX_BODY_BYTES)
-        decode(body, RulePatch)
+        patched = await read_patch(scope, receive, RulePatch, RoutingRule)
         changed = await self._rules.change(
-            _id_of(scope),
-            lambda document: decode(merged(document.body.encode(), body), RoutingRule),
+            id_of(scope),
+            lambda document: patched(document.body),
             expect=expected(scope),
             by=principal_of(scope),
         )
         return self._tagged(changed)
 
-    async def _delete(self, scope: Scope, receive: Receive) -> Removed:
+    async def _delete(self, scope: Scope, receive: Receive) -> RuleRemoved:
         query(scope)
-        id_ = _id_of(scope)
+        id_ = id_of(scope)
         await self._rules.remove(id_, expect=expected(scope), by=principal_of(scope))
-        return Removed(success=True, rule_id=id_)
+        return RuleRemoved(success=True, rule_id=id_)
 
     def _view(self, listed: Listed) -> RuleView:
         rule = listed.rule
@@ -115,19 +103,6 @@ class RuleRoutes:
         return tagged(self._view(Listed(id=document.id, source=Source.API, rule=rule, document=document)), document)
 
 
-def _id_of(scope: Scope) -> str:
-    id_: str = scope["path_params"]["id"]
-    return id_
-
-
-def _source(text: str | None) -> Source | None:
-    if text is None:
-        return None
-    if text not in tuple(Source):
-        raise BadRequest(f"'source' must be one of {', '.join(Source)}.", param="source")
-    return Source(text)
-
-
 LIST: Final = Operation(
     summary="The rules of operators, in the order they are asked",
     answer=RuleList,
@@ -136,14 +111,14 @@ LIST: Final = Operation(
         Parameter(name="source", description="Only those of this source; without it api and config", shape=Source),
         Parameter(name="ruleSet", description="Only those of this rule set"),
     ),
-    errors=(400,),
 )
-CREATE: Final = Operation(summary="Make a rule", body=RuleOrder, answer=RuleView, status=201, errors=(400, 409))
-READ: Final = Operation(summary="A rule", answer=RuleView, errors=(404,))
+CREATE: Final = Operation(summary="Make a rule", body=RuleOrder, answer=RuleView, status=201, errors=(409,), etag=True)
+READ: Final = Operation(summary="A rule", answer=RuleView, etag=True)
 CHANGE: Final = Operation(
     summary="Change a rule: a JSON merge patch, null removes",
     body=RulePatch,
     answer=RuleView,
-    errors=(400, 404, 409, 412),
+    errors=(409, 412),
+    etag=True,
 )
-DELETE: Final = Operation(summary="Forget a rule", answer=Removed, errors=(400, 404, 409, 412))
+DELETE: Final = Operation(summary="Forget a rule", answer=RuleRemoved, errors=(409, 412))

@@ -1,7 +1,6 @@
 """`/api/config/export` and `/api/config/import`: everything that operators have set, as one file."""
 
 import asyncio
-from collections.abc import Mapping
 from typing import Final, TypeVar
 
 import msgspec
@@ -11,9 +10,9 @@ from octoroute_py.core.clock import Wall, iso
 from octoroute_py.core.errors import BadRequest
 from octoroute_py.core.registry import Kind
 from octoroute_py.core.words import Role
-from octoroute_py.edge.api.answer import JSON, Answer, Ready
+from octoroute_py.edge.api.answer import JSON, Ready, add_routes
 from octoroute_py.edge.api.transfer_shape import Export, ImportOrder, exported, read_order, shown_faults
-from octoroute_py.edge.api.wire import principal_of, query, yes_or_no
+from octoroute_py.edge.api.wire import principal_of, query, word, yes_or_no
 from octoroute_py.edge.asgi import Table
 from octoroute_py.edge.operation import Operation, Parameter
 from octoroute_py.edge.wire_io import read_body
@@ -67,11 +66,11 @@ class TransferRoutes:
 
     def add_to(self, table: Table) -> None:
         """Add the routes."""
-        for method, path, handle, operation in (
-            ("GET", "/api/config/export", self._export, EXPORT),
-            ("POST", "/api/config/import", self._import, IMPORT),
-        ):
-            table.add(method, path, Answer(handle), role=Role.OPERATOR, operation=operation)
+        add_routes(
+            table,
+            ("GET", "/api/config/export", self._export, Role.OPERATOR, EXPORT),
+            ("POST", "/api/config/import", self._import, Role.OPERATOR, IMPORT),
+        )
 
     async def _export(self, scope: Scope, receive: Receive) -> Ready:
         query(scope)
@@ -86,7 +85,7 @@ class TransferRoutes:
         body = await read_body(scope, receive, MOST_BYTES)
         try:
             order, wishes = await asyncio.to_thread(read_order, body)
-            mode = _one("mode", _mode(asked), order.mode) or Mode.MERGE
+            mode = _one("mode", word(asked, "mode", Mode), order.mode) or Mode.MERGE
             dry_run = _one("dryRun", yes_or_no(asked, "dryRun"), order.dry_run) or False
             made = await self._transfer.bring_in(wishes, mode=mode, dry_run=dry_run, by=principal_of(scope))
         except Faulty as error:
@@ -120,15 +119,6 @@ def _diff(made: Plan) -> Diff:
     )
 
 
-def _mode(asked: Mapping[str, str]) -> Mode | None:
-    if "mode" not in asked:
-        return None
-    try:
-        return Mode(asked["mode"])
-    except ValueError:
-        raise BadRequest(f"'mode' must be one of {', '.join(Mode)}.", param="mode") from None
-
-
 def _one(name: str, asked: T | None, given: T | None) -> T | None:
     """What stands in the query or in the body. Raises BadRequest where they differ."""
     if None not in (asked, given) and asked != given:
@@ -146,5 +136,4 @@ IMPORT: Final = Operation(
         Parameter(name="mode", description="What becomes of what is not in the import", shape=Mode),
         Parameter(name="dryRun", description="Only tell what it would change", shape=bool),
     ),
-    errors=(413,),
 )

@@ -1,5 +1,6 @@
 """What every resource of the management API needs: bodies read strictly, query values, where a principal may look."""
 
+import enum
 import re
 from collections.abc import Mapping
 from typing import TypeVar
@@ -10,15 +11,19 @@ from starlette.types import Receive, Scope
 
 from octoroute_py.admission.principal import Principal
 from octoroute_py.core.errors import BadRequest, NotFound
+from octoroute_py.edge.api.allowed import allowed
 from octoroute_py.edge.guard import PRINCIPAL
 from octoroute_py.edge.wire_io import read_body
 
 T = TypeVar("T")
+Word = TypeVar("Word", bound=enum.StrEnum)
 
 MAX_BODY_BYTES = 256 * 1024
 """Nothing the management API takes is larger."""
 _PLACE = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
 _FIELD = re.compile(r"^Object (?:contains unknown|missing required) field `([^`]{1,64})`$")
+_NOT_OF_THE_WORDS = "Invalid enum value "
+_NOT_OF_THE_SHAPE = "Expected `str` matching regex "
 _MOST_QUERY_FIELDS = 50
 
 
@@ -37,9 +42,19 @@ def decode(body: bytes, shape: type[T]) -> T:
         told = text[: place.start()] if place else text
         field = _FIELD.search(told)
         blamed = ".".join(found[1] for found in (place, field) if found and found[1])
-        raise BadRequest(f"The body is not as it should be: {told}.", param=blamed or None) from None
+        clearer = _clearer(told, shape, place[1] if place else "")
+        raise BadRequest(f"The body is not as it should be: {clearer}.", param=blamed or None) from None
     except (msgspec.MsgspecError, RecursionError, ValueError):
         raise BadRequest("The body is not valid JSON.") from None
+
+
+def _clearer(told: str, shape: type, place: str) -> str:
+    """What a decoder said, with what may stand there in the place of an expression, or beside a word that may not."""
+    if told.startswith(_NOT_OF_THE_WORDS) and (words := allowed(shape, place)) is not None:
+        return f"{told}, which is not {words}"
+    if told.startswith(_NOT_OF_THE_SHAPE) and (words := allowed(shape, place)) is not None:
+        return f"Expected `str`: {words}"
+    return told
 
 
 def query(scope: Scope, *known: str) -> Mapping[str, str]:
@@ -74,6 +89,22 @@ def yes_or_no(given: Mapping[str, str], name: str) -> bool | None:
     if text not in (None, "true", "false"):
         raise BadRequest(f"'{name}' must be true or false.", param=name)
     return None if text is None else text == "true"
+
+
+def word(given: Mapping[str, str], name: str, words: type[Word]) -> Word | None:
+    """A query field that is one of certain words; None when it is not there. Raises BadRequest."""
+    text = given.get(name)
+    if text is None:
+        return None
+    if text not in tuple(words):
+        raise BadRequest(f"'{name}' must be one of {', '.join(words)}.", param=name)
+    return words(text)
+
+
+def id_of(scope: Scope, name: str = "id") -> str:
+    """The id in the path."""
+    id_: str = scope["path_params"][name]
+    return id_
 
 
 def principal_of(scope: Scope) -> Principal:

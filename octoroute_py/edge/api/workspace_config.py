@@ -4,10 +4,10 @@ Money is USD, `maxLatency` milliseconds, `minSuccessRate` a share from 0 to 1. W
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from octoroute_py.config.keeping import MOST_USD
 from octoroute_py.config.problems import did_you_mean
@@ -15,6 +15,8 @@ from octoroute_py.core.allowance import Budgets, Rates, WorkspacePolicy
 from octoroute_py.core.errors import BadRequest
 from octoroute_py.core.money import usd, uusd
 from octoroute_py.edge.api.wire import decode
+
+T = TypeVar("T")
 
 Usd = Annotated[float, Meta(ge=0, le=MOST_USD)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -91,30 +93,73 @@ def read_policy(body: bytes, workspace: str) -> WorkspacePolicy:
     )
 
 
+class BudgetLimitsView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The budgets there are, in USD."""
+
+    daily: float | UnsetType
+    weekly: float | UnsetType
+    monthly: float | UnsetType
+    per_request: float | UnsetType
+
+
+class QualityView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What is asked of models."""
+
+    min_success_rate: float | UnsetType
+    max_latency: float | UnsetType
+    min_quality_score: float | UnsetType
+    require_human_review: bool | UnsetType
+
+
+class RateLimitsView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The limits there are."""
+
+    requests_per_minute: int | UnsetType
+    tokens_per_minute: int | UnsetType
+    max_concurrent: int | UnsetType
+
+
+class PolicyView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A workspace's configuration; sent back it means the same. What is not there does not restrict."""
+
+    model_restrictions: tuple[str, ...] | UnsetType
+    restriction_mode: Literal["allow", "deny"] | UnsetType
+    budget_limits: BudgetLimitsView
+    quality_requirements: QualityView
+    compliance_requirements: tuple[str, ...]
+    rate_limits: RateLimitsView
+
+
+def policy_view(policy: WorkspacePolicy) -> PolicyView:
+    """The policy as it is told."""
+    restricted = policy.restrictions is not None
+    return PolicyView(
+        model_restrictions=_told(policy.restrictions),
+        restriction_mode=("deny" if policy.deny else "allow") if restricted else UNSET,
+        budget_limits=BudgetLimitsView(
+            daily=_told(usd(policy.budgets.daily_uusd)),
+            weekly=_told(usd(policy.budgets.weekly_uusd)),
+            monthly=_told(usd(policy.budgets.monthly_uusd)),
+            per_request=_told(usd(policy.budgets.per_request_uusd)),
+        ),
+        quality_requirements=QualityView(
+            min_success_rate=_told(policy.min_success_rate),
+            max_latency=_told(policy.max_latency_ms),
+            min_quality_score=_told(policy.min_quality_score),
+            require_human_review=policy.require_human_review or UNSET,
+        ),
+        compliance_requirements=policy.compliance,
+        rate_limits=RateLimitsView(
+            requests_per_minute=_told(policy.rates.requests_per_window),
+            tokens_per_minute=_told(policy.rates.tokens_per_minute),
+            max_concurrent=_told(policy.rates.max_concurrent),
+        ),
+    )
+
+
 def shown_policy(policy: WorkspacePolicy) -> dict[str, object]:
-    """The policy as it is told; sent back it means the same."""
-    shown: dict[str, object] = {}
-    if policy.restrictions is not None:
-        shown["modelRestrictions"] = list(policy.restrictions)
-        shown["restrictionMode"] = "deny" if policy.deny else "allow"
-    shown["budgetLimits"] = _given(
-        daily=usd(policy.budgets.daily_uusd),
-        weekly=usd(policy.budgets.weekly_uusd),
-        monthly=usd(policy.budgets.monthly_uusd),
-        perRequest=usd(policy.budgets.per_request_uusd),
-    )
-    shown["qualityRequirements"] = _given(
-        minSuccessRate=policy.min_success_rate,
-        maxLatency=policy.max_latency_ms,
-        minQualityScore=policy.min_quality_score,
-        requireHumanReview=policy.require_human_review or None,
-    )
-    shown["complianceRequirements"] = list(policy.compliance)
-    shown["rateLimits"] = _given(
-        requestsPerMinute=policy.rates.requests_per_window,
-        tokensPerMinute=policy.rates.tokens_per_minute,
-        maxConcurrent=policy.rates.max_concurrent,
-    )
+    """The policy as it is told, member by member."""
+    shown: dict[str, object] = msgspec.to_builtins(policy_view(policy))
     return shown
 
 
@@ -195,5 +240,5 @@ def _one_of(**spellings: float | None) -> int | None:
     return uusd(next(iter(given.values()), None))
 
 
-def _given(**fields: object) -> dict[str, object]:
-    return {name: value for name, value in fields.items() if value is not None}
+def _told(value: T | None) -> T | UnsetType:
+    return UNSET if value is None else value

@@ -259,3 +259,18 @@ async def test_viewers_look_and_keys_of_workspaces_have_no_part_in_it(tmp_path: 
         assert statuses == {move: 409 if move == "decision" else 403 for move in MOVES}
         for method, path in (("POST", ""), ("PATCH", "/d"), ("DELETE", "/d")):
             assert (await it.ask(method, path, ORDER, key=VIEWER)).status_code == 403
+
+
+async def test_a_deployment_without_limits_is_told_what_that_means_until_it_has_ended(tmp_path: Path) -> None:
+    criteria = {"successCriteria": {"minRequests": 1}, "rollbackCriteria": {}}
+    async with api(tmp_path) as it:
+        made = await it.good("POST", body=ORDER | criteria)
+        await it.good("POST", "/d/start")
+        running_one = await it.good("GET", "/d")
+        ended = await it.good("POST", "/d/rollback")
+    assert [warning.partition(":")[0] for warning in made["warnings"]] == [
+        "It has no rollback criterion",
+        "It has no success criterion",
+    ]
+    assert running_one["warnings"] == made["warnings"]
+    assert "warnings" not in ended

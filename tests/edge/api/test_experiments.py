@@ -141,13 +141,13 @@ async def test_an_experiment_without_an_id_gets_one_of_its_own(tmp_path: Path) -
         assert len({(await it.make())["id"] for _ in range(3)}) == 3
 
 
-async def test_an_id_can_be_taken_once_and_not_from_a_canary_deployment(tmp_path: Path) -> None:
+async def test_an_id_can_be_taken_once_and_may_be_that_of_a_canary_deployment(tmp_path: Path) -> None:
     canary = CanaryDeployment(id="next", name="n", production_model_id="small", canary_model_id="large")
     async with api(tmp_path) as it:
         await it.kept.put(Kind.CANARY, "next", canary)
         await it.make(id="tone")
         assert await it.refused(id="tone") == (409, "already_exists", None)
-        assert await it.refused(id="next") == (409, "already_exists", None)
+        assert (await it.make(id="next"))["id"] == "next"
 
 
 async def test_there_are_no_more_than_can_be_kept(tmp_path: Path) -> None:
@@ -341,8 +341,8 @@ async def test_results_are_read_while_it_runs_and_after_it_was_stopped(tmp_path:
             [
                 entry(
                     number,
-                    arms=("tone:usual", "tone:deep~")[number % 2],
-                    user_id=f"user-{number % 50}",
+                    arms=("tone:usual", "tone:deep")[number % 2],
+                    caller=None if number % 2 else f"user-{number % 50}",
                     error_code="upstream_error" if number % 6 == 1 else None,
                     status=502 if number % 6 == 1 else 200,
                 )

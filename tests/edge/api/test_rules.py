@@ -418,3 +418,14 @@ async def test_a_patch_sent_twice_changes_once(tmp_path: Path) -> None:
         second = await it.ask("PATCH", "/a", {"priority": 4})
     assert first.headers["etag"] == second.headers["etag"]
     assert first.json() == second.json()
+
+
+async def test_large_rules_are_kept_as_long_as_there_is_room_and_small_ones_always(tmp_path: Path) -> None:
+    large = {"headers": {f"x-{at}": [f"{number}-" + "v" * 90 for number in range(100)] for at in range(20)}}
+    async with api(tmp_path) as it:
+        for number in range(10):
+            await it.make(id=f"r{number}", conditions={"customConditions": large})
+        answer = await it.ask("POST", body={**RULE, "conditions": {"customConditions": large}})
+        assert (answer.status_code, answer.json()["code"]) == (409, "limit_reached")
+        assert (await it.ask("PATCH", "/r8", {"name": "again"})).status_code == 200
+        await it.make(id="small")

@@ -292,13 +292,13 @@ async def test_every_document_that_is_wrong_is_told_and_nothing_is_changed(tmp_p
         ),
         (
             {"experiments": [{"id": "e", "name": "e", "arms": [{"name": "a"}, {"name": "a"}]}]},
-            "config.experiments[0].arms",
-            "same name",
+            "config.experiments[0].arms[1].name",
+            "Two arms are called",
         ),
         (
             {"experiments": [{"id": "e", "name": "e", "arms": [{"name": "a"}, BOTH]}]},
             "config.experiments[0].arms[1]",
-            "at most one of",
+            "one of tier",
         ),
     ],
 )
@@ -318,7 +318,7 @@ async def test_a_split_that_does_not_sum_up_and_two_deployments_of_a_model_are_r
     async with api(tmp_path) as it:
         half = canary("c", trafficSplit={"production": 80, "canary": 10})
         assert await it.refused({"canaryDeployments": [half]}) == [
-            ("config.canaryDeployments[0].trafficSplit", "production and canary must sum to 100.")
+            ("config.canaryDeployments[0].trafficSplit", "The two parts of trafficSplit must sum to 100.")
         ]
         await it.brought({"canaryDeployments": [canary("c"), canary("ended", status="completed")]})
         fields = [field for field, _ in await it.refused({"canaryDeployments": [canary("d", status="paused")]})]
@@ -448,3 +448,11 @@ async def test_more_documents_than_are_kept_are_refused(tmp_path: Path) -> None:
     async with api(tmp_path) as it:
         found = await it.refused({"routingRules": [rule(f"r{number}") for number in range(2001)]})
         assert found == [("config", "There would be 2001; at most 2000 are kept.")]
+
+
+async def test_rules_larger_together_than_are_kept_are_refused(tmp_path: Path) -> None:
+    large = {"headers": {f"x-{at}": [f"{number}-" + "v" * 90 for number in range(500)] for at in range(20)}}
+    async with api(tmp_path) as it:
+        rules = [rule(f"r{number}") | {"conditions": {"customConditions": large}} for number in range(5)]
+        found = await it.refused({"routingRules": rules})
+        assert found == [("config.routingRules", "All rules together may not have more than 4194304 bytes.")]

@@ -8,7 +8,7 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Make the tables, the row that counts changes, and the journal's column."""
+    """Make the tables, the row that counts changes, and the journal's columns."""
     op.create_table(
         "registry",
         sa.Column("kind", sa.String, primary_key=True),
@@ -26,12 +26,13 @@ def upgrade() -> None:
     )
     op.execute("INSERT INTO registry_version (id, version) VALUES (1, 0)")
     op.add_column("journal", sa.Column("arms", sa.String, nullable=True))
+    op.add_column("journal", sa.Column("caller", sa.String, nullable=True))
     op.create_index(
         "journal_arms",
         "journal",
         [
             *("started_ms", "id", "arms", "status", "error_code", "stream"),
-            *("first_event_us", "duration_us", "cost_uusd", "key_id", "user_id"),
+            *("first_event_us", "duration_us", "cost_uusd", "caller"),
         ],
         sqlite_where=sa.text("arms IS NOT NULL"),
         postgresql_where=sa.text("arms IS NOT NULL"),
