@@ -1,7 +1,7 @@
-"""What many endpoints and rules cost a request, in process: python scripts/bench/many.py [--rounds 7] [--rules api]
+"""What many endpoints and rules cost a request, in process: PYTHONPATH=. python scripts/bench/many.py [--rules file]
 
 An application with 3 endpoints and 4 rules, and one with 300 and 1,000, are asked in turns, through a transport that
-answers at once. Of each case it prints microseconds a request of both and what the many cost more: CPU from the opened
+answers at once. Of each case it tells microseconds a request of both and what the many cost more: CPU from the opened
 request to the closed one, without the edge and the journal. Then the time the event loop stands still for a change of
 what is registered, which makes a new snapshot. It exits 1 where a case costs more than it may, or a change too much.
 """
@@ -32,7 +32,7 @@ from octoroute_py.core.words import TIERS, Role, Surface, Tier
 from octoroute_py.telemetry.scrub import Scrubber
 from octoroute_py.telemetry.sink import Sink
 from octoroute_py.transport.base import MAX_BODY_BYTES, Headers, UpstreamRequest
-from scripts.recorded import machine, short, spread
+from scripts.recorded import ROOT, machine, short, spread, write_between_markers
 
 FEW: Final = (3, 4)
 MANY: Final = (300, 1_000)
@@ -224,8 +224,8 @@ async def swap(bench: Bench, registry: Registry) -> float:
     return taken
 
 
-async def compare(case: Case, options: argparse.Namespace, null: BinaryIO) -> bool:
-    """Print one case; whether it is within its bound."""
+async def compare(case: Case, options: argparse.Namespace, null: BinaryIO) -> tuple[str, bool]:
+    """The row of one case; whether it is within its bound."""
     few, many = (application_of(Setup(*size, options.rules), case, null) for size in (FEW, MANY))
     for bench in (few, many):
         await ask(bench, case, times=2_000)
@@ -243,48 +243,64 @@ async def compare(case: Case, options: argparse.Namespace, null: BinaryIO) -> bo
         more.append(taken[id(many)] / options.turns)
     added = [b - a for a, b in zip(less, more, strict=True)]
     within = statistics.median(added) <= MOST_MORE_US
-    print(
-        f"| {case.name} | {spread(less)} | {spread(more)} | {spread(added)} | {'yes' if within else 'NO'} |", flush=True
-    )
-    return within
+    return f"| {case.name} | {spread(less)} | {spread(more)} | {spread(added)} | {told(within)} |", within
 
 
-async def swaps(options: argparse.Namespace, null: BinaryIO) -> bool:
-    """Print what changes cost; whether they are within their bound."""
-    case, few, many = CASES[0], Setup(*FEW, "api"), Setup(*MANY, "api")
-    within = True
-    for name, setup, other in (
-        ("a model", many, many._replace(endpoints=many.endpoints - 1)),
-        ("a rule", many, many._replace(rules=many.rules - 1)),
-        ("a rule of few", few, few._replace(rules=few.rules - 1)),
+async def swaps(options: argparse.Namespace, null: BinaryIO) -> list[tuple[str, bool]]:
+    """What changes cost, a row each; whether they are within their bound."""
+    case, many = CASES[0], Setup(*MANY, "api")
+    rows = []
+    for name, other in (
+        ("a model", many._replace(endpoints=many.endpoints - 1)),
+        ("a rule", many._replace(rules=many.rules - 1)),
     ):
-        bench = application_of(setup, case, null)
-        registries = [registry_of(other if version % 2 else setup, case) for version in range(2 * options.rounds)]
-        taken = [await swap(bench, registry) for registry in registries]
-        print(f"the loop stands still for a change of {name}: {spread(taken)} ms, at most {short(MOST_SWAP_MS)}")
-        within = within and statistics.median(taken) <= MOST_SWAP_MS
-    return within
+        bench = application_of(many, case, null)
+        registries = [registry_of(other if version % 2 else many, case) for version in range(2 * options.rounds + 1)]
+        taken = [await swap(bench, registry) for registry in registries][1:]  # the first changes nothing
+        within = statistics.median(taken) <= MOST_SWAP_MS
+        rows.append((f"| {name} | {spread(taken)} | {told(within)} |", within))
+    return rows
 
 
-async def run(options: argparse.Namespace, null: BinaryIO) -> bool:
-    """All cases, then the changes."""
-    print(f"{machine()}; {options.rounds} rounds of {options.turns * TURN} requests, rules: {options.rules}\n")
-    print("| case | us, 3 endpoints and 4 rules | us, 300 and 1,000 | us more | at most 10 |\n|---|---|---|---|---|")
-    within = [await compare(case, options, null) for case in CASES]
-    print()
-    within.append(await swaps(options, null))
-    return all(within)
+def told(within: bool) -> str:
+    """The verdict of a row."""
+    return "yes" if within else "**no**"
+
+
+async def run(options: argparse.Namespace, null: BinaryIO) -> tuple[str, bool]:
+    """All cases, then the changes, as Markdown; whether all are within their bounds."""
+    cases = [await compare(case, options, null) for case in CASES]
+    changes = await swaps(options, null)
+    rounds = f"{options.rounds} interleaved rounds of {options.turns * TURN} requests"
+    lines = [
+        f"{machine()}; {rounds}, rules of the {options.rules}; CPU, median (lowest to highest).",
+        "",
+        f"| request | µs with 3 endpoints and 4 rules | µs with 300 and 1,000 | µs more | ≤ {short(MOST_MORE_US)} |",
+        "|---|---|---|---|---|",
+        *(row for row, _ in cases),
+        "",
+        f"| change | ms | ≤ {short(MOST_SWAP_MS)} |",
+        "|---|---|---|",
+        *(row for row, _ in changes),
+    ]
+    return "\n".join(lines), all(within for _, within in (*cases, *changes))
 
 
 def main() -> int:
-    """Measures and prints."""
+    """Measures, prints and, if asked, records."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--turns", type=int, default=50, help=f"turns a round, of {TURN} requests each")
-    parser.add_argument("--rules", choices=("file", "api", "none"), default="file", help="where the rules come from")
+    parser.add_argument("--rules", choices=("file", "api"), default="api", help="where the rules come from")
+    parser.add_argument("--record", action="store_true", help="write the figures into docs/performance.md")
+    options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with open("/dev/null", "wb", buffering=0) as null:
-        return 0 if uvloop.run(run(parser.parse_args(), null)) else 1
+        text, within = uvloop.run(run(options, null))
+    print(text)
+    if options.record:
+        write_between_markers(ROOT / "docs/performance.md", "bench-many", text)
+    return 0 if within else 1
 
 
 if __name__ == "__main__":

@@ -167,7 +167,7 @@ async def test_no_caller_notices_an_endpoint_that_refuses_connections(tmp_path: 
 async def test_no_caller_notices_an_endpoint_that_hangs(stream: bool, tmp_path: Path) -> None:
     async with FakeUpstream() as failing, FakeUpstream() as good:
         failing.always(turns.hang())
-        async with gateway(two_endpoints(failing, good, each="timeout_seconds = 0.3"), tmp_path) as running:
+        async with gateway(two_endpoints(failing, good, each="timeout_seconds = 0.5"), tmp_path) as running:
             began = time.monotonic()
             await fails_unnoticed(running, failing, stream=stream, count=REQUESTS)
             assert time.monotonic() - began < 30
