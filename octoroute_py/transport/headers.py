@@ -87,7 +87,7 @@ def origin_of(base_url: str) -> Origin:
 
 
 def request_fields(config: EndpointConfig) -> Headers:
-    """The header fields of every request to this endpoint: content type, codings, agent, our mark, credential, extras.
+    """The header fields of every request to this endpoint: content type, codings, agent, credential, extras.
 
     The endpoint's own `headers` replace fields of the same name. Host, content-length and the fields that vary by
     request are added by the transport. Raises ValueError (which never shows a value) for a field that is not allowed.
@@ -96,8 +96,9 @@ def request_fields(config: EndpointConfig) -> Headers:
         b"content-type": b"application/json",
         b"accept-encoding": b"identity",
         b"user-agent": b"octoroute/" + __version__.encode("ascii"),
-        VIA: OWN_MARK,
     }
+    if config.registered is not None:  # whoever registers endpoints may name this gateway itself, knowing or not
+        fields[VIA] = OWN_MARK
     if config.api_key is not None:
         fields[b"authorization"] = b"Bearer " + _value("authorization", config.api_key.reveal())
     for name, value in config.headers:

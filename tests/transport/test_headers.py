@@ -1,8 +1,10 @@
 """Which headers cross the gateway, and which never do."""
 
+import msgspec
 import pytest
 
-from octoroute_py.config.schema import EndpointConfig, Secret
+from octoroute_py.config.schema import EndpointConfig, NetworkRules, Registered, Secret
+from octoroute_py.core.catalog import ModelStatus
 from octoroute_py.core.words import Tier
 from octoroute_py.transport.headers import (
     OWN_MARK,
@@ -71,9 +73,11 @@ def test_a_request_carries_the_credential_and_asks_for_no_coding() -> None:
     assert fields[b"user-agent"].startswith(b"octoroute/")
 
 
-def test_every_request_carries_our_mark_and_the_marks_it_came_with_so_that_we_know_it_again() -> None:
-    fields = request_fields(endpoint((("X-Title", "t"),)))
-    assert (VIA, OWN_MARK) in fields
+def test_requests_to_registered_endpoints_carry_our_mark_and_all_the_marks_they_came_with() -> None:
+    of_the_file = endpoint((("X-Title", "t"),))
+    registered = Registered(model_id="m", status=ModelStatus.ACTIVE, rules=NetworkRules())
+    assert (VIA, OWN_MARK) in request_fields(msgspec.structs.replace(of_the_file, registered=registered))
+    assert VIA not in dict(request_fields(of_the_file))
     assert forwardable_request_headers([(VIA, b"another"), (VIA, b"third")]) == ((VIA, b"another"), (VIA, b"third"))
     with pytest.raises(ValueError, match="gateway itself"):
         request_fields(endpoint((("Octoroute-Via", "none"),)))

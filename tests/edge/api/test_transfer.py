@@ -254,7 +254,7 @@ async def test_every_document_that_is_wrong_is_told_and_nothing_is_changed(tmp_p
         (
             {"models": [model("m", endpoint("x"), credential="shop")]},
             "config.models[0].credential",
-            "may not be sent to the host of the endpoint 'x'",
+            "may not be sent to the endpoint 'x'",
         ),
         (
             {"models": [model("m", parameters={"temperature": 3})]},
