@@ -18,6 +18,12 @@ AT_ONCE = 40
 NO_PROBES = "[health]\nenabled = false\n"
 
 
+def descriptors(process: psutil.Process, folder: Path) -> int:
+    """What a gateway holds open but for its database: how many read that at once does not depend on its clients."""
+    kept = [each for each in process.open_files() if Path(each.path).is_relative_to(folder)]
+    return process.num_fds() - len(kept)
+
+
 @pytest.mark.parametrize("transport", ["auto", "httpx"])
 async def test_after_thousands_of_clients_left_at_random_the_next_are_served_and_nothing_is_left_over(
     transport: str, tmp_path: Path
@@ -31,7 +37,7 @@ async def test_after_thousands_of_clients_left_at_random_the_next_are_served_and
             process = psutil.Process(running.process.pid)
             await ask_many(running.port, post(chat()), count=AT_ONCE, at_once=AT_ONCE)
             await asyncio.sleep(0.2)
-            before = process.num_fds() - upstream.open_connections
+            before = descriptors(process, tmp_path) - upstream.open_connections
             left = CALLS
 
             async def leave() -> None:
@@ -55,4 +61,4 @@ async def test_after_thousands_of_clients_left_at_random_the_next_are_served_and
             metrics = (await ask(running.port, get("/metrics"))).body
             assert b"octoroute_in_flight_requests 0.0" in metrics
             assert upstream.open_connections <= AT_ONCE
-            assert abs(process.num_fds() - upstream.open_connections - before) <= 5
+            assert abs(descriptors(process, tmp_path) - upstream.open_connections - before) <= 5
