@@ -53,8 +53,11 @@ def exposed(plan: Plan, way: Way) -> Plan:
 
 def rolled_out(ctx: RequestContext, plan: Plan, needs: Needs) -> Plan:
     """The plan with canaries where the caller meets their production models; an endpoint's id means that one."""
-    rollouts, table, model = ctx.snapshot.rollouts, ctx.snapshot.table, ctx.envelope.model.strip()
-    if not rollouts or (model in table.by_id and model not in table.by_name):
+    rollouts = ctx.snapshot.rollouts
+    if not rollouts:
+        return plan
+    table, model = ctx.snapshot.table, ctx.envelope.model.strip()
+    if model in table.by_id and model not in table.by_name:
         return plan
     return rollouts.applied(plan, needs, caller=ctx.stable_id() or ctx.request_id)
 

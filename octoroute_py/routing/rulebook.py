@@ -73,6 +73,9 @@ class Rulebook:
 
     def matching(self, facts: Facts, now: float) -> Iterator[Rule]:
         """The rules that match at Unix time `now`, in their order; a rule is looked at when it is asked for."""
+        return self._matching(facts, now) if self.rules else iter(())
+
+    def _matching(self, facts: Facts, now: float) -> Iterator[Rule]:
         left = self._index.may_match(facts, now)
         while left:
             first = left & -left
