@@ -8,21 +8,21 @@ from pathlib import Path
 
 from tests.fakes.gateway import gateway
 from tests.fakes.ledger import DATABASE, PRICES, ledger_config
-from tests.fakes.lockdown import PAUSE_S, lockdown
+from tests.fakes.lockdown import lockdown
 from tests.fakes.office import ENV, Office
 from tests.fakes.upstream import FakeUpstream
 
-ADDED_GAP_S = 0.25
-SLOWEST_S = 1.5
+HOLD_S = 3.0
+SOON_S = HOLD_S / 2
+"""What waited for the database would have waited for all the time that it was held; a busy machine adds much less."""
 
 
 async def test_a_database_locked_for_three_seconds_costs_no_client_anything_and_loses_no_row(tmp_path: Path) -> None:
-    found = await lockdown(tmp_path, hold_s=3.0)
+    found = await lockdown(tmp_path, hold_s=HOLD_S)
     assert (found.broke, set(found.statuses)) == ([], {200})
-    assert found.slowest_s < SLOWEST_S
+    assert found.slowest_s < SOON_S
     assert (found.streams, found.unsound) == (20, 0)
-    assert found.gap_before_s < PAUSE_S + ADDED_GAP_S
-    assert found.gap_held_s < PAUSE_S + ADDED_GAP_S
+    assert found.gap_held_s < SOON_S
     assert found.states["degraded"] > 10
     assert set(found.states) <= {"ok", "degraded"}
     assert set(found.ready) == {200}
