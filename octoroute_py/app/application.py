@@ -25,7 +25,7 @@ from octoroute_py.core.allowance import NO_BUDGETS
 from octoroute_py.core.errors import ConfigError
 from octoroute_py.core.registry import Registry
 from octoroute_py.core.words import TIERS, Keeping
-from octoroute_py.edge.admin import Reload
+from octoroute_py.edge.admin.reload import Reload
 from octoroute_py.edge.api.analytics import AnalyticsApi
 from octoroute_py.edge.api.audit import AuditRoutes
 from octoroute_py.edge.api.feedback import FeedbackRoutes
@@ -163,7 +163,7 @@ class Application:
             ),
             self._access(config),
             metrics=self._metrics,
-            recorder=Recorder(self._metrics, access_log, on_outcome=self._governing.watch.saw),
+            recorder=Recorder(self._metrics, access_log, told=[self._governing.watch.saw]),
             monotonic=clock.monotonic,
             wall=clock.wall,
             rng=self._rng,

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from octoroute_py.core.errors import BadRequest, GatewayError, NotFound
 from octoroute_py.core.words import Role, Surface
-from octoroute_py.edge.admin import RELOAD, Reload
+from octoroute_py.edge.admin.reload import RELOAD, Reload
 from octoroute_py.edge.explain import explained_chat
 from octoroute_py.edge.gate import path_is_plain
 from octoroute_py.edge.guard import Guarded, Reach

@@ -1,6 +1,6 @@
 """Writes down how a request ended: once, everywhere, and without ever troubling the request."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from octoroute_py.ledger.outcome import Attempt, Outcome
 from octoroute_py.telemetry.access import AccessLog
@@ -12,25 +12,25 @@ class Recorder:
     """Turns an outcome into metrics and an access line.
 
     All metrics of a client's request come from here, attempts included; the pipeline itself only moves the in-flight
-    gauge, and a judge's caller reports the judge's upstream calls. `on_outcome` is told of each before it is recorded.
+    gauge, and a judge's caller reports the judge's upstream calls. Each of `told` hears of it before it is recorded.
     """
 
-    __slots__ = ("_access_log", "_metrics", "_on_outcome")
+    __slots__ = ("_access_log", "_metrics", "_told")
 
     def __init__(
-        self, metrics: Metrics, access_log: AccessLog, *, on_outcome: Callable[[Outcome], None] | None = None
+        self, metrics: Metrics, access_log: AccessLog, *, told: Sequence[Callable[[Outcome], None]] = ()
     ) -> None:
         self._metrics = metrics
         self._access_log = access_log
-        self._on_outcome = on_outcome
+        self._told = tuple(told)
 
     def record(self, outcome: Outcome) -> None:
         """Record a finished request; never raises, what fails is counted."""
-        try:
-            if self._on_outcome is not None:
-                self._on_outcome(outcome)
-        except Exception:  # noqa: BLE001 - a request must not fail because of who else wanted to know
-            self._metrics.recording_failed(RecordingFailure.OUTCOME)
+        for tell in self._told:
+            try:
+                tell(outcome)
+            except Exception:  # noqa: BLE001 - a request must not fail because of who else wanted to know
+                self._metrics.recording_failed(RecordingFailure.OUTCOME)
         try:
             self._count(outcome)
         except Exception:  # noqa: BLE001 - a request must not fail because it could not be counted

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from octoroute_py.config.schema import KeyConfig
 from octoroute_py.core.words import Role
-from octoroute_py.edge.admin import Reload
+from octoroute_py.edge.admin.reload import Reload
 from octoroute_py.edge.api.route import RouteCalls
 from octoroute_py.edge.asgi import DIRECT_PATHS, MANAGEMENT_PREFIXES, routes
 from octoroute_py.edge.guard import Guarded

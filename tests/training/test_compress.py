@@ -12,7 +12,10 @@ from octoroute_py.training.dataset import read_rows
 
 FOLDER = process_env().get("OCTOROUTE_ROUTING_DATA")
 
-pytestmark = pytest.mark.skipif(not FOLDER, reason="OCTOROUTE_ROUTING_DATA names no folder")
+pytestmark = [
+    pytest.mark.labelled_rows,
+    pytest.mark.skipif(not FOLDER, reason="OCTOROUTE_ROUTING_DATA names no folder"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -59,18 +59,21 @@ def test_a_planted_shift_trips_the_guard(scorer: Scorer, kind: str) -> None:
     assert sum(not scorer.score(Prompt(prompt)).in_distribution for prompt in prompts) >= 90
 
 
+@pytest.mark.labelled_rows
 @needs_data
 def test_familiar_prompts_are_seldom_turned_away_and_most_are_decided(measured: Report) -> None:
     assert measured.all.in_distribution > 0.96
     assert all(dial.abstained < 0.5 for dial in measured.all.dials)
 
 
+@pytest.mark.labelled_rows
 @needs_data
 def test_the_realised_loss_on_rows_never_seen_is_near_what_was_asked(measured: Report) -> None:
     for dial, more in zip(measured.all.dials, (0.010, 0.015, 0.020), strict=True):
         assert dial.risk <= dial.alpha + more
 
 
+@pytest.mark.labelled_rows
 @needs_data
 def test_it_beats_a_random_mix_and_is_never_far_behind_the_linear_baseline(measured: Report) -> None:
     assert measured.verdict == BEATS
@@ -79,6 +82,7 @@ def test_it_beats_a_random_mix_and_is_never_far_behind_the_linear_baseline(measu
         assert group.apgr.value >= group.apgr_linear - 0.02
 
 
+@pytest.mark.labelled_rows
 @needs_data
 def test_its_probabilities_mean_what_they_say(measured: Report) -> None:
     ece = measured.all.ece
@@ -86,6 +90,7 @@ def test_its_probabilities_mean_what_they_say(measured: Report) -> None:
     assert measured.all.covered == pytest.approx(0.9, abs=0.025)
 
 
+@pytest.mark.labelled_rows
 @needs_data
 def test_risk_control_is_right_on_the_mean_over_300_resplits(held_out: list[Row], scorer: Scorer) -> None:
     rows = [*held_out, *read_rows(Path(DATA or "") / "calibration.jsonl.gz")]
@@ -101,6 +106,7 @@ def test_risk_control_is_right_on_the_mean_over_300_resplits(held_out: list[Row]
     assert realised.mean(axis=0) == pytest.approx([0.02, 0.05, 0.10], abs=0.005)
 
 
+@pytest.mark.labelled_rows
 @needs_data
 def test_the_stated_change_flips_nearly_every_prompt(held_out: list[Row], scorer: Scorer) -> None:
     flipped = 0

@@ -1,0 +1,1 @@
+"""What an admin may do to the running gateway: a file a subject."""
