@@ -11,7 +11,7 @@ MOST_BYTES = 300 * 1024
 
 def test_the_page_that_is_shipped_has_its_files_and_is_light() -> None:
     assets = read_assets()
-    assert {INDEX, "main.js", "app.css"} <= set(assets)
+    assert {INDEX, "js/main.js", "app.css"} <= set(assets)
     assert sum(len(asset.gzipped or asset.body) for asset in assets.values()) <= MOST_BYTES
 
 
