@@ -34,6 +34,7 @@ from octoroute_py.edge.api.resilience import ResilienceRoutes
 from octoroute_py.edge.api.route import RouteCalls
 from octoroute_py.edge.api.workspaces import WorkspaceRoutes
 from octoroute_py.edge.asgi import ASGIApp, Resource, RouteTable, build_app, routes
+from octoroute_py.edge.dashboard import Dashboard
 from octoroute_py.edge.ops import Operations
 from octoroute_py.gateway.ask import JudgeCalls
 from octoroute_py.gateway.idempotency import Idempotency
@@ -65,6 +66,7 @@ from octoroute_py.tiers.registered import clashes, with_registry
 from octoroute_py.tiers.table import TierTable
 from octoroute_py.transport.base import Transport
 from octoroute_py.transport.connect import TransportMaker
+from octoroute_py.web.assets import read_assets
 
 if TYPE_CHECKING:
     from octoroute_py.routing.neural import NeuralRouter
@@ -205,6 +207,7 @@ class Application:
             AnalyticsApi(self.gateway, self._analytics(store)),
             *self._governing.resources(self.gateway, file=lambda: self._file, limits=self._directory.refresh),
             ResilienceRoutes(self.gateway, self._memory),
+            Dashboard(read_assets()),
             RouteCalls(self.gateway, self._memory, answered=None if self._database is None else feedback.answered),
         ]
 

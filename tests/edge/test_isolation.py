@@ -60,7 +60,8 @@ OWN: dict[tuple[str, str], tuple[str, ...]] = {
 }
 """Routes with `Reach.OWN`, and the tests that show for each that it keeps to the workspaces of the key."""
 
-OPEN = {("GET", path) for path in ("/health", "/health/live", "/health/ready", "/metrics", "/info")}
+PAGE = ("/dashboard", "/dashboard/", "/dashboard/static/{path:path}")
+OPEN = {("GET", path) for path in ("/health", "/health/live", "/health/ready", "/metrics", "/info", *PAGE)}
 """Routes without a role: they tell what holds for everybody, and a bound key learns no more there than a stranger."""
 
 ASKED: dict[str, dict[str, Any]] = {

@@ -209,7 +209,7 @@ async def test_with_a_second_listener_management_answers_there_and_nothing_else_
                 assert public.status_code != 404 == inside.status_code, path
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/v1", "/v1/chat", "/admin", "/api", "/dashboard", "/Health"])
+@pytest.mark.parametrize("path", ["/", "/nothing", "/v1", "/v1/chat", "/admin", "/api", "/dashboards", "/Health"])
 async def test_an_unknown_path_is_404_in_the_envelope(path: str) -> None:
     async with running(httpx_config()) as one:
         answer = await one.client.get(path)
