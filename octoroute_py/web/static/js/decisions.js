@@ -1,10 +1,11 @@
 // The latest requests, newest first, and beside them the one that is being read, explained.
 
 import { clear, h } from "./dom.js";
-import { count, duration, exact, money, time } from "./format.js";
+import { clock, count, duration, exactMoney, money } from "./format.js";
 import { address, filterForm, matches, readAddress } from "./filters.js";
 import { receipt } from "./receipt.js";
-import { ending } from "./words.js";
+import { fetchJson } from "./session.js";
+import { ending, precise } from "./words.js";
 
 const PAGE = 50;
 const MOST_ROWS = 1000;
@@ -79,6 +80,7 @@ class Decisions {
     this.asked = 0; // which question to the journal is the latest; answers to older ones are dropped
     this.refreshedAt = 0;
     this.missed = 0;
+    this.caughtUp = app.live.state.missed;
     this.abort = new AbortController();
     const { id, filters } = readAddress(location.hash);
     this.selected = id;
@@ -130,7 +132,7 @@ class Decisions {
       ),
       this.reading,
     );
-    this.root.append(this.box);
+    this.root.append(h("div", { class: "view-head" }, h("h1", null, "Decisions"), h("p", null, "Where requests went, and why.")), this.box);
     this.tellFilters();
   }
 
@@ -196,7 +198,7 @@ class Decisions {
 
   /** The newest page again, for what the feed did not tell. */
   async refresh() {
-    this.refreshedAt = Date.now();
+    this.caughtUp += this.missed;
     this.missed = 0;
     await this.ask({}, (page) => {
       if (this.rows.size === 0) this.next = page.next;
@@ -214,7 +216,7 @@ class Decisions {
     this.refreshedAt = Date.now();
     const query = new URLSearchParams({ limit: PAGE, ...this.filters, ...more });
     try {
-      const page = await this.app.session.fetchJson(`/api/metrics/requests?${query}`, { signal: this.abort.signal });
+      const page = await fetchJson(`/api/metrics/requests?${query}`, { signal: this.abort.signal });
       if (mine !== this.asked || this.abort.signal.aborted) return;
       this.failed = null;
       use(page);
@@ -229,7 +231,7 @@ class Decisions {
 
   hear(state) {
     this.status = state.status;
-    this.missed += state.tick?.decisionsMissed ?? 0;
+    this.missed = state.missed - this.caughtUp;
     this.offer(state);
     const known = (row) => this.rows.has(keyOf(row)) || this.waiting.has(keyOf(row));
     const news = (state.decisions ?? []).map(heard).filter((row) => !known(row) && matches(row, this.filters));
@@ -321,14 +323,14 @@ class Decisions {
         data: { id: row.requestId },
         on: { click: (event) => this.follow(event, row) },
       },
-      cell("time", "time", row.at, time(row.at)),
+      cell("time", "time", row.at, clock(row.at)),
       h("span", { class: "cell tier" }, h("span", { class: `dot tier-${row.tier}` }), row.tier ?? "none", fellBack(row)),
       h("span", { class: "cell why" }, because(row)),
       h("span", { class: "cell endpoint", title: row.endpoint }, row.endpoint ?? "–"),
-      h("span", { class: "cell status" }, h("span", { class: `badge ${how.tone}` }, String(row.status)), sends(row)),
-      h("span", { class: "cell number duration", title: `${exact(row.durationMs)} ms` }, duration(row.durationMs)),
+      h("span", { class: "cell status" }, h("span", { class: "badge", data: { state: how.tone }, title: how.text }, String(row.status)), sends(row)),
+      h("span", { class: "cell number duration", title: `${precise(row.durationMs)} ms` }, duration(row.durationMs)),
       h("span", { class: "cell number tokens" }, `${count(row.tokens[0])} → ${count(row.tokens[1])}`),
-      h("span", { class: "cell number cost", title: `${exact(row.cost)} USD` }, money(row.cost)),
+      h("span", { class: "cell number cost", title: exactMoney(row.cost) }, money(row.cost)),
     );
     if (row.requestId === this.selected) link.setAttribute("aria-current", "true");
     return h("li", {}, link);
@@ -386,7 +388,7 @@ class Decisions {
     const body = h("div", {}, h("div", { class: "skeleton receipt-skeleton", "aria-label": "Loading the decision" }));
     this.reading.append(this.back(), body);
     try {
-      const doc = await this.app.session.fetchJson(`/api/decisions/${encodeURIComponent(id)}`, { signal: this.abort.signal });
+      const doc = await fetchJson(`/api/decisions/${encodeURIComponent(id)}`, { signal: this.abort.signal });
       if (this.selected === id) this.tell(body, receipt(doc, this.app));
     } catch (error) {
       if (this.selected === id && !this.abort.signal.aborted) this.tell(body, unknown(id, error, () => this.open(id)));

@@ -2,11 +2,11 @@
 // has ended (a receipt) and for one that was not sent (an explanation).
 
 import { h } from "./dom.js";
-import { count, duration, exact, money, percent, time } from "./format.js";
+import { count, duration, moment, money, percent } from "./format.js";
 import { rules } from "./rules.js";
 import { scorer } from "./scorer.js";
 import { timeline } from "./timeline.js";
-import { DECIDERS, JUDGE_STATES, MISFITS, REASONS, ending, faultText, spoken } from "./words.js";
+import { DECIDERS, JUDGE_STATES, MISFITS, REASONS, ending, faultText, precise, spoken } from "./words.js";
 
 /** The document of a receipt as nodes; `app.announce` tells what a copy button did. */
 export function receipt(doc, app) {
@@ -32,11 +32,11 @@ export function explanation(doc) {
 
 /** "Went to balanced because …" as nodes. */
 export function sentence(doc) {
-  const went = went_(doc);
+  const went = headed(doc);
   return h("h2", { class: "sentence" }, went, ...because(doc));
 }
 
-function went_(doc) {
+function headed(doc) {
   const request = doc.request;
   const tier = h("strong", { class: `ink-${doc.tier}` }, doc.tier ?? "nowhere");
   if (!request) return doc.next_step === "judge" ? ["The judge decides; if it fails, ", tier] : ["Would go to ", tier];
@@ -88,8 +88,8 @@ function tags(request) {
   return h(
     "p",
     { class: "receipt-tags" },
-    h("span", { class: `badge ${how.tone}` }, `${request.status} · ${how.text}`),
-    h("time", { datetime: request.at, class: "muted" }, time(request.at)),
+    h("span", { class: "badge", data: { state: how.tone } }, `${request.status} · ${how.text}`),
+    h("time", { datetime: request.at, class: "muted", title: request.at }, moment(request.at)),
     h("span", { class: "chip" }, [request.surface, request.stream ? "stream" : null].filter(Boolean).join(" · ")),
     said.map(([name, value]) => h("span", { class: "chip" }, h("span", { class: "muted" }, `${name} `), value)),
     request.generation === null || request.generation === undefined
@@ -149,7 +149,7 @@ function figures(doc, timing) {
 }
 
 function figure(name, value, number, unit) {
-  const title = number === null || number === undefined ? null : `${exact(number)} ${unit}`;
+  const title = number === null || number === undefined ? null : `${precise(number)} ${unit}`;
   return h("div", { class: "figure" }, h("dt", {}, name), h("dd", { title }, value));
 }
 
@@ -200,7 +200,7 @@ function step(name, decided, said, ...more) {
   return h(
     "li",
     { class: `step${decided ? " decided" : ""}` },
-    h("h4", {}, name, decided ? h("span", { class: "badge ok" }, "decided") : null),
+    h("h4", {}, name, decided ? h("span", { class: "badge", data: { state: "ok" } }, "decided") : null),
     said ? h("p", {}, said) : null,
     ...more,
   );

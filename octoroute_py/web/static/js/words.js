@@ -98,6 +98,11 @@ export function spoken(words, word) {
   return Object.hasOwn(words, word) ? words[word] : String(word).replaceAll("_", " ");
 }
 
+/** A number as it is, to the millionth. */
+export function precise(value) {
+  return value === null || value === undefined ? "–" : String(Math.round(value * 1e6) / 1e6);
+}
+
 export function faultText(fault) {
   return spoken(FAULTS, fault);
 }
