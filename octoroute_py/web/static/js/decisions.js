@@ -82,8 +82,9 @@ class Decisions {
     this.missed = 0;
     this.caughtUp = app.live.state.missed;
     this.abort = new AbortController();
-    const { id, filters } = readAddress(location.hash);
+    const { id, entry, filters } = readAddress(location.hash);
     this.selected = id;
+    this.entry = entry;
     this.filters = filters;
   }
 
@@ -94,7 +95,7 @@ class Decisions {
     this.onScroll = () => this.settle();
     addEventListener("scroll", this.onScroll, { passive: true });
     this.load();
-    this.open(this.selected);
+    this.open(this.selected, this.entry);
   }
 
   stop() {
@@ -111,16 +112,11 @@ class Decisions {
     this.list = h("ol", { class: "rows", on: { keydown: (event) => this.arrows(event), pointerleave: () => this.settle() } });
     this.note = h("div", { class: "rows-note" });
     this.older = h("button", { type: "button", class: "button", hidden: true, on: { click: () => this.more() } }, "Show older");
-    this.toggle = h(
-      "button",
-      { type: "button", class: "button filters-toggle", "aria-expanded": "false", on: { click: () => this.unfold() } },
-      "Filters",
-    );
     this.reading = h("div", { class: "reading", tabindex: "-1" });
     this.box = h(
       "div",
       { class: "decisions", on: { keydown: (event) => this.escape(event) } },
-      h("div", { class: "decisions-bar" }, this.toggle, this.form.node),
+      h("div", { class: "decisions-bar" }, this.form.node),
       h(
         "section",
         { class: "listing", "aria-label": "Latest requests" },
@@ -136,14 +132,9 @@ class Decisions {
     this.tellFilters();
   }
 
-  unfold() {
-    const open = this.box.classList.toggle("filters-open");
-    this.toggle.setAttribute("aria-expanded", String(open));
-  }
-
   tellFilters() {
     const number = Object.keys(this.filters).length;
-    this.toggle.textContent = number > 0 ? `Filters (${number})` : "Filters";
+    this.form.tell(number);
     this.box.classList.toggle("filtered", number > 0);
   }
 
@@ -158,13 +149,13 @@ class Decisions {
 
   /** The address changed: another decision, or other filters. */
   goTo() {
-    const { id, filters } = readAddress(location.hash);
+    const { id, entry, filters } = readAddress(location.hash);
     if (JSON.stringify(filters) !== JSON.stringify(this.filters)) {
       this.filters = filters;
       this.form.fill(filters);
       this.restart();
     }
-    if (id !== this.selected) this.open(id);
+    if (id !== this.selected || entry !== this.entry) this.open(id, entry);
   }
 
   restart() {
@@ -324,12 +315,12 @@ class Decisions {
         on: { click: (event) => this.follow(event, row) },
       },
       cell("time", "time", row.at, clock(row.at)),
-      h("span", { class: "cell tier" }, h("span", { class: `dot tier-${row.tier}` }), row.tier ?? "none", fellBack(row)),
-      h("span", { class: "cell why" }, because(row)),
+      h("span", { class: "cell tier", title: tierText(row) }, h("span", { class: `dot tier-${row.tier}` }), row.tier ?? "none", fellBack(row)),
+      h("span", { class: "cell why", title: whyText(row) }, because(row)),
       h("span", { class: "cell endpoint", title: row.endpoint }, row.endpoint ?? "–"),
       h("span", { class: "cell status" }, h("span", { class: "badge", data: { state: how.tone }, title: how.text }, String(row.status)), sends(row)),
       h("span", { class: "cell number duration", title: `${precise(row.durationMs)} ms` }, duration(row.durationMs)),
-      h("span", { class: "cell number tokens" }, `${count(row.tokens[0])} → ${count(row.tokens[1])}`),
+      h("span", { class: "cell number tokens", title: `${precise(row.tokens[0])} → ${precise(row.tokens[1])} tokens` }, `${count(row.tokens[0])} → ${count(row.tokens[1])}`),
       h("span", { class: "cell number cost", title: exactMoney(row.cost) }, money(row.cost)),
     );
     if (row.requestId === this.selected) link.setAttribute("aria-current", "true");
@@ -371,8 +362,9 @@ class Decisions {
 
   // -- the one that is read
 
-  async open(id) {
+  async open(id, entry = null) {
     const before = this.selected;
+    this.entry = entry;
     this.selected = id;
     this.box.classList.toggle("has-receipt", id !== null);
     for (const link of this.list.querySelectorAll("a.row")) {
@@ -388,10 +380,11 @@ class Decisions {
     const body = h("div", {}, h("div", { class: "skeleton receipt-skeleton", "aria-label": "Loading the decision" }));
     this.reading.append(this.back(), body);
     try {
-      const doc = await fetchJson(`/api/decisions/${encodeURIComponent(id)}`, { signal: this.abort.signal });
-      if (this.selected === id) this.tell(body, receipt(doc, this.app));
+      const which = entry === null ? "" : `?entry=${encodeURIComponent(entry)}`;
+      const doc = await fetchJson(`/api/decisions/${encodeURIComponent(id)}${which}`, { signal: this.abort.signal });
+      if (this.selected === id && this.entry === entry) this.tell(body, receipt(doc, this.app));
     } catch (error) {
-      if (this.selected === id && !this.abort.signal.aborted) this.tell(body, unknown(id, error, () => this.open(id)));
+      if (this.selected === id && !this.abort.signal.aborted) this.tell(body, unknown(id, error, () => this.open(id, entry)));
     }
   }
 
@@ -416,7 +409,17 @@ function cell(name, tag, datetime, text) {
 
 function fellBack(row) {
   if (!row.decided || row.decided === row.tier) return null;
-  return h("span", { class: "muted", title: `decided for ${row.decided}` }, ` for ${row.decided}`);
+  return h("span", { class: "muted" }, ` for ${row.decided}`);
+}
+
+function tierText(row) {
+  const tier = row.tier ?? "none";
+  return row.decided && row.decided !== row.tier ? `${tier}, decided for ${row.decided}` : tier;
+}
+
+function whyText(row) {
+  const words = (row.reason ?? "not decided").replaceAll("_", " ");
+  return row.rule ? `${words}: ${row.rule}` : words;
 }
 
 function because(row) {

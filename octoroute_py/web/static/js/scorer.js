@@ -118,7 +118,7 @@ function flips(found) {
       "ul",
       {},
       found.map(({ change, value, tier }) =>
-        h("li", {}, h("code", {}, spoken(CHANGES, change)), " at ", h("strong", {}, shown(value)), " → ", strong(tier)),
+        h("li", {}, "with ", h("code", {}, spoken(CHANGES, change)), " at ", h("strong", {}, shown(value)), " → ", strong(tier)),
       ),
     ),
   );

@@ -84,12 +84,11 @@ export const CHANGES = {
   in_distribution: "a familiar prompt",
 };
 
-export const DECIDERS = {
-  client: "the client",
-  experiment: "an experiment",
-  rule: "a rule",
-  preferences: "the agent type's preferences",
-  strategy: "the strategy",
+export const PARTS = {
+  chosen: "chosen",
+  not_drawn: "as good, not drawn",
+  passed_over: "came before it, could not take it",
+  not_reached: "would have come after",
 };
 
 /** A word of ours as people say it: `server_error` is "server error" where there is no better text. */
