@@ -11,10 +11,10 @@ const CHOICES = {
 };
 
 const TEXTS = {
-  endpoint: ["Endpoint", "any endpoint"],
-  agentType: ["Agent type", "any agent type"],
-  workspace: ["Workspace", "any workspace"],
-  rule: ["Rule", "any rule"],
+  endpoint: ["Endpoint", "Endpoint"],
+  agentType: ["Agent type", "Agent type"],
+  workspace: ["Workspace", "Workspace"],
+  rule: ["Rule", "Rule"],
 };
 
 /** Every filter, as it is called in the address and by GET /api/metrics/requests. */

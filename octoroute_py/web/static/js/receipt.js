@@ -158,7 +158,7 @@ function figures(doc, timing) {
     figure(usage.estimated ? "Tokens (estimate)" : "Tokens", `${count(usage.prompt_tokens)} → ${count(usage.completion_tokens)}`),
     figure("Cost", money(doc.cost_usd), doc.cost_usd, "USD"),
     figure("At deep", money(doc.baseline_usd), doc.baseline_usd, "USD"),
-    figure("Saved", [money(saved), share], saved, "USD"),
+    figure(["Saved", share], money(saved), saved, "USD"),
   );
 }
 
