@@ -12,7 +12,7 @@ from tests.edge.test_routes import ALL_KEYS
 from tests.fakes.application import Running, httpx_config, running
 
 ASSETS = read_assets()
-SCRIPT = "/dashboard/static/main.js"
+SCRIPT = "/dashboard/static/js/main.js"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -54,7 +54,7 @@ async def test_every_file_is_served_in_both_forms(one: Running) -> None:
 async def test_who_cannot_unpack_gets_the_plain_form(one: Running, asked: str) -> None:
     answer = await one.client.get(SCRIPT, headers={"accept-encoding": asked})
     assert "content-encoding" not in answer.headers
-    assert answer.content == ASSETS["main.js"].body
+    assert answer.content == ASSETS["js/main.js"].body
 
 
 async def test_who_has_the_same_bytes_is_told_so_and_gets_none(one: Running) -> None:
@@ -67,7 +67,7 @@ async def test_who_has_the_same_bytes_is_told_so_and_gets_none(one: Running) -> 
     assert (await plain(one, SCRIPT, if_none_match='"other"')).status_code == 200
     packed = await one.client.get(SCRIPT, headers={"accept-encoding": "gzip", "if-none-match": first.headers["etag"]})
     assert packed.status_code == 200
-    assert gzip.decompress(ASSETS["main.js"].gzipped or b"") == packed.content
+    assert gzip.decompress(ASSETS["js/main.js"].gzipped or b"") == packed.content
 
 
 async def test_a_list_of_versions_without_end_is_refused(one: Running) -> None:
