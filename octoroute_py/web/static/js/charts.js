@@ -3,7 +3,7 @@
 import { clear, h, mark, say } from "./dom.js";
 import { clock } from "./format.js";
 
-const HEIGHT = 168;
+const HEIGHT = 150;
 const SYNC = "now";
 
 /** What a custom property such as "--fast" is right now, as a colour that a canvas takes. */
@@ -134,8 +134,8 @@ export class Chart {
       scales: { x: { time: true, auto: false }, y: { auto: false } },
       series: [{}, ...drawn],
       axes: [
-        { stroke: muted, font, size: 26, grid: { show: false }, ticks: { show: false }, space: 90, values: (_, all) => all.map((each) => clock(each).slice(0, 5)) },
-        { stroke: muted, font, size: 54, grid: { stroke: line, width: 1 }, ticks: { show: false }, space: 44, values: (_, all) => all.map((each) => this.axis(each)) },
+        { stroke: muted, font, size: 26, grid: { show: false }, ticks: { show: false }, space: 48, incrs: [60, 120, 300], values: (_, all) => all.map((each) => clock(each).slice(0, 5)) },
+        { stroke: muted, font, size: 54, grid: { stroke: line, width: 1 }, ticks: { show: false }, space: 40, values: (_, all) => all.map((each) => this.axis(each)) },
       ],
       hooks: { setCursor: [(plot) => this.tell(plot.cursor.idx ?? null)] },
     }, this.data, this.area);

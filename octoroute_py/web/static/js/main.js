@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 // The shell: which view is shown, who is signed in, what the keyboard does.
 //
 // A view is {id, title, mount(root, app)}; mount returns {unmount()}, and update(params) too if it follows its own
@@ -161,7 +160,7 @@ function drawTop() {
     h("button", { class: "icon-button", type: "button", "aria-label": "Keys of this page", title: "Keys (?)", on: { click: () => openKeys(VIEWS) } }, "?"),
   );
   if (session.key !== null) {
-    end.append(h("button", { class: "icon-button", type: "button", "aria-label": "Sign out", title: "Sign out", on: { click: signOut } },
+    end.append(h("button", { class: "icon-button", type: "button", "aria-label": "Sign out", title: "Sign out", data: { acts: "" }, on: { click: signOut } },
       svg("svg", { viewBox: "0 0 24 24", "aria-hidden": "true" }, svg("path", { d: "M14 4h5v16h-5M3 12h11M10 8l4 4-4 4" }))));
   }
 }
@@ -224,48 +223,3 @@ try {
 } catch (problem) {
   askForKey(problem.code === "key_needed" ? null : problem.message);
 }
-=======
-// The least page there can be: it takes a key, keeps it in memory alone, and shows what /api/live says.
-
-const form = document.getElementById("sign-in");
-const problem = document.getElementById("problem");
-const live = document.getElementById("live");
-
-function show(name, data) {
-  if (name === "tick") {
-    form.hidden = true;
-    live.hidden = false;
-    live.textContent = JSON.stringify(JSON.parse(data), null, 1);
-    document.documentElement.dataset.signedIn = "yes";
-  }
-}
-
-async function read(key) {
-  const headers = key ? { authorization: `Bearer ${key}` } : {};
-  const answer = await fetch("/api/live", { headers, cache: "no-store" });
-  if (!answer.ok) {
-    problem.textContent = (await answer.json()).error;
-    return;
-  }
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const events = (rest + value).split("\n\n");
-    rest = events.pop();
-    for (const event of events) {
-      const lines = event.split("\n");
-      const name = lines.find((line) => line.startsWith("event: "))?.slice(7);
-      const data = lines.filter((line) => line.startsWith("data: ")).map((line) => line.slice(6)).join("\n");
-      show(name, data);
-    }
-  }
-}
-
-form.addEventListener("submit", (event) => {
-  event.preventDefault();
-  problem.textContent = "";
-  read(document.getElementById("key").value.trim()).catch(() => { problem.textContent = "The gateway does not answer."; });
-});
->>>>>>> w-live

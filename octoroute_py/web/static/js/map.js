@@ -92,7 +92,7 @@ export class LivingMap {
   }
 
   endpoint(endpoint) {
-    const name = h("span", { class: "map-name" }, endpoint.name);
+    const name = h("span", { class: "map-name", title: endpoint.id }, endpoint.name);
     const sub = h("span", { class: "map-sub" });
     const word = h("span", { class: "map-word" });
     const number = h("span", { class: "map-number" });
@@ -109,7 +109,9 @@ export class LivingMap {
     row.endpoint = endpoint;
     mark(row.node, "data-state", state);
     say(row.number, `${rate(endpoint.requestsPerSecond)}/s`);
-    say(row.sub, `${duration(endpoint.latencyMs)} · ${slots(endpoint)} in flight`);
+    const sub = `${duration(endpoint.latencyMs)} · ${slots(endpoint)} in flight`;
+    say(row.sub, sub);
+    mark(row.sub, "title", sub);
     say(row.word, word);
     mark(row.node, "aria-label", `${endpoint.name}: ${word}, ${rate(endpoint.requestsPerSecond)} requests per second; its decisions`);
     this.flow(endpoint.id, endpoint.requestsPerSecond, whole, endpoint.available);

@@ -2,7 +2,7 @@
 
 import { Chart } from "./charts.js";
 import { h, mark, say } from "./dom.js";
-import { count, durationParts, exact, exactMoney, money, percent, rate } from "./format.js";
+import { axisMoney, count, durationParts, exact, exactMoney, money, percent, rate } from "./format.js";
 import { LivingMap } from "./map.js";
 import { Ticker } from "./ticker.js";
 
@@ -54,7 +54,7 @@ class Now {
     const ms = (value) => durationParts(value).join(" ").trim();
     this.latency = new Chart({ title: "Latency", note: "5 min, by second", seconds: this.seconds, format: ms,
       series: [{ label: "p50", colour: "--ink", kind: "line" }, { label: "p95", colour: "--accent", kind: "area" }] });
-    this.money = new Chart({ title: "Money", ...spread, note: `5 min, by ${BUCKET_S} s; together: all at deep`, format: money,
+    this.money = new Chart({ title: "Money", ...spread, note: `5 min, by ${BUCKET_S} s; together: all at deep`, format: money, axis: axisMoney,
       series: [{ label: "spent", colour: "--accent", kind: "bar" }, { label: "saved", colour: "--ok", kind: "bar" }] });
     return [this.requests, this.latency, this.money];
   }
@@ -114,6 +114,7 @@ class Stat {
     say(this.number, number);
     say(this.unit, unit);
     say(this.sub, sub);
+    mark(this.sub, "title", sub);
     mark(this.value, "title", title);
   }
 }
