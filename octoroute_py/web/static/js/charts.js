@@ -92,10 +92,15 @@ export class Chart {
   }
 
   tell(at) {
-    const index = at ?? this.times.length - 1;
-    say(this.when, at === null || this.times[index] === undefined ? "" : clock(this.times[index]));
-    this.told.forEach((column, each) => say(this.values[each], this.format(column[index] ?? null)));
-    mark(this.area, "aria-label", `${this.title}, last: ${this.series.map((each, n) => `${each.label} ${this.format(this.told[n]?.at(-1) ?? null)}`).join(", ")}`);
+    say(this.when, at === null || this.times[at] === undefined ? "" : clock(this.times[at]));
+    const values = this.told.map((column, each) => this.format((at === null ? this.latest(column, this.series[each]) : column[at]) ?? null));
+    values.forEach((value, each) => say(this.values[each], value));
+    if (at === null) mark(this.area, "aria-label", `${this.title}, latest: ${this.series.map((each, n) => `${each.label} ${values[n]}`).join(", ")}`);
+  }
+
+  // What is told while nobody points: the last bar that is over, or the last value there was.
+  latest(column, series) {
+    return series.kind === "bar" ? column.at(-2) : column.findLast((value) => value !== null && value !== undefined);
   }
 
   fit() {

@@ -3,7 +3,7 @@
 import { clear, h, mark, say } from "./dom.js";
 import { clock, count, duration, exact, moment, percent, rate, span, words } from "./format.js";
 import { confirmed } from "./keyboard.js";
-import { ring, slots, stateOf } from "./map.js";
+import { gravity, ring, slots, stateOf } from "./map.js";
 import { fetchJson } from "./session.js";
 
 const CHANGES = 8;
@@ -44,8 +44,8 @@ class Health {
       h("section", { class: "panel", "aria-label": "This gateway" }, h("div", { class: "panel-head" }, h("h2", null, "This gateway")), this.about.node),
       h("section", { class: "panel", "aria-label": "Journal" }, h("div", { class: "panel-head" }, h("h2", null, "Journal")), this.storage.node),
       h("section", { class: "panel health-endpoints", "aria-label": "Tiers and endpoints" },
-        h("div", { class: "panel-head" }, h("h2", null, "Tiers and endpoints"), this.admin ? h("button", { class: "button small", type: "button", data: { acts: "" }, on: { click: () => this.resetAll() } }, "Reset all breakers") : null),
-        this.told, this.table.node),
+        h("div", { class: "panel-head" }, h("h2", null, "Tiers and endpoints"), this.told, this.admin ? h("button", { class: "button small", type: "button", data: { acts: "" }, on: { click: () => this.resetAll() } }, "Reset all breakers") : null),
+        this.table.node),
       this.admin ? h("section", { class: "panel health-changes", "aria-label": "Changes" }, h("div", { class: "panel-head" }, h("h2", null, "Latest changes"), h("span", { class: "note" }, "what was set over the API")), this.changes) : null);
     root.append(h("div", { class: "view-head" }, h("h1", null, "Health")), this.waiting, this.body);
     if (this.admin) {
@@ -205,9 +205,9 @@ class Endpoints {
       row.reset = h("button", { class: "button small", type: "button", "aria-label": `Reset the breaker of ${endpoint.id}`, data: { acts: "" }, on: { click: () => this.page.reset(row.endpoint) } }, "Reset");
       row.drain = h("button", { class: "button small", type: "button", data: { acts: "" }, on: { click: () => this.page.turn(row.endpoint) } });
     }
-    const names = [h("span", { class: "endpoint-name" }, endpoint.name), h("span", { class: "endpoint-id mono" }, endpoint.id)];
+    const names = [h("span", { class: "endpoint-name" }, endpoint.name), h("span", { class: "endpoint-where" }, h("span", { class: "mono" }, endpoint.id), " · ", endpoint.registered ? `${endpoint.location}, registered` : endpoint.location)];
     row.node = h("tr", { class: "endpoint-row" },
-      h("th", { scope: "row" }, h("a", { href: `#/decisions?endpoint=${encodeURIComponent(endpoint.id)}`, class: "endpoint-link" }, names), h("span", { class: "endpoint-where" }, endpoint.registered ? `${endpoint.location} · registered` : endpoint.location)),
+      h("th", { scope: "row" }, h("a", { href: `#/decisions?endpoint=${encodeURIComponent(endpoint.id)}`, class: "endpoint-link" }, names)),
       h("td", { class: "state-cell" }, ring(), h("span", { class: "state-text" }, row.word, row.why)),
       cells,
       this.page.admin ? h("td", { class: "acts" }, row.reset, row.drain) : null);
@@ -225,7 +225,7 @@ class Endpoints {
     const failed = endpoint.requests5m ? endpoint.failed5m / endpoint.requests5m : 0;
     const texts = [count(endpoint.requests5m), `${count(endpoint.failed5m)} · ${percent(failed)}`, duration(endpoint.latencyMs), `${rate(endpoint.requestsPerSecond)}/s`, slots(endpoint), `${endpoint.weight} · ${endpoint.priority}`];
     texts.forEach((text, at) => say(row.cells[at], text));
-    mark(row.cells[1], "data-state", endpoint.failed5m > 0 ? "bad" : null);
+    mark(row.cells[1], "data-state", gravity(failed));
     if (row.drain) {
       say(row.drain, endpoint.drained ? "Undrain" : "Drain");
       mark(row.drain, "aria-label", `${endpoint.drained ? "Undrain" : "Drain"} ${endpoint.id}`);

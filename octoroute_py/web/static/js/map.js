@@ -17,6 +17,11 @@ export function stateOf(endpoint) {
   return { state: "closed", word: "closed" };
 }
 
+/** How grave a share of failed requests is: nothing, worth a look, bad. */
+export function gravity(share) {
+  return share >= 0.05 ? "bad" : share >= 0.01 ? "warn" : null;
+}
+
 /** A ring as a breaker's state: whole, half, broken, dotted, or crossed. */
 export function ring() {
   return svg("svg", { class: "ring", viewBox: "0 0 20 20", "aria-hidden": "true" },

@@ -3,7 +3,7 @@
 import { Chart } from "./charts.js";
 import { h, mark, say } from "./dom.js";
 import { axisMoney, count, durationParts, exact, exactMoney, money, percent, rate } from "./format.js";
-import { LivingMap } from "./map.js";
+import { gravity, LivingMap } from "./map.js";
 import { Ticker } from "./ticker.js";
 
 const TIERS = ["fast", "balanced", "deep"];
@@ -42,7 +42,8 @@ class Now {
       h("section", { class: "panel now-map", "aria-label": "Map of tiers and endpoints" }, h("div", { class: "panel-head" }, h("h2", null, "Where requests go"), h("span", { class: "note" }, "width and speed by traffic")), this.map.node),
       h("section", { class: "panel now-ticker", "aria-label": "Latest decisions" }, h("div", { class: "panel-head" }, h("h2", null, "Latest decisions"), h("a", { href: "#/decisions" }, "all decisions")), this.ticker.node),
       h("section", { class: "now-charts", "aria-label": "The last five minutes" }, this.charts.map((each) => each.node)));
-    this.waiting = h("div", { class: "panel empty now-waiting" }, h("strong", null, "Waiting for the first numbers"), "They come about every second.");
+    this.why = h("p", null, "They come about every second.");
+    this.waiting = h("div", { class: "panel empty now-waiting" }, h("strong", null, "Waiting for the first numbers"), this.why);
     this.body.hidden = true;
     root.append(h("div", { class: "view-head now-head" }, h("h1", null, "Now"), this.mix.node), this.waiting, this.body);
   }
@@ -61,7 +62,10 @@ class Now {
 
   show(state) {
     const { tick, history } = state;
-    if (tick === null || history === null) return;
+    if (tick === null || history === null) {
+      if (state.error !== null) say(this.why, state.error.message);
+      return;
+    }
     if (this.body.hidden) {
       this.body.hidden = false;
       this.waiting.remove();
@@ -88,7 +92,7 @@ class Now {
     stats.p95.set(durationParts(tick.latency.p95Ms), "1 in 20 slower");
     stats.p99.set(durationParts(tick.latency.p99Ms), "1 in 100 slower");
     stats.failed.set([percent(requests ? errors / requests : 0), ""], `${count(errors)} of ${count(requests)}, 5 min`, `${exact(errors)} of ${exact(requests)} requests of the last five minutes`);
-    mark(stats.failed.node, "data-state", errors > 0 ? "bad" : null);
+    mark(stats.failed.node, "data-state", requests ? gravity(errors / requests) : null);
     const of = tick.money;
     stats.spent.set([money(of?.costUsd), ""], `${count(of?.requests)} requests, UTC day`, exactMoney(of?.costUsd));
     stats.saved.set([money(of?.savedUsd), ""], of?.savedPercent === null || of?.savedPercent === undefined ? "against all at deep" : `${of.savedPercent.toFixed(1)}% of ${money(of.baselineUsd)} at deep`, exactMoney(of?.savedUsd));
