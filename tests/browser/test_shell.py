@@ -1,6 +1,7 @@
 """The page's frame: who may look, where the key is kept, what the keyboard does, and what a lost connection looks like."""
 
 import re
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from playwright.async_api import Page, expect
 
 from octoroute_py.web.assets import STATIC, read_assets
 from tests.fakes.browsing import PHONE, WIDE, Trouble, contrast, dead_controls, focusable, overflow, sign_in, until
+from tests.fakes.gateway import octoroute
 from tests.fakes.town import Town
 from tests.fakes.town import town as running_town
 
@@ -82,18 +84,13 @@ async def test_a_key_that_is_revoked_meanwhile_asks_for_another_and_keeps_the_vi
     made = (await town.post("/api/keys", {"name": "passing", "role": "viewer"})).json()
     await sign_in(page, town.url, made["key"], view="/health")
     await until(page, LIVE)
-    await town.revoke(made["id"])
+    assert (await town.post(f"/api/keys/{made['id']}/revoke", {})).status_code == 200
     await expect(page.locator("#key")).to_be_visible()
     await expect(page.get_by_role("heading", name="Health")).to_be_attached()
     await page.fill("#key", town.keys["viewer"])
     await page.press("#key", "Enter")
     await until(page, LIVE)
     await expect(page.get_by_role("heading", name="Health")).to_be_visible()
-
-
-@pytest.fixture
-def open_home(open_town: Town) -> str:
-    return open_town.url
 
 
 class TestWithoutKeys:
@@ -200,17 +197,23 @@ class TestLost:
         return passing.url
 
     async def test_a_lost_connection_is_told_and_comes_back_by_itself(
-        self, page: Page, passing: Town, trouble: Trouble
+        self, page: Page, passing: Town, trouble: Trouble, tmp_path: Path
     ) -> None:
         trouble.expect("ERR_|Failed to load|request failed")
         await passing.traffic(3)
         await sign_in(page, passing.url)
         await until(page, LIVE)
-        async with passing.away():
-            await until(page, LOST)
-            await expect(page.locator(".banner")).to_contain_text("Connection lost")
-            await expect(page.locator(".link-state")).to_contain_text("lost")
-        await until(page, LIVE, within_s=30.0)
-        await expect(page.locator(".banner")).to_have_count(0)
-        await passing.traffic(2)
-        await until(page, "() => document.querySelectorAll('.tick-line').length >= 2")
+        passing.gateway.signal(signal.SIGTERM)
+        await passing.gateway.wait()
+        await until(page, LOST)
+        await expect(page.locator(".banner")).to_contain_text("Connection lost")
+        await expect(page.locator(".link-state")).to_contain_text("lost")
+        again = tmp_path / "again"
+        again.mkdir()
+        command = ("serve", "-c", str(passing.folder / "config.toml"), "--port", str(passing.gateway.port))
+        async with octoroute(*command, folder=again):
+            await until(page, LIVE, within_s=30.0)
+            await expect(page.locator(".banner")).to_have_count(0)
+            await passing.ready()
+            await passing.traffic(2)
+            await until(page, "() => document.querySelectorAll('.tick-line').length >= 2")
