@@ -25,6 +25,8 @@ from octoroute_py.core.allowance import NO_BUDGETS
 from octoroute_py.core.errors import ConfigError
 from octoroute_py.core.registry import Registry
 from octoroute_py.core.words import TIERS, Keeping
+from octoroute_py.edge.admin.breakers import BreakerRoutes
+from octoroute_py.edge.admin.drain import DrainRoutes
 from octoroute_py.edge.admin.reload import Reload
 from octoroute_py.edge.api.analytics import AnalyticsApi
 from octoroute_py.edge.api.audit import AuditRoutes
@@ -36,6 +38,7 @@ from octoroute_py.edge.api.workspaces import WorkspaceRoutes
 from octoroute_py.edge.asgi import ASGIApp, Resource, RouteTable, build_app, routes
 from octoroute_py.edge.dashboard import Dashboard
 from octoroute_py.edge.ops import Operations
+from octoroute_py.edge.tls import TlsDoor
 from octoroute_py.gateway.ask import JudgeCalls
 from octoroute_py.gateway.idempotency import Idempotency
 from octoroute_py.gateway.judge_log import JudgeLog
@@ -105,6 +108,7 @@ class Application:
         self._rng = rng or random.Random()
         self._maker = TransportMaker(tell=log_reach)
         self._probes = Probes(self._make_transport)
+        self.tls = None if config.server.tls is None else TlsDoor(config.server.tls)
         self._closing: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
         self._prepared = asyncio.Event()
@@ -208,6 +212,8 @@ class Application:
             *self._governing.resources(self.gateway, file=lambda: self._file, limits=self._directory.refresh),
             ResilienceRoutes(self.gateway, self._memory),
             Dashboard(read_assets()),
+            BreakerRoutes(self.gateway),
+            DrainRoutes(self.gateway),
             RouteCalls(self.gateway, self._memory, answered=None if self._database is None else feedback.answered),
         ]
 
@@ -261,6 +267,8 @@ class Application:
     def _swap(self, config: Config, router: Cascade) -> int:
         old = self.gateway.snapshot
         access = self._access(config)
+        if self.tls is not None and config.server.tls is not None:
+            self.tls.renew(config.server.tls)
         self._scrubber.learn(known_secrets(config))
         generation = self._put_in_force(config, router, self._governing.registry, access)
         before, self._file = self._file, config
@@ -420,6 +428,9 @@ class Application:
         table = self.gateway.snapshot.table
         breakers = [BreakerRow("endpoint", e.id, e.breaker.state(now), e.breaker.trips) for e in table.endpoints]
         breakers += [BreakerRow("tier", t.value, table.tier_state(t, now), table.tier_trips(t)) for t in TIERS]
+        judge = self.gateway.snapshot.router.judge
+        if judge is not None:
+            breakers.append(BreakerRow("judge", "judge", judge.breaker.state(now), judge.breaker.trips))
         available = [(e.id, e.unavailable(now) is None) for e in table.endpoints]
         models = {*(e.name for e in table.endpoints), *self._governing.registry.models}
         health = known_scores(self._governing.health.current, models)

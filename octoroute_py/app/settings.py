@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import msgspec
+
 from octoroute_py.config.schema import Config, Secret
 from octoroute_py.core.errors import ConfigError
 from octoroute_py.storage.db import Database
@@ -49,8 +51,8 @@ def known_secrets(config: Config) -> list[str]:
 
 def needs_restart(old: Config, new: Config) -> dict[str, list[str]]:
     """What changed in the file but is fixed while the process runs."""
-    fixed = {
-        "server": (old.server, new.server),
+    fixed: dict[str, tuple[object, object]] = {
+        "server": (_fixed_of_server(old), _fixed_of_server(new)),
         "admin": (old.admin, new.admin),
         "cors": (old.cors, new.cors),
         "observability": (old.observability, new.observability),
@@ -59,3 +61,10 @@ def needs_restart(old: Config, new: Config) -> dict[str, list[str]]:
     }
     changed = [name for name, (before, after) in fixed.items() if before != after]
     return {"needs_restart": changed} if changed else {}
+
+
+def _fixed_of_server(config: Config) -> tuple[object, ...]:
+    """All but the files of a certificate, which are read again."""
+    server = config.server
+    tls = None if server.tls is None else (server.tls.client_ca_file,)
+    return msgspec.structs.replace(server, tls=None), tls

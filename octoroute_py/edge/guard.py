@@ -6,6 +6,7 @@ from typing import Protocol
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from octoroute_py.admission.auth import Access
+from octoroute_py.admission.clients import ClientCertificate
 from octoroute_py.core.clock import Monotonic
 from octoroute_py.core.errors import Denied, GatewayError
 from octoroute_py.core.words import Role
@@ -14,6 +15,10 @@ from octoroute_py.telemetry.metrics import Metrics
 
 PRINCIPAL = "octoroute.principal"
 """Where the scope holds who is asking, behind a guard."""
+
+
+CERTIFICATE = "octoroute.certificate"
+"""Where the scope holds the client's certificate, if it showed one."""
 
 
 class Reach(enum.Enum):
@@ -57,7 +62,11 @@ class Guarded:
         """Authorize by the headers alone, then go on."""
         try:
             principal = self._door.access.authorize(
-                scope["headers"], needed=self.role, source=source_of(scope), now=self._monotonic()
+                scope["headers"],
+                needed=self.role,
+                source=source_of(scope),
+                now=self._monotonic(),
+                certificate=certificate_of(scope),
             )
             if self.reach is Reach.ALL and self.role is not None and principal.workspaces is not None:
                 raise Denied(
@@ -71,6 +80,12 @@ class Guarded:
             return
         scope[PRINCIPAL] = principal
         await self._app(scope, receive, send)
+
+
+def certificate_of(scope: Scope) -> ClientCertificate | None:
+    """What the client showed when its connection was made."""
+    found: ClientCertificate | None = scope.get(CERTIFICATE)
+    return found
 
 
 def source_of(scope: Scope) -> str:

@@ -55,6 +55,7 @@ class Gateway:
         self.policies: Mapping[str, WorkspacePolicy] = {}
         """What holds in each workspace that has a configuration; replaced whole when one of them changes."""
         self.draining = False
+        self._ending = False
         self.monotonic = monotonic
         self.wall = wall
         self._accounts = accounts
@@ -109,7 +110,7 @@ class Gateway:
         self._live.add(ctx)
         self.metrics.in_flight_inc()
         if self.draining:
-            ctx.refusal = Refused("The gateway is shutting down.", code="overloaded", retry_after_s=DRAIN_RETRY_S)
+            ctx.refusal = Refused("The gateway takes no new requests.", code="overloaded", retry_after_s=DRAIN_RETRY_S)
         elif full:
             ctx.refusal = Refused("The gateway is busy.", code="overloaded", retry_after_s=RETRY_SOON_S)
         return ctx
@@ -188,8 +189,17 @@ class Gateway:
     # the end
 
     def begin_drain(self) -> None:
-        """No new work from now on."""
+        """No new work from now on, for the process ends."""
+        self.draining = self._ending = True
+
+    def pause(self) -> None:
+        """No new work until `resume`; requests under way go on."""
         self.draining = True
+
+    def resume(self) -> bool:
+        """Take new work again; False, and nothing changes, once the process is ending."""
+        self.draining = self._ending
+        return not self._ending
 
     def cut(self) -> None:
         """End every request still under way with an error."""
