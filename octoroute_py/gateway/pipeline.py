@@ -21,6 +21,7 @@ from octoroute_py.gateway.choosing import choose
 from octoroute_py.gateway.context import RawHeaders, RequestContext, Snapshot
 from octoroute_py.gateway.dispatch import Dispatcher
 from octoroute_py.gateway.plan import Plan
+from octoroute_py.gateway.receipts import Receipts
 from octoroute_py.ledger.outcome import Outcome
 from octoroute_py.ledger.recorder import Recorder
 from octoroute_py.routing.sticky import digest
@@ -58,6 +59,8 @@ class Gateway:
         self._ending = False
         self.monotonic = monotonic
         self.wall = wall
+        self.receipts = Receipts()
+        """Why the last requests went where they went."""
         self._accounts = accounts
         self._recorder = recorder
         self._ended: list[Outcome] = []
@@ -170,6 +173,8 @@ class Gateway:
         if ctx.outcome is None:
             ctx.outcome = _outcome(ctx, self.monotonic())
             self._accounts.end(ctx, ctx.outcome)
+            if ctx.trace is not None:
+                self.receipts.keep(ctx.outcome, ctx.trace)
         return ctx.outcome
 
     def settle(self) -> None:

@@ -14,6 +14,7 @@ import msgspec
 from octoroute_py.core.clock import Monotonic
 from octoroute_py.core.words import Tier
 from octoroute_py.routing.judge_prompt import Case, Form
+from octoroute_py.routing.router import Notes
 from octoroute_py.routing.verdict import JudgeFailed, JudgeFailure, read_verdict
 from octoroute_py.tiers.breaker import Breaker
 
@@ -111,11 +112,16 @@ class Judge:
         """What it said about the case lately; nobody is asked."""
         return self._verdicts.find(case.digest(), self._now())
 
-    async def judge(self, case: Case, *, by_s: float) -> Tier:
-        """The tier for the case, within half of the time that is left until `by_s`. Raises JudgeFailed."""
+    async def judge(self, case: Case, *, by_s: float, notes: Notes | None = None) -> Tier:
+        """The tier for the case, within half of the time that is left until `by_s`. Raises JudgeFailed.
+
+        `notes` learn of a verdict that was remembered.
+        """
         digest, now = case.digest(), self._now()
         tier = self._verdicts.find(digest, now)
         if tier is not None:
+            if notes is not None:
+                notes.remembered = True
             return tier
         flight = self._flights.get(digest)
         if flight is None:

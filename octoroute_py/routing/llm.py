@@ -26,7 +26,7 @@ class JudgeRouter:
     async def route(self, inquiry: Inquiry) -> Decision:
         """The tier that the judge names."""
         try:
-            return self._judged[await self._judge.judge(_case(inquiry), by_s=inquiry.by_s)]
+            return self._judged[await self._judge.judge(_case(inquiry), by_s=inquiry.by_s, notes=inquiry.notes)]
         except JudgeFailed:
             return self.unjudged
 

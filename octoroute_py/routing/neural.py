@@ -86,7 +86,10 @@ class NeuralRouter:
         """The tier that the dial allows, with its confidence; None when in doubt."""
         if not self.ready:
             return None
-        choice = self.weigh(inquiry).choice
+        weighed = self.weigh(inquiry)
+        if inquiry.notes is not None:
+            inquiry.notes.weighed = weighed
+        choice = weighed.choice
         if choice.tier is None:
             return None
         return Decision(choice.tier, Strategy.NEURAL, Reason.NEURAL_DECIDED, choice.confidence)
