@@ -98,9 +98,9 @@ def inquiry_of(ctx: RequestContext, facts: Facts) -> Inquiry:
     """The request as the strategies are asked about it."""
     hints, policy = ctx.hints, ctx.policy
     if hints.timeout_s is None and policy is None:
-        return Inquiry(facts, hints)
+        return Inquiry(facts, hints, trail=ctx.trail)
     by_s = math.inf if hints.timeout_s is None else ctx.started_s + hints.timeout_s
-    return Inquiry(facts, hints, by_s, () if policy is None else policy.compliance)
+    return Inquiry(facts, hints, by_s, () if policy is None else policy.compliance, ctx.trail)
 
 
 def facts_of(ctx: RequestContext, *, words: bool) -> Facts:

@@ -39,6 +39,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "auth": schema.AuthConfig,
     "admin": schema.AdminConfig,
     "observability": schema.ObservabilityConfig,
+    "tracing": schema.TracingConfig,
     "cors": schema.CorsConfig,
 }
 
