@@ -351,9 +351,8 @@ class Application:
             judge = self.gateway.snapshot.router.judge
             if judge is not None:
                 closing.append(judge.settled())
-            await _all_ended(
-                (*closing, *self._probes.closing(), *self._closing, self._dancer.close(), self._traces.close())
-            )
+            await _all_ended((*closing, *self._probes.closing(), *self._closing, self._dancer.close()))
+            await self._traces.close()
             await self._close_storage()
 
     async def _close_storage(self) -> None:

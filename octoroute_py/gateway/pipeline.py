@@ -206,8 +206,7 @@ class Gateway:
 
 
 def _outcome(ctx: RequestContext, now: float) -> Outcome:
-    decision, hints = ctx.decision, ctx.hints
-    duration_s = now - ctx.started_s
+    decision, hints, duration_s = ctx.decision, ctx.hints, now - ctx.started_s
     return Outcome(
         request_id=ctx.request_id,
         entry=ctx.entry,

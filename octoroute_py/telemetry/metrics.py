@@ -278,8 +278,8 @@ class Metrics:
         yield from self._live_families(live)
         yield from self.ledger.collect(live.keeping)
         yield from self._failure_families()
-        yield from self.rules.collect()
         yield from self.traces.collect()
+        yield from self.rules.collect()
         score = GaugeMetricFamily(
             "model_router_model_health_score", "How a model was reported to be, 0 to 100", labels=("model_id",)
         )

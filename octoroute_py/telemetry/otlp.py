@@ -94,7 +94,7 @@ class _Collector(SpanExporter):
     def cut(self) -> None:
         """Send nothing any longer; what is being tried again is given up."""
         self.ended = True
-        self._exporter.shutdown()
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]
 
     def shutdown(self) -> None:
         """The processor has ended."""
@@ -151,7 +151,7 @@ class Sending:
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
 
         def end() -> None:
-            self._processor.shutdown()
+            self._processor.shutdown()  # type: ignore[no-untyped-call]
             with suppress(RuntimeError):  # the loop has closed: nobody waits any longer
                 loop.call_soon_threadsafe(ended.set)
 
