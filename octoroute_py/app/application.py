@@ -18,6 +18,7 @@ from octoroute_py.app.governing import Governing
 from octoroute_py.app.ledger import CLOSE_WITHIN_S, Ledger
 from octoroute_py.app.probes import Probes
 from octoroute_py.app.settings import known_secrets, listening_hosts, needs_restart, open_database, refuse_unbuilt
+from octoroute_py.app.tracing import Traces
 from octoroute_py.app.watch import log_reach, watch_endpoints
 from octoroute_py.config.schema import Config, EndpointConfig, KeyConfig
 from octoroute_py.core import clock
@@ -113,6 +114,7 @@ class Application:
         self._reloading = asyncio.Lock()
         self._prepared = asyncio.Event()
         self._metrics = Metrics((), live=self._live_rows)
+        self._traces = Traces(config.tracing, self._metrics.traces)
         access_log = AccessLog(
             sink, fmt=config.observability.log_format, level=config.observability.log_level, now=clock.wall
         )
@@ -169,11 +171,12 @@ class Application:
             ),
             self._access(config),
             metrics=self._metrics,
-            recorder=Recorder(self._metrics, access_log, told=[self._governing.watch.saw]),
+            recorder=Recorder(self._metrics, access_log, told=[self._governing.watch.saw, *self._traces.told]),
             monotonic=clock.monotonic,
             wall=clock.wall,
             rng=self._rng,
             accounts=self._ledger.accounts,
+            sampler=self._traces.sampler,
         )
 
     def _make_table(self) -> RouteTable:
@@ -331,6 +334,7 @@ class Application:
         try:
             await self._ledger.start()
             await self._governing.start()
+            self._traces.start()
         except BaseException:
             await self._close_storage()
             raise
@@ -359,6 +363,7 @@ class Application:
             if judge is not None:
                 closing.append(judge.settled())
             await _all_ended((*closing, *self._probes.closing(), *self._closing, self._dancer.close()))
+            await self._traces.close()
             await self._close_storage()
 
     async def _close_storage(self) -> None:
@@ -411,7 +416,7 @@ class Application:
             monotonic=clock.monotonic,
             wall=clock.wall,
             rng=self._rng,
-            report=self._ledger.judged,
+            report=self._traces.beside(self._ledger.judged),
         )
         judge = make_judge(config, calls, now=clock.monotonic, report=JudgeLog(clock.monotonic), rng=self._rng)
         return make_router(config, clock.wall, neural=neural, judge=judge)

@@ -45,6 +45,7 @@ def known_secrets(config: Config) -> list[str]:
     secrets += [credential.key for _, credential in config.registry.credentials]
     if config.auth.jwt is not None:
         secrets.append(config.auth.jwt.key)
+    secrets += [value for _, value in config.tracing.headers]
     found = [secret.reveal() for secret in secrets if isinstance(secret, Secret)]
     return found + [value for endpoint in config.endpoints for _, value in endpoint.headers]
 
@@ -57,6 +58,7 @@ def needs_restart(old: Config, new: Config) -> dict[str, list[str]]:
         "cors": (old.cors, new.cors),
         "observability": (old.observability, new.observability),
         "storage": (old.storage, new.storage),
+        "tracing": (old.tracing, new.tracing),
         "limits.max_header_bytes": (old.limits.max_header_bytes, new.limits.max_header_bytes),
     }
     changed = [name for name, (before, after) in fixed.items() if before != after]

@@ -447,6 +447,16 @@ class ObservabilityConfig(msgspec.Struct, frozen=True, kw_only=True):
     capture_content: bool = False
 
 
+class TracingConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[tracing]`: `otlp_endpoint` is the whole URL that spans are posted to, None turns tracing off."""
+
+    otlp_endpoint: str | None = None
+    service_name: str = "octoroute"
+    sample_ratio: float = 1.0
+    headers: tuple[tuple[str, Secret], ...] = ()
+    timeout_seconds: float = 10.0
+
+
 class CorsConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`[cors]`: exact origins; empty means no CORS headers at all."""
 
@@ -474,6 +484,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     registry: RegistryConfig = RegistryConfig()
     redis_url: Secret | None = None
     observability: ObservabilityConfig = ObservabilityConfig()
+    tracing: TracingConfig = TracingConfig()
     cors: CorsConfig = CorsConfig()
     path: Path | None = None
     unbuilt: tuple[str, ...] = ()

@@ -20,7 +20,9 @@ SCHEMES = pytest.mark.parametrize("scheme", ["light", "dark"])
 MOST_BYTES = 300 * 1024
 LIVE = "() => document.querySelector('.link-state')?.dataset.status === 'live'"
 LOST = "() => document.querySelector('.link-state')?.dataset.status === 'lost'"
-OURS = [path for path in sorted(STATIC.rglob("*")) if path.suffix in (".js", ".html", ".css") and "vendor" not in path.parts]
+OURS = [
+    path for path in sorted(STATIC.rglob("*")) if path.suffix in (".js", ".html", ".css") and "vendor" not in path.parts
+]
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator", "admin"])
