@@ -24,6 +24,7 @@ function mount(root, app) {
 function kept(record) {
   return {
     requestId: record.requestId,
+    entry: record.entry === "0" ? null : record.entry,
     at: record.timestamp,
     tier: record.tier,
     decided: record.decidedTier ?? null,
@@ -47,6 +48,7 @@ function kept(record) {
 function heard(decision) {
   return {
     requestId: decision.requestId,
+    entry: null,
     at: decision.at,
     tier: decision.tier,
     decided: decision.decidedTier ?? null,
@@ -310,7 +312,7 @@ class Decisions {
       "a",
       {
         class: `row${fresh ? " arrived" : ""}`,
-        href: address(row.requestId, this.filters),
+        href: address(row.requestId, this.filters, row.entry),
         data: { id: row.requestId },
         on: { click: (event) => this.follow(event, row) },
       },
@@ -330,7 +332,7 @@ class Decisions {
   follow(event, row) {
     if (event.metaKey || event.ctrlKey || event.shiftKey || event.button !== 0) return;
     event.preventDefault();
-    this.app.go(address(row.requestId, this.filters));
+    this.app.go(address(row.requestId, this.filters, row.entry));
   }
 
   tellState() {
