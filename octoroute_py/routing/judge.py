@@ -102,6 +102,11 @@ class Judge:
         self._verdicts = Verdicts() if verdicts is None else verdicts
         self._flights: dict[bytes, _Flight] = {}
 
+    @property
+    def breaker(self) -> Breaker:
+        """What keeps it from being asked after it failed too often."""
+        return self._breaker
+
     def known(self, case: Case) -> Tier | None:
         """What it said about the case lately; nobody is asked."""
         return self._verdicts.find(case.digest(), self._now())
