@@ -30,6 +30,7 @@ from octoroute_py.edge.admin.drain import DrainRoutes
 from octoroute_py.edge.admin.reload import Reload
 from octoroute_py.edge.api.analytics import AnalyticsApi
 from octoroute_py.edge.api.audit import AuditRoutes
+from octoroute_py.edge.api.decisions import DecisionRoutes
 from octoroute_py.edge.api.feedback import FeedbackRoutes
 from octoroute_py.edge.api.keys import KeyRoutes
 from octoroute_py.edge.api.live import Live
@@ -215,12 +216,14 @@ class Application:
             models=lambda: self._governing.registry.models,
         )
         feedback = Feedback(store, wall=clock.wall, behind=lambda: self._ledger.keeping().state is not Keeping.OK)
+        analytics = self._analytics(store)
         return [
             KeyRoutes(keys, wall=clock.wall, standing=partial(self._ledger.standing, Subject.KEY)),
             AuditRoutes(Audit(store)),
             WorkspaceRoutes(workspaces),
             FeedbackRoutes(feedback),
-            AnalyticsApi(self.gateway, self._analytics(store)),
+            AnalyticsApi(self.gateway, analytics),
+            DecisionRoutes(self.gateway, analytics),
             *self._governing.resources(self.gateway, file=lambda: self._file, limits=self._directory.refresh),
             ResilienceRoutes(self.gateway, self._memory),
             Dashboard(read_assets()),
