@@ -119,14 +119,14 @@ function namesakes(doc) {
   return h("p", { class: "namesakes" }, h("span", { class: "muted" }, `${entries.length} requests came with this id, newest first:`), links);
 }
 
-/** Why a receipt from the journal says less. */
+/** Why a receipt of long ago says less. */
 function gaps(doc) {
   if (doc.complete) return null;
   return h(
     "p",
     { class: "receipt-gaps", role: "note" },
-    h("strong", null, "Told from the journal. "),
-    "Its facts, the rules that were considered, what the scorer believed and who else could have answered are no longer known: the gateway keeps them in memory for its latest requests alone, until it restarts or its configuration has changed many times.",
+    h("strong", null, "Only what came of it is known. "),
+    "Its facts, the rules that were considered, what the scorer believed and who else could have answered are gone: the gateway keeps them in memory for its latest requests alone, until it restarts or its configuration has changed many times.",
   );
 }
 
