@@ -31,8 +31,10 @@ from octoroute_py.edge.admin.drain import DrainRoutes
 from octoroute_py.edge.admin.reload import Reload
 from octoroute_py.edge.api.analytics import AnalyticsApi
 from octoroute_py.edge.api.audit import AuditRoutes
+from octoroute_py.edge.api.decisions import DecisionRoutes
 from octoroute_py.edge.api.feedback import FeedbackRoutes
 from octoroute_py.edge.api.keys import KeyRoutes
+from octoroute_py.edge.api.live import Live
 from octoroute_py.edge.api.resilience import ResilienceRoutes
 from octoroute_py.edge.api.route import RouteCalls
 from octoroute_py.edge.api.workspaces import WorkspaceRoutes
@@ -44,6 +46,7 @@ from octoroute_py.gateway.ask import JudgeCalls
 from octoroute_py.gateway.idempotency import Idempotency
 from octoroute_py.gateway.judge_log import JudgeLog
 from octoroute_py.gateway.pipeline import Gateway
+from octoroute_py.gateway.pulse import Pulse
 from octoroute_py.gateway.snapshot import make_snapshot
 from octoroute_py.ledger.recorder import Recorder
 from octoroute_py.manage.analytics import Analytics, Model
@@ -54,6 +57,7 @@ from octoroute_py.manage.key_order import known_in
 from octoroute_py.manage.keys import Keys
 from octoroute_py.manage.model_health import known_scores
 from octoroute_py.manage.store import Store
+from octoroute_py.manage.today import Today
 from octoroute_py.manage.workspaces import Workspaces
 from octoroute_py.neural.process import RouterProcess
 from octoroute_py.routing.artifact import load_prepared
@@ -123,6 +127,7 @@ class Application:
         self._clashes: frozenset[str] = frozenset()
         with contextlib.ExitStack() as opened:
             self._open_storage(config, opened)
+            self._pulse = Pulse(self._ledger.wall)
             self.gateway = self._make_gateway(config, neural, access_log)
             self.gateway.policies = self._directory.current.directory.workspaces
             self._prober = self._make_prober()
@@ -171,7 +176,9 @@ class Application:
             ),
             self._access(config),
             metrics=self._metrics,
-            recorder=Recorder(self._metrics, access_log, told=[self._governing.watch.saw, *self._traces.told]),
+            recorder=Recorder(
+                self._metrics, access_log, told=[self._governing.watch.saw, self._pulse.saw, *self._traces.told]
+            ),
             monotonic=clock.monotonic,
             wall=clock.wall,
             rng=self._rng,
@@ -181,12 +188,20 @@ class Application:
 
     def _make_table(self) -> RouteTable:
         """Every route, guarded."""
+        operations = Operations(self.gateway, self._prober, self._ledger.keeping)
+        self._live = Live(
+            self.gateway,
+            self._pulse,
+            today=Today(self._governing.store, wall=self._ledger.wall),
+            keeping=self._ledger.keeping,
+            readiness=operations.readiness,
+        )
         return routes(
             self.gateway,
-            Operations(self.gateway, self._prober, self._ledger.keeping),
+            operations,
             Reload(self.reload),
             self._dancer.ask,
-            self._resources(),
+            [*self._resources(), self._live],
             memory=self._memory,
         )
 
@@ -206,12 +221,14 @@ class Application:
             models=lambda: self._governing.registry.models,
         )
         feedback = Feedback(store, wall=clock.wall, behind=lambda: self._ledger.keeping().state is not Keeping.OK)
+        analytics = self._analytics(store)
         return [
             KeyRoutes(keys, wall=clock.wall, standing=partial(self._ledger.standing, Subject.KEY)),
             AuditRoutes(Audit(store)),
             WorkspaceRoutes(workspaces),
             FeedbackRoutes(feedback),
-            AnalyticsApi(self.gateway, self._analytics(store)),
+            AnalyticsApi(self.gateway, analytics),
+            DecisionRoutes(self.gateway, analytics),
             *self._governing.resources(self.gateway, file=lambda: self._file, limits=self._directory.refresh),
             ResilienceRoutes(self.gateway, self._memory),
             Dashboard(read_assets()),
@@ -354,6 +371,7 @@ class Application:
         try:
             yield
         finally:
+            self._live.end()
             self.gateway.settle()
             for task in beside:
                 task.cancel()

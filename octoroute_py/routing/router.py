@@ -31,8 +31,8 @@ class Inquiry(msgspec.Struct, frozen=True):
     """A request whose tier is asked for: what is known of it, what its client wished, and until when it can wait.
 
     `by_s` is a monotonic time in seconds; infinity where the client set no limit of its own. Only endpoints
-    with every tag of `compliance` may see what it says. `notes`, where there are any, are written on the way. `trail` is
-    there where requests are traced.
+    with every tag of `compliance` may see what it says. `notes`, where there are any, are written on the way. `trail`
+    is there where requests are traced.
     """
 
     facts: Facts

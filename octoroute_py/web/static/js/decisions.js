@@ -24,6 +24,7 @@ function mount(root, app) {
 function kept(record) {
   return {
     requestId: record.requestId,
+    entry: record.entry === "0" ? null : record.entry,
     at: record.timestamp,
     tier: record.tier,
     decided: record.decidedTier ?? null,
@@ -47,6 +48,7 @@ function kept(record) {
 function heard(decision) {
   return {
     requestId: decision.requestId,
+    entry: null,
     at: decision.at,
     tier: decision.tier,
     decided: decision.decidedTier ?? null,
@@ -79,6 +81,7 @@ class Decisions {
     this.next = null; // where the journal's next page begins
     this.asked = 0; // which question to the journal is the latest; answers to older ones are dropped
     this.refreshedAt = 0;
+    this.loaded = false; // what comes before that was there already
     this.missed = 0;
     this.caughtUp = app.live.state.missed;
     this.abort = new AbortController();
@@ -163,6 +166,7 @@ class Decisions {
     this.rows.clear();
     this.waiting.clear();
     this.next = null;
+    this.loaded = false;
     clear(this.list);
     this.showFresh();
     this.load();
@@ -175,6 +179,7 @@ class Decisions {
     await this.ask({}, (page) => {
       this.next = page.next;
       this.merge(page.requests.map(kept));
+      this.loaded = true;
     });
   }
 
@@ -193,7 +198,9 @@ class Decisions {
     this.missed = 0;
     await this.ask({}, (page) => {
       if (this.rows.size === 0) this.next = page.next;
-      this.add(page.requests.map(kept));
+      const rows = page.requests.map(kept);
+      if (this.paused()) this.add(rows);
+      else this.merge(rows, { fresh: this.loaded });
     });
   }
 
@@ -242,7 +249,7 @@ class Decisions {
       for (const row of news) this.waiting.set(keyOf(row), row);
       this.showFresh();
     } else {
-      this.merge(news, { fresh: true });
+      this.merge(news, { fresh: this.loaded });
     }
     this.tellState();
   }
@@ -274,12 +281,11 @@ class Decisions {
     this.fresh.textContent = `${this.waiting.size} new`;
   }
 
-  /** Puts rows where they belong by their time, and drops the oldest beyond the limit. */
+  /** Puts rows where they belong by their time, and drops the oldest beyond the limit; of one time they stay as given. */
   merge(rows, { fresh = false, most = MOST_ROWS } = {}) {
-    for (const row of rows) {
-      if (!this.rows.has(keyOf(row))) this.rows.set(keyOf(row), { row, node: this.item(row, fresh) });
-    }
-    const inOrder = [...this.rows].sort(([a], [b]) => (a < b ? 1 : a > b ? -1 : 0)).slice(0, most);
+    const given = rows.map((row) => [keyOf(row), this.rows.get(keyOf(row)) ?? { row, node: this.item(row, fresh) }]);
+    const all = new Map([...given, ...this.rows]);
+    const inOrder = [...all].sort(([, a], [, b]) => (a.row.at < b.row.at ? 1 : a.row.at > b.row.at ? -1 : 0)).slice(0, most);
     this.rows = new Map(inOrder);
     let place = this.list.firstChild;
     for (const [, { node }] of inOrder) {
@@ -310,7 +316,7 @@ class Decisions {
       "a",
       {
         class: `row${fresh ? " arrived" : ""}`,
-        href: address(row.requestId, this.filters),
+        href: address(row.requestId, this.filters, row.entry),
         data: { id: row.requestId },
         on: { click: (event) => this.follow(event, row) },
       },
@@ -330,7 +336,7 @@ class Decisions {
   follow(event, row) {
     if (event.metaKey || event.ctrlKey || event.shiftKey || event.button !== 0) return;
     event.preventDefault();
-    this.app.go(address(row.requestId, this.filters));
+    this.app.go(address(row.requestId, this.filters, row.entry));
   }
 
   tellState() {

@@ -1,13 +1,13 @@
 // The filters of the decisions, as they stand in the address, in the form and in what is asked of the journal.
 
 import { h, mark, say } from "./dom.js";
-import { REASONS, STATUSES, STRATEGIES, TIERS } from "./words.js";
+import { REASONS, STATUSES, STRATEGIES, TIERS, endedAs } from "./words.js";
 
 const CHOICES = {
   tier: ["Tier", TIERS.map((tier) => [tier, tier])],
   strategy: ["Strategy", STRATEGIES.map((word) => [word, word])],
   reason: ["Reason", Object.keys(REASONS).map((word) => [word, word.replaceAll("_", " ")])],
-  status: ["Status", Object.entries(STATUSES).map(([word, text]) => [word, word === "error" ? text : `${word} ${text}`])],
+  status: ["Status", Object.entries(STATUSES)],
 };
 
 const TEXTS = {
@@ -41,9 +41,9 @@ function decoded(text) {
   }
 }
 
-/** The address of a decision, or of the list, under these filters. */
-export function address(id, filters) {
-  const query = new URLSearchParams(filters).toString();
+/** The address of a decision, or of the list, under these filters; `entry` is which of those with its id. */
+export function address(id, filters, entry = null) {
+  const query = new URLSearchParams(entry === null ? filters : { ...filters, entry }).toString();
   return `#/decisions${id ? `/${encodeURIComponent(id)}` : ""}${query ? `?${query}` : ""}`;
 }
 
@@ -51,7 +51,7 @@ export function address(id, filters) {
 export function matches(row, filters) {
   return Object.entries(filters).every(([name, wanted]) => {
     if (name === "requestId") return row.requestId.startsWith(wanted);
-    if (name === "status") return wanted === "error" ? Boolean(row.error) : `${Math.floor(row.status / 100)}xx` === wanted;
+    if (name === "status") return endedAs(wanted, row.status, row.error);
     return row[name] === wanted;
   });
 }

@@ -6,7 +6,7 @@ import { count, duration, moment, money, percent } from "./format.js";
 import { rules } from "./rules.js";
 import { scorer } from "./scorer.js";
 import { timeline } from "./timeline.js";
-import { JUDGE_STATES, MISFITS, PARTS, REASONS, ending, faultText, precise, spoken } from "./words.js";
+import { JUDGE_STATES, MISFITS, PARTS, REASONS, UNKNOWN, ending, faultText, precise, spoken } from "./words.js";
 
 /** The document of a receipt as nodes; `app.announce` tells what a copy button did. */
 export function receipt(doc, app) {
@@ -25,7 +25,7 @@ export function receipt(doc, app) {
 /** The part that is told of any decision, sent or not. */
 export function explanation(doc) {
   return [
-    section("How it was decided", steps(doc)),
+    section("How it was decided", steps(doc), unasked(doc)),
     doc.complete === false ? null : section(doc.request ? "Why this endpoint" : "Who can take it", answering(doc)),
     doc.facts ? section("Facts of the request", factsOf(doc.facts)) : null,
   ];
@@ -119,19 +119,22 @@ function namesakes(doc) {
   return h("p", { class: "namesakes" }, h("span", { class: "muted" }, `${entries.length} requests came with this id, newest first:`), links);
 }
 
-/** What is not known, and why. */
+/** Why a receipt of long ago says less. */
 function gaps(doc) {
-  if (doc.complete) {
-    if (doc.unknown.length === 0) return null;
-    const names = doc.unknown.map((name) => name.replaceAll("_", " ")).join(", ");
-    return h("p", { class: "receipt-gaps", role: "note" }, h("strong", null, "Not known: "), `${names}. Nobody asked when it was decided, and the prompt is not kept.`);
-  }
+  if (doc.complete) return null;
   return h(
     "p",
     { class: "receipt-gaps", role: "note" },
-    h("strong", null, "Told from the journal. "),
-    "Its facts, the rules that were considered, what the scorer believed and who else could have answered are no longer known: the gateway keeps them in memory for its latest requests alone, until it restarts or its configuration has changed many times.",
+    h("strong", null, "Only what came of it is known. "),
+    "Its facts, the rules that were considered, what the scorer believed and who else could have answered are gone: the gateway keeps them in memory for its latest requests alone, until it restarts or its configuration has changed many times.",
   );
+}
+
+/** What nobody asked at the time, and nobody can ask now. */
+function unasked(doc) {
+  if (!doc.complete || doc.unknown.length === 0) return null;
+  const names = doc.unknown.map((name) => spoken(UNKNOWN, name)).join("; ");
+  return h("p", { class: "unasked muted" }, `Nobody asked at the time, and the prompt is not kept: ${names}.`);
 }
 
 function happened(doc) {
