@@ -32,6 +32,7 @@ from octoroute_py.edge.api.analytics import AnalyticsApi
 from octoroute_py.edge.api.audit import AuditRoutes
 from octoroute_py.edge.api.feedback import FeedbackRoutes
 from octoroute_py.edge.api.keys import KeyRoutes
+from octoroute_py.edge.api.live import Live
 from octoroute_py.edge.api.resilience import ResilienceRoutes
 from octoroute_py.edge.api.route import RouteCalls
 from octoroute_py.edge.api.workspaces import WorkspaceRoutes
@@ -43,6 +44,7 @@ from octoroute_py.gateway.ask import JudgeCalls
 from octoroute_py.gateway.idempotency import Idempotency
 from octoroute_py.gateway.judge_log import JudgeLog
 from octoroute_py.gateway.pipeline import Gateway
+from octoroute_py.gateway.pulse import Pulse
 from octoroute_py.gateway.snapshot import make_snapshot
 from octoroute_py.ledger.recorder import Recorder
 from octoroute_py.manage.analytics import Analytics, Model
@@ -53,6 +55,7 @@ from octoroute_py.manage.key_order import known_in
 from octoroute_py.manage.keys import Keys
 from octoroute_py.manage.model_health import known_scores
 from octoroute_py.manage.store import Store
+from octoroute_py.manage.today import Today
 from octoroute_py.manage.workspaces import Workspaces
 from octoroute_py.neural.process import RouterProcess
 from octoroute_py.routing.artifact import load_prepared
@@ -121,6 +124,7 @@ class Application:
         self._clashes: frozenset[str] = frozenset()
         with contextlib.ExitStack() as opened:
             self._open_storage(config, opened)
+            self._pulse = Pulse(self._ledger.wall)
             self.gateway = self._make_gateway(config, neural, access_log)
             self.gateway.policies = self._directory.current.directory.workspaces
             self._prober = self._make_prober()
@@ -169,7 +173,7 @@ class Application:
             ),
             self._access(config),
             metrics=self._metrics,
-            recorder=Recorder(self._metrics, access_log, told=[self._governing.watch.saw]),
+            recorder=Recorder(self._metrics, access_log, told=[self._governing.watch.saw, self._pulse.saw]),
             monotonic=clock.monotonic,
             wall=clock.wall,
             rng=self._rng,
@@ -178,12 +182,20 @@ class Application:
 
     def _make_table(self) -> RouteTable:
         """Every route, guarded."""
+        operations = Operations(self.gateway, self._prober, self._ledger.keeping)
+        self._live = Live(
+            self.gateway,
+            self._pulse,
+            today=Today(self._governing.store, wall=self._ledger.wall),
+            keeping=self._ledger.keeping,
+            readiness=operations.readiness,
+        )
         return routes(
             self.gateway,
-            Operations(self.gateway, self._prober, self._ledger.keeping),
+            operations,
             Reload(self.reload),
             self._dancer.ask,
-            self._resources(),
+            [*self._resources(), self._live],
             memory=self._memory,
         )
 
@@ -350,6 +362,7 @@ class Application:
         try:
             yield
         finally:
+            self._live.end()
             self.gateway.settle()
             for task in beside:
                 task.cancel()
