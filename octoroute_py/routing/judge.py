@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from octoroute_py.config.schema import BreakerConfig
 from octoroute_py.core.clock import Monotonic
 from octoroute_py.core.words import Tier
 from octoroute_py.routing.judge_prompt import Case, Form
@@ -101,6 +102,10 @@ class Judge:
         self._report = report
         self._verdicts = Verdicts() if verdicts is None else verdicts
         self._flights: dict[bytes, _Flight] = {}
+
+    def follow(self, policy: BreakerConfig) -> None:
+        """Go on with another policy of the breaker; what it learnt stays."""
+        self._breaker.follow(policy)
 
     def known(self, case: Case) -> Tier | None:
         """What it said about the case lately; nobody is asked."""
