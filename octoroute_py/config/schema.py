@@ -117,13 +117,14 @@ class TlsConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[server]`."""
+    """`[server]`; `watch_config` reloads when the file changes, as SIGHUP does."""
 
     host: str = "127.0.0.1"
     port: int = 3000
     workers: int = 1
     request_timeout_seconds: float | None = None
     drain_seconds: float = 60.0
+    watch_config: bool = False
     tls: TlsConfig | None = None
 
 

@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from octoroute_py.config.schema import BreakerConfig
 from octoroute_py.core.clock import Monotonic
 from octoroute_py.core.trace import Trace
 from octoroute_py.core.words import Tier
@@ -112,6 +113,10 @@ class Judge:
     def breaker(self) -> Breaker:
         """What keeps it from being asked after it failed too often."""
         return self._breaker
+
+    def follow(self, policy: BreakerConfig) -> None:
+        """Go on with another policy of the breaker; what it learnt stays."""
+        self._breaker.follow(policy)
 
     def known(self, case: Case) -> Tier | None:
         """What it said about the case lately; nobody is asked."""

@@ -26,7 +26,9 @@ PROMPTS = (
     "Write a Python function that merges two sorted lists, with tests.",
     "Compare event sourcing with plain tables for a bank, at length, with all that speaks for and against them.",
 )
-SETTLED = "() => document.querySelector('.prediction .sentence') && !document.querySelector('.prediction-body[data-stale]')"
+SETTLED = (
+    "() => document.querySelector('.prediction .sentence') && !document.querySelector('.prediction-body[data-stale]')"
+)
 ANSWERED = "() => document.querySelector('.answer-end a') && document.querySelector('.composer-buttons [type=submit]').textContent === 'Send'"
 
 Json = dict[str, Any]
