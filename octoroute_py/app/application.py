@@ -311,6 +311,7 @@ class Application:
         beside = (
             asyncio.create_task(self._prober.run(), name="health-prober"),
             asyncio.create_task(watch_endpoints(lambda: self.gateway.snapshot.table), name="endpoint-watch"),
+            asyncio.create_task(self._reloading.run(), name="configuration-files"),
             asyncio.create_task(self._memory.run(), name="old-answers"),
             asyncio.create_task(self._directory.run(), name="directory"),
             *(asyncio.create_task(work, name=name) for name, work in self._governing.beside().items()),

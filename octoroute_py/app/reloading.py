@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -10,6 +11,7 @@ import structlog
 from octoroute_py.admission.auth import Access
 from octoroute_py.admission.principal import Principal
 from octoroute_py.app.cascades import Cascades
+from octoroute_py.app.file_watch import FileWatch, watch_files
 from octoroute_py.app.governing import Governing
 from octoroute_py.app.in_force import InForce, Later, Layers
 from octoroute_py.app.settings import known_secrets, needs_restart, refuse_unbuilt
@@ -60,6 +62,7 @@ class Reloading:
         self._kept = KeptSettings(governing.documents)
         self._one_at_a_time = asyncio.Lock()
         self._spare: NeuralRouter | None = None
+        self._files = FileWatch(self._watched) if means.started.server.watch_config else None
 
     async def reload(self, what: What = What.BOTH) -> Reloaded:
         """Put the file, the artifact or both in force as they are now. Raises ConfigError and changes nothing.
@@ -176,7 +179,20 @@ class Reloading:
     def _layers(self, file: Config, runtime: Settings) -> Layers:
         return Layers(file=file, kept=self._governing.registry.settings, runtime=runtime)
 
+    async def run(self) -> None:
+        """Reload when the files change, if that was asked for at the start, until cancelled."""
+        if self._files is not None:
+            await watch_files(self._files, self.reload_and_tell)
+
+    def _watched(self) -> tuple[Path, ...]:
+        """The file, the `.env` beside it, and the artifact if it is no shipped one."""
+        file, artifact = self._force.layers.file, self._force.config.routing.neural.artifact
+        own = () if file.path is None else (file.path, file.path.parent / ".env")
+        return (*own, artifact) if isinstance(artifact, Path) else own
+
     def _read_file(self) -> Config:
+        if self._files is not None:
+            self._files.read()
         config = self._means.load()
         refuse_unbuilt(config)
         return config
