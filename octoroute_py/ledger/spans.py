@@ -208,4 +208,5 @@ def _of_usage(usage: Usage | None) -> Iterator[tuple[str, Attribute]]:
 
 def _ns(outcome: Outcome, at_s: float) -> int:
     """A monotonic time of this request as Unix nanoseconds; all of one request by the same pair of clocks."""
-    return round((outcome.started_wall_s + (at_s - outcome.started_s)) * 1e9)
+    # Two roundings: a float of Unix time is good for a quarter of a microsecond, a difference for nanoseconds.
+    return round(outcome.started_wall_s * 1e9) + round((at_s - outcome.started_s) * 1e9)

@@ -87,7 +87,7 @@ class _Collector(SpanExporter):
         else:
             lost = sum(request.count for request in requests) if self.ended else len(made)
             self._counts.dropped[Dropped.EXPORT_FAILED] += lost
-        if made:
+        if made and not self.ended:
             self._tell(failing=not sent)
         return SpanExportResult.SUCCESS if sent else SpanExportResult.FAILURE
 
@@ -163,7 +163,8 @@ class Sending:
         except TimeoutError:
             self._collector.cut()
             _log.warning("spans were not sent in time and are lost", requests=self.waiting)
-        self._quiet.end()
+        else:
+            self._quiet.end()
 
 
 class _Quiet:
