@@ -22,6 +22,7 @@ PATH: Final = "/openapi.json"
 PREFIXES: Final = ("/api/", "/admin/")
 """What is described; everything else is OpenAI's, or for machines that watch."""
 JSON: Final = "application/json"
+EVENTS: Final = "text/event-stream"
 EVERYWHERE: Final = (400, 401, 403, 429, 503)
 """How any call may end: not understood, who is asking, too many wrong keys, no storage or shutting down."""
 
@@ -126,7 +127,7 @@ class _Schemas:
         for _, _, _, operation in told:
             given = _body_of(operation)[0]
             types += [each for each in (given, operation.answer, operation.failure) if each is not None]
-            types += [parameter.shape for parameter in operation.query]
+            types += [*operation.events.values(), *(parameter.shape for parameter in operation.query)]
         self._types: list[Any] = []
         for each in types:
             if each not in self._types:
@@ -229,6 +230,9 @@ def _responses(path: str, operation: Operation, schemas: _Schemas) -> Json:
     }
     content: Json = {} if operation.answer is None else {JSON: {"schema": schemas.of(operation.answer)}}
     content |= {kind: {"schema": {"type": "string"}} for kind in operation.also}
+    if operation.events:
+        told = {name: schemas.of(shape) for name, shape in operation.events.items()}
+        content[EVENTS] = {"schema": {"type": "string"}, "x-events": told}
     if content:
         success["content"] = content
     return {

@@ -39,7 +39,7 @@ class Operations:
 
     async def ready(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /health/ready: 200, or 503 with the reasons; a reason beside a 200 is a warning."""
-        body = self._readiness()
+        body = self.readiness()
         await send_json(scope, send, body, status=200 if body["ready"] else 503)
 
     async def detailed(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,7 +49,7 @@ class Operations:
             send,
             {
                 **self._liveness(),
-                **self._readiness(),
+                **self.readiness(),
                 "in_flight": self._gateway.in_flight,
                 "generation": self._gateway.snapshot.generation,
                 "endpoints": endpoint_rows(self._gateway),
@@ -89,7 +89,8 @@ class Operations:
             "background_task_failures": counters.background_task_failures,
         }
 
-    def _readiness(self) -> dict[str, object]:
+    def readiness(self) -> dict[str, object]:
+        """Whether requests may come, with the reasons why not, and warnings."""
         now = self._gateway.monotonic()
         table = self._gateway.snapshot.table
         tiers = {
