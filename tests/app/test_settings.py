@@ -19,6 +19,6 @@ def test_another_certificate_needs_no_restart_and_another_authority_for_clients_
     tls = TlsConfig(cert_file=Path("a.pem"), key_file=Path("a.key"))
     renewed = replace(tls, cert_file=Path("b.pem"), key_file=Path("b.key"))
     asking = replace(tls, client_ca_file=Path("ca.pem"))
-    assert needs_restart(with_tls(tls), with_tls(renewed)) == {}
+    assert needs_restart(with_tls(tls), with_tls(renewed)) == []
     for before, after in ((tls, asking), (asking, tls), (tls, None), (None, tls)):
-        assert needs_restart(with_tls(before), with_tls(after)) == {"needs_restart": ["server"]}
+        assert needs_restart(with_tls(before), with_tls(after)) == ["server"]
