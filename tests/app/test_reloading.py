@@ -212,7 +212,7 @@ async def test_what_another_process_keeps_is_followed_even_if_it_needs_a_scorer(
         database.close()
 
         async def followed() -> bool:
-            return (await shown(one))["strategy"] == "neural"
+            return bool((await shown(one))["strategy"] == "neural")
 
         await until(followed, 20)
         assert one.application.gateway.snapshot.router.ready
