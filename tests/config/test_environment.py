@@ -10,6 +10,7 @@ from octoroute_py.config.environment import layered, parse_env
 from octoroute_py.config.load import load_config, parse_config
 from octoroute_py.config.problems import InvalidConfig, Problems
 from octoroute_py.config.schema import AdminConfig, Config, LogLevel
+from octoroute_py.core.words import Role
 from tests.fakes.configs import MINIMAL, with_endpoint
 
 
