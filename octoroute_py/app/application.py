@@ -21,6 +21,7 @@ from octoroute_py.app.ledger import CLOSE_WITHIN_S, Ledger
 from octoroute_py.app.probes import Probes
 from octoroute_py.app.reloading import LoadConfig, Means, Reloading
 from octoroute_py.app.settings import known_secrets, listening_hosts, open_database, refuse_unbuilt
+from octoroute_py.app.tracing import Traces
 from octoroute_py.app.watch import log_reach, watch_endpoints
 from octoroute_py.config.schema import Config, EndpointConfig, KeyConfig
 from octoroute_py.core import clock
@@ -28,19 +29,26 @@ from octoroute_py.core.allowance import NO_BUDGETS
 from octoroute_py.core.errors import ConfigError
 from octoroute_py.core.registry import Registry
 from octoroute_py.core.words import TIERS, Keeping
+from octoroute_py.edge.admin.breakers import BreakerRoutes
 from octoroute_py.edge.admin.config import ConfigRoutes
+from octoroute_py.edge.admin.drain import DrainRoutes
 from octoroute_py.edge.admin.reload import Reload, Reloaded, What
 from octoroute_py.edge.api.analytics import AnalyticsApi
 from octoroute_py.edge.api.audit import AuditRoutes
+from octoroute_py.edge.api.decisions import DecisionRoutes
 from octoroute_py.edge.api.feedback import FeedbackRoutes
 from octoroute_py.edge.api.keys import KeyRoutes
+from octoroute_py.edge.api.live import Live
 from octoroute_py.edge.api.resilience import ResilienceRoutes
 from octoroute_py.edge.api.route import RouteCalls
 from octoroute_py.edge.api.workspaces import WorkspaceRoutes
 from octoroute_py.edge.asgi import ASGIApp, Resource, RouteTable, build_app, routes
+from octoroute_py.edge.dashboard import Dashboard
 from octoroute_py.edge.ops import Operations
+from octoroute_py.edge.tls import TlsDoor
 from octoroute_py.gateway.idempotency import Idempotency
 from octoroute_py.gateway.pipeline import Gateway
+from octoroute_py.gateway.pulse import Pulse
 from octoroute_py.ledger.recorder import Recorder
 from octoroute_py.manage.analytics import Analytics, Model
 from octoroute_py.manage.audit import Audit
@@ -50,6 +58,7 @@ from octoroute_py.manage.key_order import known_in
 from octoroute_py.manage.keys import Keys
 from octoroute_py.manage.model_health import known_scores
 from octoroute_py.manage.store import Store
+from octoroute_py.manage.today import Today
 from octoroute_py.manage.workspaces import Workspaces
 from octoroute_py.neural.process import RouterProcess
 from octoroute_py.routing.artifact import load_neural
@@ -62,6 +71,7 @@ from octoroute_py.telemetry.sink import Sink
 from octoroute_py.tiers.health import HealthProber
 from octoroute_py.transport.base import Transport
 from octoroute_py.transport.connect import TransportMaker
+from octoroute_py.web.assets import read_assets
 
 if TYPE_CHECKING:
     from octoroute_py.routing.neural import NeuralRouter
@@ -96,9 +106,11 @@ class Application:
         self._rng = rng or random.Random()
         self._maker = TransportMaker(tell=log_reach)
         self._probes = Probes(self._make_transport)
+        self.tls = None if config.server.tls is None else TlsDoor(config.server.tls)
         self._closing: set[asyncio.Task[None]] = set()
         self._prepared = asyncio.Event()
         self._metrics = Metrics((), live=self._live_rows)
+        self._traces = Traces(config.tracing, self._metrics.traces)
         access_log = AccessLog(
             sink, fmt=config.observability.log_format, level=config.observability.log_level, now=clock.wall
         )
@@ -106,6 +118,7 @@ class Application:
         self._started = False
         with contextlib.ExitStack() as opened:
             self._open_storage(config, opened)
+            self._pulse = Pulse(self._ledger.wall)
             self.gateway = self._make_gateway(config, neural, access_log)
             self.gateway.policies = self._directory.current.directory.workspaces
             self._prober = self._make_prober()
@@ -138,7 +151,10 @@ class Application:
 
     def _make_gateway(self, config: Config, neural: "NeuralRouter | None", access_log: AccessLog) -> Gateway:
         cascades = Cascades(
-            lambda: self.gateway.snapshot, metrics=self._metrics, rng=self._rng, report=self._ledger.judged
+            lambda: self.gateway.snapshot,
+            metrics=self._metrics,
+            rng=self._rng,
+            report=self._traces.beside(self._ledger.judged),
         )
         force = InForce(
             Layers(file=config, kept=self._governing.registry.settings),
@@ -154,25 +170,36 @@ class Application:
             snapshot,
             self._access(config),
             metrics=self._metrics,
-            recorder=Recorder(self._metrics, access_log, told=[self._governing.watch.saw]),
+            recorder=Recorder(
+                self._metrics, access_log, told=[self._governing.watch.saw, self._pulse.saw, *self._traces.told]
+            ),
             monotonic=clock.monotonic,
             wall=clock.wall,
             rng=self._rng,
             accounts=self._ledger.accounts,
+            sampler=self._traces.sampler,
         )
         self._force = force
-        means = Means(self._load, self._access, self._scrubber, self._later, started=config)
+        means = Means(self._load, self._access, self._renew_doors, self._scrubber, self._later, started=config)
         self._reloading = Reloading(force, cascades, self._governing, means)
         return force.gateway
 
     def _make_table(self) -> RouteTable:
         """Every route, guarded."""
+        operations = Operations(self.gateway, self._prober, self._ledger.keeping)
+        self._live = Live(
+            self.gateway,
+            self._pulse,
+            today=Today(self._governing.store, wall=self._ledger.wall),
+            keeping=self._ledger.keeping,
+            readiness=operations.readiness,
+        )
         return routes(
             self.gateway,
-            Operations(self.gateway, self._prober, self._ledger.keeping),
+            operations,
             Reload(self._reloading.reload),
             self._dancer.ask,
-            self._resources(),
+            [*self._resources(), self._live],
             memory=self._memory,
         )
 
@@ -192,15 +219,20 @@ class Application:
             models=lambda: self._governing.registry.models,
         )
         feedback = Feedback(store, wall=clock.wall, behind=lambda: self._ledger.keeping().state is not Keeping.OK)
+        analytics = self._analytics(store)
         return [
             KeyRoutes(keys, wall=clock.wall, standing=partial(self._ledger.standing, Subject.KEY)),
             AuditRoutes(Audit(store)),
             WorkspaceRoutes(workspaces),
             FeedbackRoutes(feedback),
-            AnalyticsApi(self.gateway, self._analytics(store)),
+            AnalyticsApi(self.gateway, analytics),
+            DecisionRoutes(self.gateway, analytics),
             *self._governing.resources(self.gateway, file=lambda: self._force.config, limits=self._directory.refresh),
             ConfigRoutes(self._reloading.shown, self._reloading.change),
             ResilienceRoutes(self.gateway, self._memory),
+            Dashboard(read_assets()),
+            BreakerRoutes(self.gateway),
+            DrainRoutes(self.gateway),
             RouteCalls(self.gateway, self._memory, answered=None if self._database is None else feedback.answered),
         ]
 
@@ -247,6 +279,11 @@ class Application:
         """As `POST /admin/reload`; raises ConfigError and changes nothing."""
         return await self._reloading.reload(what)
 
+    def _renew_doors(self, config: Config) -> None:
+        """Take the certificate as it is now; raises ConfigError for one that cannot be used."""
+        if self.tls is not None and config.server.tls is not None:
+            self.tls.renew(config.server.tls)
+
     def reload_on_signal(self) -> asyncio.Task[None]:
         """SIGHUP: reload soon, and say in the log when the file cannot be used."""
         return self._later(self._reloading.reload_and_tell())
@@ -263,6 +300,7 @@ class Application:
         try:
             await self._ledger.start()
             await self._governing.start()
+            self._traces.start()
         except BaseException:
             await self._close_storage()
             raise
@@ -283,6 +321,7 @@ class Application:
         try:
             yield
         finally:
+            self._live.end()
             self.gateway.settle()
             for task in beside:
                 task.cancel()
@@ -292,6 +331,7 @@ class Application:
             if judge is not None:
                 closing.append(judge.settled())
             await _all_ended((*closing, *self._probes.closing(), *self._closing, self._dancer.close()))
+            await self._traces.close()
             await self._close_storage()
 
     async def _close_storage(self) -> None:
@@ -348,6 +388,9 @@ class Application:
         table = self.gateway.snapshot.table
         breakers = [BreakerRow("endpoint", e.id, e.breaker.state(now), e.breaker.trips) for e in table.endpoints]
         breakers += [BreakerRow("tier", t.value, table.tier_state(t, now), table.tier_trips(t)) for t in TIERS]
+        judge = self.gateway.snapshot.router.judge
+        if judge is not None:
+            breakers.append(BreakerRow("judge", "judge", judge.breaker.state(now), judge.breaker.trips))
         available = [(e.id, e.unavailable(now) is None) for e in table.endpoints]
         models = {*(e.name for e in table.endpoints), *self._governing.registry.models}
         health = known_scores(self._governing.health.current, models)

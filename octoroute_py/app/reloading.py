@@ -38,10 +38,14 @@ LoadConfig = Callable[[], Config]
 
 
 class Means(NamedTuple):
-    """What changing the configuration needs of the application; `started` is the file as it was at the start."""
+    """What changing the configuration needs of the application; `started` is the file as it was at the start.
+
+    `renew` reads the files of certificates again; raises ConfigError.
+    """
 
     load: LoadConfig
     access: Callable[[Config], Access]
+    renew: Callable[[Config], None]
     scrubber: Scrubber
     later: Later
     started: Config
@@ -168,6 +172,7 @@ class Reloading:
             if layers.whole() == whole:
                 break
         access = self._means.access(file)
+        self._means.renew(file)
         self._means.scrubber.learn(known_secrets(file))
         return self._force.put(layers, self._governing.registry, scorer, access=access, anew=True)
 

@@ -243,4 +243,6 @@ def read_cors(table: Table) -> CorsConfig:
             origins.append(origin(text))
         except Wrong as wrong:
             table.problem_at(where, str(wrong))
+    if "*" in origins and len(set(origins)) > 1:
+        table.problem("origins", '"*" means every origin', hint='give ["*"] alone, or leave it out')
     return CorsConfig(origins=tuple(dict.fromkeys(origins)))

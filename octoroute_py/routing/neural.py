@@ -11,9 +11,11 @@ from typing import Final, Protocol
 import msgspec
 
 from octoroute_py.config.schema import EndpointConfig, NeuralConfig
+from octoroute_py.core.clock import monotonic
 from octoroute_py.core.decision import Decision
 from octoroute_py.core.errors import ConfigError
 from octoroute_py.core.score import Score
+from octoroute_py.core.trace import Trail
 from octoroute_py.core.words import TIERS, Importance, Reason, Strategy, TaskType, Tier
 from octoroute_py.features.conversation import Conversation
 from octoroute_py.features.facts import Facts
@@ -21,6 +23,7 @@ from octoroute_py.features.vector import Prompt
 from octoroute_py.neural.decide import DEFAULT_PRICES, Choice, Limits, Prices
 from octoroute_py.neural.flips import Asked, Flip, Thresholds, decide, flips
 from octoroute_py.routing.router import Inquiry
+from octoroute_py.telemetry.semconv import UNCERTAINTY_SPAN
 
 _TRIALS: Final = (
     "",
@@ -41,8 +44,8 @@ _SLACK: Final = 1e-9
 class TierScorer(Protocol):
     """Whatever can say how well each tier would answer."""
 
-    def score(self, prompt: Prompt) -> Score:
-        """Calibrated beliefs about one prompt, within microseconds."""
+    def score(self, prompt: Prompt, trail: Trail | None = None) -> Score:
+        """Calibrated beliefs about one prompt, within microseconds; steps that were timed are noted in `trail`."""
         ...
 
 
@@ -129,22 +132,29 @@ class NeuralRouter:
         """The tier that the dial allows, with its confidence; None when in doubt."""
         if not self.ready:
             return None
-        choice = self.weigh(inquiry).choice
+        trail = inquiry.trail
+        weighed = self.weigh(inquiry, trail if trail is not None and trail.trace.sampled else None)
+        if inquiry.notes is not None:
+            inquiry.notes.weighed = weighed
+        choice = weighed.choice
         if choice.tier is None:
             return None
         return Decision(choice.tier, Strategy.NEURAL, Reason.NEURAL_DECIDED, choice.confidence)
 
-    def weigh(self, inquiry: Inquiry) -> Weighed:
-        """The choice, or the doubt, and everything it rests on."""
+    def weigh(self, inquiry: Inquiry, trail: Trail | None = None) -> Weighed:
+        """The choice, or the doubt, and everything it rests on; how long that took is noted in `trail`."""
         hints = inquiry.hints
         asked = Asked(
-            score=self._scorer.score(prompt_of(inquiry)),
+            score=self._scorer.score(prompt_of(inquiry), trail),
             alpha=self._alpha if hints.max_quality_loss is None else hints.max_quality_loss,
             tag=hints.tag,
             prices=self._prices,
             limits=self._limits,
         )
-        return Weighed(asked, decide(asked, self._thresholds))
+        weighed = Weighed(asked, decide(asked, self._thresholds))
+        if trail is not None and trail.steps:
+            trail.step(UNCERTAINTY_SPAN, trail.steps[-1].ended_s, monotonic())
+        return weighed
 
     def flips(self, weighed: Weighed) -> tuple[Flip, ...]:
         """What would have led to another tier."""
