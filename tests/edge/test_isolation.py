@@ -14,6 +14,7 @@ import pytest
 from octoroute_py.core.allowance import WorkspacePolicy
 from octoroute_py.core.words import Role
 from octoroute_py.edge.guard import Guarded, Reach
+from octoroute_py.edge.wire_io import PLAIN_ERRORS
 from tests.fakes import bodies
 from tests.fakes.application import Running, httpx_config, running, upstreams
 from tests.fakes.keyed import Keyed, holder, shown
@@ -66,7 +67,8 @@ OWN: dict[tuple[str, str], tuple[str, ...]] = {
 }
 """Routes with `Reach.OWN`, and the tests that show for each that it keeps to the workspaces of the key."""
 
-OPEN = {("GET", path) for path in ("/health", "/health/live", "/health/ready", "/metrics", "/info")}
+PAGE = ("/dashboard", "/dashboard/", "/dashboard/static/{path:path}")
+OPEN = {("GET", path) for path in ("/health", "/health/live", "/health/ready", "/metrics", "/info", *PAGE)}
 """Routes without a role: they tell what holds for everybody, and a bound key learns no more there than a stranger."""
 
 ASKED: dict[str, dict[str, Any]] = {
@@ -128,7 +130,7 @@ async def test_a_route_that_looks_beyond_workspaces_is_closed_to_a_bound_key_wha
         for method, path in closed:
             answer = await asked(one, method, path, Role.ADMIN.value)
             error = answer.json()
-            code = error["code"] if path.startswith("/api/") else error["error"]["code"]
+            code = error["code"] if path.startswith(PLAIN_ERRORS) else error["error"]["code"]
             assert (answer.status_code, code) == (403, "permission_denied"), path
 
 
