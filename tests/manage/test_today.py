@@ -101,7 +101,7 @@ async def test_a_database_that_cannot_be_used_leaves_none_and_is_asked_again_lat
     assert today.money is not None
 
     def broken() -> None:
-        raise StorageError("it lies on a disk that is gone")
+        raise StorageError("it lies on a disk that is gone", location="x.db")
 
     monkeypatch.setattr(database, "read", broken)
     clock.now += STALE_AFTER_S
