@@ -6,6 +6,7 @@ from typing import Protocol
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from octoroute_py.admission.auth import Access
+from octoroute_py.admission.clients import ClientCertificate
 from octoroute_py.admission.principal import Principal
 from octoroute_py.core.clock import Monotonic
 from octoroute_py.core.errors import Denied, GatewayError
@@ -17,6 +18,8 @@ PRINCIPAL = "octoroute.principal"
 """Where the scope holds who is asking, behind a guard."""
 GUARD = "octoroute.guard"
 """Where the scope holds the guard itself, for what lasts longer than a key may."""
+CERTIFICATE = "octoroute.certificate"
+"""Where the scope holds the client's certificate, if it showed one."""
 
 
 class Reach(enum.Enum):
@@ -71,7 +74,11 @@ class Guarded:
     def admit(self, scope: Scope) -> Principal:
         """Who is asking, by the headers alone; what lasts long asks again. Raises GatewayError for who may not."""
         principal = self._door.access.authorize(
-            scope["headers"], needed=self.role, source=source_of(scope), now=self._monotonic()
+            scope["headers"],
+            needed=self.role,
+            source=source_of(scope),
+            now=self._monotonic(),
+            certificate=certificate_of(scope),
         )
         if self.reach is Reach.ALL and self.role is not None and principal.workspaces is not None:
             raise Denied(
@@ -80,6 +87,12 @@ class Guarded:
                 status=403,
             )
         return principal
+
+
+def certificate_of(scope: Scope) -> ClientCertificate | None:
+    """What the client showed when its connection was made."""
+    found: ClientCertificate | None = scope.get(CERTIFICATE)
+    return found
 
 
 def source_of(scope: Scope) -> str:

@@ -43,21 +43,6 @@ class Problem(msgspec.Struct, frozen=True):
     details: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
-class EnvelopeError(msgspec.Struct, frozen=True):
-    """What went wrong, as OpenAI's clients read it."""
-
-    message: str
-    type: str
-    param: str | None
-    code: str | None
-
-
-class Envelope(msgspec.Struct, frozen=True):
-    """An error outside /api."""
-
-    error: EnvelopeError
-
-
 class Description:
     """The route: the description is made when it is first asked for, and the same bytes from then on."""
 
@@ -138,7 +123,7 @@ class _Schemas:
     """The types of all operations as JSON schemas, in words of JSON."""
 
     def __init__(self, told: Iterable[Described]) -> None:
-        types: list[Any] = [Problem, Envelope]
+        types: list[Any] = [Problem]
         for _, _, _, operation in told:
             given = _body_of(operation)[0]
             types += [each for each in (given, operation.answer, operation.failure) if each is not None]
@@ -252,15 +237,14 @@ def _responses(path: str, operation: Operation, schemas: _Schemas) -> Json:
         success["content"] = content
     return {
         str(operation.status): success,
-        **{str(status): _failure(path, status, operation, schemas) for status in sorted(errors_of(path, operation))},
+        **{str(status): _failure(status, operation, schemas) for status in sorted(errors_of(path, operation))},
     }
 
 
-def _failure(path: str, status: int, operation: Operation, schemas: _Schemas) -> Json:
-    if operation.failure is None and path.startswith("/api/"):
+def _failure(status: int, operation: Operation, schemas: _Schemas) -> Json:
+    if operation.failure is None:
         return {"$ref": f"#/components/responses/{_response_name(status)}"}
-    usual = schemas.of(Problem if path.startswith("/api/") else Envelope)
-    return _error(status, usual if operation.failure is None else {"anyOf": [usual, schemas.of(operation.failure)]})
+    return _error(status, {"anyOf": [schemas.of(Problem), schemas.of(operation.failure)]})
 
 
 def _common(told: Iterable[Described], schemas: _Schemas) -> Json:

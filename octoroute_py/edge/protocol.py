@@ -24,6 +24,8 @@ from octoroute_py.core.errors import BadRequest, GatewayError
 from octoroute_py.core.ids import new_request_id
 from octoroute_py.edge.cycle import Cycle
 from octoroute_py.edge.gate import MAX_TARGET_BYTES, refusal_of, too_large_head
+from octoroute_py.edge.guard import CERTIFICATE
+from octoroute_py.edge.tls import client_certificate
 from octoroute_py.edge.wire_io import error_body
 
 HEAD_DEADLINE_S = 10.0
@@ -148,6 +150,9 @@ class GatewayProtocol(asyncio.Protocol):
             "root_path": "",
             "extensions": {"octoroute.connection": self},
         }
+        certificate = client_certificate(self.transport)
+        if certificate is not None:
+            self._fixed_scope[CERTIFICATE] = certificate
         self._since = self.loop.time()
         self._arm(IDLE_S)
 

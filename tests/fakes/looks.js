@@ -158,6 +158,11 @@
 
     begin() {
       document.activeElement?.blur?.();
+      const start = document.createElement("span"); // Tab goes on from where the focus was last, so it is put first
+      start.tabIndex = -1;
+      (open() ?? document.body).prepend(start);
+      start.focus();
+      start.remove();
       kept.reached = new Set();
       kept.unringed = [];
       kept.plain = new Map(stops().map((node) => [node, ring(node)]));

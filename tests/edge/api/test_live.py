@@ -15,7 +15,6 @@ from tests.edge.test_routes import ALL_KEYS, KEYS
 from tests.fakes import bodies
 from tests.fakes.application import Running, httpx_config, running, upstreams
 from tests.fakes.keyed import Keyed, holder, shown
-from tests.fakes.waiting import until
 
 STORED = '[storage]\nurl = "sqlite:///{folder}/live.db"\n'
 SAVINGS = "/api/analytics/savings?timeRange=24h"

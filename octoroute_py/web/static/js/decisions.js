@@ -1,10 +1,11 @@
 // The latest requests, newest first, and beside them the one that is being read, explained.
 
 import { clear, h } from "./dom.js";
-import { count, duration, exact, money, time } from "./format.js";
+import { clock, count, duration, exactMoney, money } from "./format.js";
 import { address, filterForm, matches, readAddress } from "./filters.js";
 import { receipt } from "./receipt.js";
-import { ending } from "./words.js";
+import { fetchJson } from "./session.js";
+import { ending, precise } from "./words.js";
 
 const PAGE = 50;
 const MOST_ROWS = 1000;
@@ -23,6 +24,7 @@ function mount(root, app) {
 function kept(record) {
   return {
     requestId: record.requestId,
+    entry: record.entry === "0" ? null : record.entry,
     at: record.timestamp,
     tier: record.tier,
     decided: record.decidedTier ?? null,
@@ -46,6 +48,7 @@ function kept(record) {
 function heard(decision) {
   return {
     requestId: decision.requestId,
+    entry: null,
     at: decision.at,
     tier: decision.tier,
     decided: decision.decidedTier ?? null,
@@ -78,10 +81,13 @@ class Decisions {
     this.next = null; // where the journal's next page begins
     this.asked = 0; // which question to the journal is the latest; answers to older ones are dropped
     this.refreshedAt = 0;
+    this.loaded = false; // what comes before that was there already
     this.missed = 0;
+    this.caughtUp = app.live.state.missed;
     this.abort = new AbortController();
-    const { id, filters } = readAddress(location.hash);
+    const { id, entry, filters } = readAddress(location.hash);
     this.selected = id;
+    this.entry = entry;
     this.filters = filters;
   }
 
@@ -92,7 +98,7 @@ class Decisions {
     this.onScroll = () => this.settle();
     addEventListener("scroll", this.onScroll, { passive: true });
     this.load();
-    this.open(this.selected);
+    this.open(this.selected, this.entry);
   }
 
   stop() {
@@ -109,16 +115,11 @@ class Decisions {
     this.list = h("ol", { class: "rows", on: { keydown: (event) => this.arrows(event), pointerleave: () => this.settle() } });
     this.note = h("div", { class: "rows-note" });
     this.older = h("button", { type: "button", class: "button", hidden: true, on: { click: () => this.more() } }, "Show older");
-    this.toggle = h(
-      "button",
-      { type: "button", class: "button filters-toggle", "aria-expanded": "false", on: { click: () => this.unfold() } },
-      "Filters",
-    );
     this.reading = h("div", { class: "reading", tabindex: "-1" });
     this.box = h(
       "div",
       { class: "decisions", on: { keydown: (event) => this.escape(event) } },
-      h("div", { class: "decisions-bar" }, this.toggle, this.form.node),
+      h("div", { class: "decisions-bar" }, this.form.node),
       h(
         "section",
         { class: "listing", "aria-label": "Latest requests" },
@@ -130,18 +131,13 @@ class Decisions {
       ),
       this.reading,
     );
-    this.root.append(this.box);
+    this.root.append(h("div", { class: "view-head" }, h("h1", null, "Decisions"), h("p", null, "Where requests went, and why.")), this.box);
     this.tellFilters();
-  }
-
-  unfold() {
-    const open = this.box.classList.toggle("filters-open");
-    this.toggle.setAttribute("aria-expanded", String(open));
   }
 
   tellFilters() {
     const number = Object.keys(this.filters).length;
-    this.toggle.textContent = number > 0 ? `Filters (${number})` : "Filters";
+    this.form.tell(number);
     this.box.classList.toggle("filtered", number > 0);
   }
 
@@ -156,13 +152,13 @@ class Decisions {
 
   /** The address changed: another decision, or other filters. */
   goTo() {
-    const { id, filters } = readAddress(location.hash);
+    const { id, entry, filters } = readAddress(location.hash);
     if (JSON.stringify(filters) !== JSON.stringify(this.filters)) {
       this.filters = filters;
       this.form.fill(filters);
       this.restart();
     }
-    if (id !== this.selected) this.open(id);
+    if (id !== this.selected || entry !== this.entry) this.open(id, entry);
   }
 
   restart() {
@@ -170,6 +166,7 @@ class Decisions {
     this.rows.clear();
     this.waiting.clear();
     this.next = null;
+    this.loaded = false;
     clear(this.list);
     this.showFresh();
     this.load();
@@ -182,6 +179,7 @@ class Decisions {
     await this.ask({}, (page) => {
       this.next = page.next;
       this.merge(page.requests.map(kept));
+      this.loaded = true;
     });
   }
 
@@ -196,11 +194,13 @@ class Decisions {
 
   /** The newest page again, for what the feed did not tell. */
   async refresh() {
-    this.refreshedAt = Date.now();
+    this.caughtUp += this.missed;
     this.missed = 0;
     await this.ask({}, (page) => {
       if (this.rows.size === 0) this.next = page.next;
-      this.add(page.requests.map(kept));
+      const rows = page.requests.map(kept);
+      if (this.paused()) this.add(rows);
+      else this.merge(rows, { fresh: this.loaded });
     });
   }
 
@@ -214,7 +214,7 @@ class Decisions {
     this.refreshedAt = Date.now();
     const query = new URLSearchParams({ limit: PAGE, ...this.filters, ...more });
     try {
-      const page = await this.app.session.fetchJson(`/api/metrics/requests?${query}`, { signal: this.abort.signal });
+      const page = await fetchJson(`/api/metrics/requests?${query}`, { signal: this.abort.signal });
       if (mine !== this.asked || this.abort.signal.aborted) return;
       this.failed = null;
       use(page);
@@ -229,7 +229,7 @@ class Decisions {
 
   hear(state) {
     this.status = state.status;
-    this.missed += state.tick?.decisionsMissed ?? 0;
+    this.missed = state.missed - this.caughtUp;
     this.offer(state);
     const known = (row) => this.rows.has(keyOf(row)) || this.waiting.has(keyOf(row));
     const news = (state.decisions ?? []).map(heard).filter((row) => !known(row) && matches(row, this.filters));
@@ -249,7 +249,7 @@ class Decisions {
       for (const row of news) this.waiting.set(keyOf(row), row);
       this.showFresh();
     } else {
-      this.merge(news, { fresh: true });
+      this.merge(news, { fresh: this.loaded });
     }
     this.tellState();
   }
@@ -281,12 +281,11 @@ class Decisions {
     this.fresh.textContent = `${this.waiting.size} new`;
   }
 
-  /** Puts rows where they belong by their time, and drops the oldest beyond the limit. */
+  /** Puts rows where they belong by their time, and drops the oldest beyond the limit; of one time they stay as given. */
   merge(rows, { fresh = false, most = MOST_ROWS } = {}) {
-    for (const row of rows) {
-      if (!this.rows.has(keyOf(row))) this.rows.set(keyOf(row), { row, node: this.item(row, fresh) });
-    }
-    const inOrder = [...this.rows].sort(([a], [b]) => (a < b ? 1 : a > b ? -1 : 0)).slice(0, most);
+    const given = rows.map((row) => [keyOf(row), this.rows.get(keyOf(row)) ?? { row, node: this.item(row, fresh) }]);
+    const all = new Map([...given, ...this.rows]);
+    const inOrder = [...all].sort(([, a], [, b]) => (a.row.at < b.row.at ? 1 : a.row.at > b.row.at ? -1 : 0)).slice(0, most);
     this.rows = new Map(inOrder);
     let place = this.list.firstChild;
     for (const [, { node }] of inOrder) {
@@ -317,18 +316,18 @@ class Decisions {
       "a",
       {
         class: `row${fresh ? " arrived" : ""}`,
-        href: address(row.requestId, this.filters),
+        href: address(row.requestId, this.filters, row.entry),
         data: { id: row.requestId },
         on: { click: (event) => this.follow(event, row) },
       },
-      cell("time", "time", row.at, time(row.at)),
-      h("span", { class: "cell tier" }, h("span", { class: `dot tier-${row.tier}` }), row.tier ?? "none", fellBack(row)),
-      h("span", { class: "cell why" }, because(row)),
+      cell("time", "time", row.at, clock(row.at)),
+      h("span", { class: "cell tier", title: tierText(row) }, h("span", { class: `dot tier-${row.tier}` }), row.tier ?? "none", fellBack(row)),
+      h("span", { class: "cell why", title: whyText(row) }, because(row)),
       h("span", { class: "cell endpoint", title: row.endpoint }, row.endpoint ?? "–"),
-      h("span", { class: "cell status" }, h("span", { class: `badge ${how.tone}` }, String(row.status)), sends(row)),
-      h("span", { class: "cell number duration", title: `${exact(row.durationMs)} ms` }, duration(row.durationMs)),
-      h("span", { class: "cell number tokens" }, `${count(row.tokens[0])} → ${count(row.tokens[1])}`),
-      h("span", { class: "cell number cost", title: `${exact(row.cost)} USD` }, money(row.cost)),
+      h("span", { class: "cell status" }, h("span", { class: "badge", data: { state: how.tone }, title: how.text }, String(row.status)), sends(row)),
+      h("span", { class: "cell number duration", title: `${precise(row.durationMs)} ms` }, duration(row.durationMs)),
+      h("span", { class: "cell number tokens", title: `${precise(row.tokens[0])} → ${precise(row.tokens[1])} tokens` }, `${count(row.tokens[0])} → ${count(row.tokens[1])}`),
+      h("span", { class: "cell number cost", title: exactMoney(row.cost) }, money(row.cost)),
     );
     if (row.requestId === this.selected) link.setAttribute("aria-current", "true");
     return h("li", {}, link);
@@ -337,7 +336,7 @@ class Decisions {
   follow(event, row) {
     if (event.metaKey || event.ctrlKey || event.shiftKey || event.button !== 0) return;
     event.preventDefault();
-    this.app.go(address(row.requestId, this.filters));
+    this.app.go(address(row.requestId, this.filters, row.entry));
   }
 
   tellState() {
@@ -369,8 +368,9 @@ class Decisions {
 
   // -- the one that is read
 
-  async open(id) {
+  async open(id, entry = null) {
     const before = this.selected;
+    this.entry = entry;
     this.selected = id;
     this.box.classList.toggle("has-receipt", id !== null);
     for (const link of this.list.querySelectorAll("a.row")) {
@@ -386,10 +386,11 @@ class Decisions {
     const body = h("div", {}, h("div", { class: "skeleton receipt-skeleton", "aria-label": "Loading the decision" }));
     this.reading.append(this.back(), body);
     try {
-      const doc = await this.app.session.fetchJson(`/api/decisions/${encodeURIComponent(id)}`, { signal: this.abort.signal });
-      if (this.selected === id) this.tell(body, receipt(doc, this.app));
+      const which = entry === null ? "" : `?entry=${encodeURIComponent(entry)}`;
+      const doc = await fetchJson(`/api/decisions/${encodeURIComponent(id)}${which}`, { signal: this.abort.signal });
+      if (this.selected === id && this.entry === entry) this.tell(body, receipt(doc, this.app));
     } catch (error) {
-      if (this.selected === id && !this.abort.signal.aborted) this.tell(body, unknown(id, error, () => this.open(id)));
+      if (this.selected === id && !this.abort.signal.aborted) this.tell(body, unknown(id, error, () => this.open(id, entry)));
     }
   }
 
@@ -414,7 +415,17 @@ function cell(name, tag, datetime, text) {
 
 function fellBack(row) {
   if (!row.decided || row.decided === row.tier) return null;
-  return h("span", { class: "muted", title: `decided for ${row.decided}` }, ` for ${row.decided}`);
+  return h("span", { class: "muted" }, ` for ${row.decided}`);
+}
+
+function tierText(row) {
+  const tier = row.tier ?? "none";
+  return row.decided && row.decided !== row.tier ? `${tier}, decided for ${row.decided}` : tier;
+}
+
+function whyText(row) {
+  const words = (row.reason ?? "not decided").replaceAll("_", " ");
+  return row.rule ? `${words}: ${row.rule}` : words;
 }
 
 function because(row) {

@@ -1,36 +1,36 @@
 // The filters of the decisions, as they stand in the address, in the form and in what is asked of the journal.
 
-import { h } from "./dom.js";
-import { REASONS, STATUSES, STRATEGIES, TIERS } from "./words.js";
+import { h, mark, say } from "./dom.js";
+import { REASONS, STATUSES, STRATEGIES, TIERS, endedAs } from "./words.js";
 
 const CHOICES = {
   tier: ["Tier", TIERS.map((tier) => [tier, tier])],
   strategy: ["Strategy", STRATEGIES.map((word) => [word, word])],
   reason: ["Reason", Object.keys(REASONS).map((word) => [word, word.replaceAll("_", " ")])],
-  status: ["Status", Object.entries(STATUSES).map(([word, text]) => [word, word === "error" ? text : `${word} ${text}`])],
+  status: ["Status", Object.entries(STATUSES)],
 };
 
 const TEXTS = {
-  endpoint: ["Endpoint", "any endpoint"],
-  agentType: ["Agent type", "any agent type"],
-  workspace: ["Workspace", "any workspace"],
-  rule: ["Rule", "any rule"],
+  endpoint: ["Endpoint", "Endpoint"],
+  agentType: ["Agent type", "Agent type"],
+  workspace: ["Workspace", "Workspace"],
+  rule: ["Rule", "Rule"],
 };
 
 /** Every filter, as it is called in the address and by GET /api/metrics/requests. */
 export const NAMES = ["requestId", ...Object.keys(CHOICES), ...Object.keys(TEXTS)];
 
-/** The decision and the filters that an address names. */
+/** The decision, which of those with its id, and the filters that an address names. */
 export function readAddress(hash) {
   const found = /^#\/decisions(?:\/([^?]*))?(?:\?(.*))?$/.exec(hash);
-  if (found === null) return { id: null, filters: {} };
+  if (found === null) return { id: null, entry: null, filters: {} };
   const given = new URLSearchParams(found[2] ?? "");
   const filters = {};
   for (const name of NAMES) {
     const value = given.get(name);
     if (value) filters[name] = value;
   }
-  return { id: found[1] ? decoded(found[1]) : null, filters };
+  return { id: found[1] ? decoded(found[1]) : null, entry: given.get("entry"), filters };
 }
 
 function decoded(text) {
@@ -41,9 +41,9 @@ function decoded(text) {
   }
 }
 
-/** The address of a decision, or of the list, under these filters. */
-export function address(id, filters) {
-  const query = new URLSearchParams(filters).toString();
+/** The address of a decision, or of the list, under these filters; `entry` is which of those with its id. */
+export function address(id, filters, entry = null) {
+  const query = new URLSearchParams(entry === null ? filters : { ...filters, entry }).toString();
   return `#/decisions${id ? `/${encodeURIComponent(id)}` : ""}${query ? `?${query}` : ""}`;
 }
 
@@ -51,7 +51,7 @@ export function address(id, filters) {
 export function matches(row, filters) {
   return Object.entries(filters).every(([name, wanted]) => {
     if (name === "requestId") return row.requestId.startsWith(wanted);
-    if (name === "status") return wanted === "error" ? Boolean(row.error) : `${Math.floor(row.status / 100)}xx` === wanted;
+    if (name === "status") return endedAs(wanted, row.status, row.error);
     return row[name] === wanted;
   });
 }
@@ -61,10 +61,12 @@ export function filterForm(filters, changed) {
   const fields = {};
   const lists = {};
   let timer = 0;
+  const toggle = h("button", { type: "button", class: "button filters-toggle", "aria-expanded": "false", on: { click: unfold } }, "Filters");
   const form = h(
     "form",
     { class: "filters", role: "search", "aria-label": "Filter decisions", on: { submit: (event) => event.preventDefault() } },
     search(),
+    toggle,
     Object.entries(CHOICES).map(([name, [label, options]]) => choice(name, label, options)),
     Object.entries(TEXTS).map(([name, [label, hint]]) => words(name, label, hint)),
     h("button", { type: "button", class: "button filters-clear", on: { click: () => fill({}, true) } }, "Clear filters"),
@@ -100,6 +102,11 @@ export function filterForm(filters, changed) {
     const more = { list: `known-${name}`, autocomplete: "off", spellcheck: "false", on: { input: soon } };
     fields[name] = h("input", { ...attributes, ...more });
     return [fields[name], lists[name]];
+  }
+
+  function unfold() {
+    const open = form.closest(".decisions").classList.toggle("filters-open");
+    mark(toggle, "aria-expanded", open ? "true" : "false");
   }
 
   function soon() {
@@ -138,5 +145,5 @@ export function filterForm(filters, changed) {
   }
 
   fill(filters);
-  return { node: form, fill, offer, stop: () => clearTimeout(timer) };
+  return { node: form, fill, offer, tell: (number) => say(toggle, number > 0 ? `Filters (${number})` : "Filters"), stop: () => clearTimeout(timer) };
 }

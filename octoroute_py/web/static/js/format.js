@@ -56,6 +56,11 @@ export function money(usd) {
   return `${sign}$${count(Math.round(size))}`;
 }
 
+/** US dollars beside an axis: three figures that count. */
+export function axisMoney(usd) {
+  return absent(usd) ? DASH : usd >= 1000 ? money(usd) : `$${Number(usd.toPrecision(3))}`;
+}
+
 /** US dollars to the millionth. */
 export function exactMoney(usd) {
   return absent(usd) ? DASH : `${usd < 0 ? "−" : ""}$${Math.abs(usd).toFixed(6)}`;

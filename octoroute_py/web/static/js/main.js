@@ -160,7 +160,7 @@ function drawTop() {
     h("button", { class: "icon-button", type: "button", "aria-label": "Keys of this page", title: "Keys (?)", on: { click: () => openKeys(VIEWS) } }, "?"),
   );
   if (session.key !== null) {
-    end.append(h("button", { class: "icon-button", type: "button", "aria-label": "Sign out", title: "Sign out", on: { click: signOut } },
+    end.append(h("button", { class: "icon-button", type: "button", "aria-label": "Sign out", title: "Sign out", data: { acts: "" }, on: { click: signOut } },
       svg("svg", { viewBox: "0 0 24 24", "aria-hidden": "true" }, svg("path", { d: "M14 4h5v16h-5M3 12h11M10 8l4 4-4 4" }))));
   }
 }

@@ -14,6 +14,8 @@ const FACT_OF = {
   has_images: "has_images",
 };
 
+const MARKS = { decided: "●", matched: "○", failed: "×", unknown: "?" };
+
 const SOURCES = { config: "config file", api: "API", built_in: "built in" };
 
 /** The list; `decided` is the id of the rule that decided, or null. */
@@ -40,11 +42,11 @@ function list(trials, facts, decided) {
 }
 
 function rule(trial, facts, decided) {
-  const state = decided ? "decided" : trial.matched ? "matched" : "failed";
+  const state = decided ? "decided" : trial.matched === null ? "unknown" : trial.matched ? "matched" : "failed";
   return h(
     "li",
     { class: `rule ${state}`, data: { rule: trial.id } },
-    h("span", { class: "rule-mark", "aria-hidden": "true" }, decided ? "●" : trial.matched ? "○" : "×"),
+    h("span", { class: "rule-mark", "aria-hidden": "true" }, MARKS[state]),
     h(
       "div",
       { class: "rule-what" },
@@ -70,6 +72,7 @@ function source(trial) {
 
 function why(trial, facts, decided) {
   if (decided) return "matched, and decided";
+  if (trial.matched === null) return "nobody asked it: another had decided, and the prompt is not kept";
   if (trial.matched) {
     if (trial.eligible?.length === 0) return "matched, but nothing it names can answer";
     return "matched; another came before it";

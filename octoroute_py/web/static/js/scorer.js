@@ -1,9 +1,9 @@
 // What the scorer believes of a request: each tier's chance, its risk against the dial, and what would have flipped it.
 
 import { h } from "./dom.js";
-import { exact, percent } from "./format.js";
+import { percent } from "./format.js";
 import { place } from "./timeline.js";
-import { CHANGES, DOUBTS, TIERS, spoken } from "./words.js";
+import { CHANGES, DOUBTS, TIERS, precise, spoken } from "./words.js";
 
 /** The scorer's part of an explanation; `decided` says whether the decision is its own. */
 export function scorer(view, decided) {
@@ -51,7 +51,7 @@ function header(gain) {
   const words = ["Tier", "Answers well", gain ? "What deep would add" : "May fail", "Against the dial"];
   return h(
     "div",
-    { class: "scorer-row scorer-head muted", role: "row" },
+    { class: "scorer-row scorer-head", role: "row" },
     words.map((word) => h("span", { role: "columnheader" }, word)),
   );
 }
@@ -73,7 +73,7 @@ function bar(value, scale, kind) {
 }
 
 function number(value) {
-  return h("span", { class: "scorer-number", title: exact(value) }, percent(value));
+  return h("span", { class: "scorer-number", title: precise(value) }, percent(value));
 }
 
 /** Why a tier is the chosen one, or is not, in the order in which the policy looks at them. */
@@ -93,7 +93,7 @@ function facts({ score, choice, limits, prices }) {
     ["Confidence", percent(choice.confidence), asked(limits.confidence_threshold, "at least")],
     ["Uncertainty", percent(score.uncertainty), asked(limits.max_uncertainty, "at most")],
     ["Familiar prompt", score.in_distribution ? "yes" : "no", "like those the scorer learned from"],
-    ["Relative prices", prices.map((price) => exact(price)).join(" : "), "fast : balanced : deep"],
+    ["Relative prices", prices.map((price) => precise(price)).join(" : "), "fast : balanced : deep"],
   ];
   return h(
     "dl",
@@ -118,7 +118,7 @@ function flips(found) {
       "ul",
       {},
       found.map(({ change, value, tier }) =>
-        h("li", {}, h("code", {}, spoken(CHANGES, change)), " at ", h("strong", {}, shown(value)), " → ", strong(tier)),
+        h("li", {}, "with ", h("code", {}, spoken(CHANGES, change)), " at ", h("strong", {}, shown(value)), " → ", strong(tier)),
       ),
     ),
   );
@@ -126,5 +126,5 @@ function flips(found) {
 
 function shown(value) {
   if (Array.isArray(value)) return `{${value.join(", ")}}`;
-  return typeof value === "number" ? exact(value) : String(value);
+  return typeof value === "number" ? precise(value) : String(value);
 }

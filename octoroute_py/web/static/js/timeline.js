@@ -11,7 +11,7 @@ export function timeline(doc) {
   if (attempts.length === 0) return null;
   const whole = Math.max(timing.duration_ms ?? 0, ...attempts.map(end), 0.001);
   const rows = [];
-  if (timing.routing_ms > 0) rows.push(choosing(timing.routing_ms, attempts[0].started_ms, whole));
+  if (timing.routing_ms > 0 && attempts[0].started_ms !== null) rows.push(choosing(timing.routing_ms, attempts[0].started_ms, whole));
   attempts.forEach((attempt, index) => rows.push(row(attempt, index, whole)));
   return h(
     "div",
@@ -27,7 +27,7 @@ function end(attempt) {
 
 /** The choice ends where the first attempt begins; how long it took is what was measured. */
 function choosing(took, until, whole) {
-  const from = Math.max(0, (until ?? took) - took);
+  const from = Math.max(0, until - took);
   return h(
     "li",
     { class: "timeline-row" },
@@ -40,17 +40,18 @@ function choosing(took, until, whole) {
 function row(attempt, index, whole) {
   const well = !attempt.fault && attempt.status !== null && attempt.status < 400;
   const words = well ? `${attempt.status}` : [attempt.status, faultText(attempt.fault)].filter(Boolean).join(" · ");
-  const title = `attempt ${index + 1}: began after ${duration(attempt.started_ms)}, took ${duration(attempt.duration_ms)}`;
+  const known = attempt.started_ms !== null;
+  const title = known ? `attempt ${index + 1}: began after ${duration(attempt.started_ms)}, took ${duration(attempt.duration_ms)}` : `attempt ${index + 1}: nobody wrote down when`;
   return h(
     "li",
     { class: "timeline-row", data: { attempt: index + 1 }, title },
     h("span", { class: "timeline-name" }, h("span", { class: `dot tier-${attempt.tier}` }), attempt.endpoint),
-    track(attempt.started_ms, attempt.duration_ms, whole, well ? `tier-${attempt.tier}` : "fault"),
+    known ? track(attempt.started_ms, attempt.duration_ms, whole, well ? `tier-${attempt.tier}` : "fault") : h("span", { class: "muted" }, "when is not known"),
     h(
       "span",
       { class: `timeline-words${well ? "" : " bad"}` },
       h("span", { class: "timeline-result" }, words),
-      h("span", { class: "muted" }, ` ${duration(attempt.duration_ms)}`),
+      known ? h("span", { class: "muted" }, ` ${duration(attempt.duration_ms)}`) : null,
     ),
   );
 }

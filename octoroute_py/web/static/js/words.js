@@ -21,11 +21,24 @@ export const REASONS = {
 };
 
 export const STATUSES = {
-  "2xx": "answered",
-  "4xx": "refused",
-  "5xx": "failed",
-  error: "any error",
+  success: "answered whole",
+  failed: "failed or refused",
+  timeout: "timed out",
+  rate_limited: "rate limited",
+  cancelled: "client left",
+  "2xx": "2xx",
+  "4xx": "4xx",
+  "5xx": "5xx",
 };
+
+/** Whether a request that ended so is one of those that the journal gives for a word of STATUSES. */
+export function endedAs(wanted, status, code) {
+  if (/^[245]xx$/.test(wanted)) return Math.floor(status / 100) === Number(wanted[0]);
+  if (wanted === "cancelled") return status === 499;
+  if (status === 499) return false;
+  if (wanted === "success" || wanted === "failed") return (wanted === "failed") === Boolean(code);
+  return Boolean(code) && { timeout: 504, rate_limited: 429 }[wanted] === status;
+}
 
 export const MISFITS = {
   policy: "not allowed by key or workspace",
@@ -84,18 +97,31 @@ export const CHANGES = {
   in_distribution: "a familiar prompt",
 };
 
-export const DECIDERS = {
-  client: "the client",
-  experiment: "an experiment",
-  rule: "a rule",
-  preferences: "the agent type's preferences",
-  strategy: "the strategy",
+export const PARTS = {
+  chosen: "chosen",
+  not_drawn: "as good, not drawn",
+  passed_over: "came before it, could not take it",
+  not_reached: "would have come after",
+};
+
+export const UNKNOWN = {
+  facts: "its facts",
+  "facts.has_code": "whether there is code in it",
+  "rules.matched": "what the patterns of some rules would have said",
+  "rules.eligible": "which models of some rules could have answered",
+  preferred: "which preferred models could have answered",
+  scorer: "what the scorer would have believed",
 };
 
 /** A word of ours as people say it: `server_error` is "server error" where there is no better text. */
 export function spoken(words, word) {
   if (word === null || word === undefined || word === "") return "–";
   return Object.hasOwn(words, word) ? words[word] : String(word).replaceAll("_", " ");
+}
+
+/** A number as it is, to the millionth. */
+export function precise(value) {
+  return value === null || value === undefined ? "–" : String(Math.round(value * 1e6) / 1e6);
 }
 
 export function faultText(fault) {
