@@ -15,6 +15,7 @@ from tests.edge.test_routes import ALL_KEYS, KEYS
 from tests.fakes import bodies
 from tests.fakes.application import Running, httpx_config, running, upstreams
 from tests.fakes.keyed import Keyed, holder, shown
+from tests.fakes.waiting import until
 
 STORED = '[storage]\nurl = "sqlite:///{folder}/live.db"\n'
 SAVINGS = "/api/analytics/savings?timeRange=24h"
@@ -87,7 +88,7 @@ async def watching(
         "client": ("127.0.0.1", 4711),
         "server": ("gateway", 80),
     }
-    task = asyncio.create_task(one.application.app(scope, feed.receive, feed.send))  # type: ignore[arg-type]
+    task = asyncio.ensure_future(one.application.app(scope, feed.receive, feed.send))
     try:
         yield feed
     finally:
