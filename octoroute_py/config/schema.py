@@ -117,13 +117,14 @@ class TlsConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[server]`."""
+    """`[server]`; `watch_config` reloads when the file changes, as SIGHUP does."""
 
     host: str = "127.0.0.1"
     port: int = 3000
     workers: int = 1
     request_timeout_seconds: float | None = None
     drain_seconds: float = 60.0
+    watch_config: bool = False
     tls: TlsConfig | None = None
 
 
@@ -380,6 +381,17 @@ class KeyConfig(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
 
 
+class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One `[[auth.clients]]` entry: what the holder of a client certificate with this name in it may do.
+
+    `subject` is the certificate's common name or one of its alternative names, exactly. `workspaces` None means all.
+    """
+
+    subject: str
+    role: Role
+    workspaces: tuple[str, ...] | None = None
+
+
 class TokenAlgorithm(enum.StrEnum):
     """How a JSON Web Token may be signed: by a secret both sides know, or by one whose public half is configured."""
 
@@ -411,12 +423,13 @@ class AuthConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     mode: AuthMode = AuthMode.AUTO
     keys: tuple[KeyConfig, ...] = ()
+    clients: tuple[ClientConfig, ...] = ()
     jwt: JwtConfig | None = None
 
     @property
     def has_keys(self) -> bool:
         """Whether anybody can show who they are without the key of a first start."""
-        return bool(self.keys) or self.jwt is not None
+        return bool(self.keys or self.clients) or self.jwt is not None
 
 
 class AdminConfig(msgspec.Struct, frozen=True, kw_only=True):

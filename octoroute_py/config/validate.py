@@ -76,3 +76,6 @@ def _check_listeners(config: Config, root: Table) -> None:
     # Another address on the same port would not do: the listeners are told apart by their ports.
     if admin is not None and admin.port == server.port != 0:
         root.problem("admin", "has the port of [server]", hint="give it another one")
+    if config.auth.clients and (server.tls is None or server.tls.client_ca_file is None):
+        hint = "set server.tls.client_ca_file to the authority that signs them"
+        root.table("auth").problem("clients", "nobody is asked for a certificate", hint=hint)

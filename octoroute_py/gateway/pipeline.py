@@ -22,6 +22,7 @@ from octoroute_py.gateway.choosing import choose
 from octoroute_py.gateway.context import RawHeaders, RequestContext, Snapshot
 from octoroute_py.gateway.dispatch import Dispatcher
 from octoroute_py.gateway.plan import Plan
+from octoroute_py.gateway.receipts import Receipts
 from octoroute_py.ledger.outcome import Outcome
 from octoroute_py.ledger.recorder import Recorder
 from octoroute_py.routing.sticky import digest
@@ -58,8 +59,11 @@ class Gateway:
         self.policies: Mapping[str, WorkspacePolicy] = {}
         """What holds in each workspace that has a configuration; replaced whole when one of them changes."""
         self.draining = False
+        self._ending = False
         self.monotonic = monotonic
         self.wall = wall
+        self.receipts = Receipts()
+        """Why the last requests went where they went."""
         self._accounts = accounts
         self._recorder = recorder
         self._sampler = sampler
@@ -115,7 +119,7 @@ class Gateway:
         self._live.add(ctx)
         self.metrics.in_flight_inc()
         if self.draining:
-            ctx.refusal = Refused("The gateway is shutting down.", code="overloaded", retry_after_s=DRAIN_RETRY_S)
+            ctx.refusal = Refused("The gateway takes no new requests.", code="overloaded", retry_after_s=DRAIN_RETRY_S)
         elif full:
             ctx.refusal = Refused("The gateway is busy.", code="overloaded", retry_after_s=RETRY_SOON_S)
         return ctx
@@ -175,6 +179,8 @@ class Gateway:
         if ctx.outcome is None:
             ctx.outcome = _outcome(ctx, self.monotonic())
             self._accounts.end(ctx, ctx.outcome)
+            if ctx.grounds is not None:
+                self.receipts.keep(ctx.outcome, ctx.grounds)
         return ctx.outcome
 
     def settle(self) -> None:
@@ -196,8 +202,17 @@ class Gateway:
     # the end
 
     def begin_drain(self) -> None:
-        """No new work from now on."""
+        """No new work from now on, for the process ends."""
+        self.draining = self._ending = True
+
+    def pause(self) -> None:
+        """No new work until `resume`; requests under way go on."""
         self.draining = True
+
+    def resume(self) -> bool:
+        """Take new work again; False, and nothing changes, once the process is ending."""
+        self.draining = self._ending
+        return not self._ending
 
     def cut(self) -> None:
         """End every request still under way with an error."""

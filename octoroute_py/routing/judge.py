@@ -11,10 +11,12 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from octoroute_py.config.schema import BreakerConfig
 from octoroute_py.core.clock import Monotonic
 from octoroute_py.core.trace import Trace
 from octoroute_py.core.words import Tier
 from octoroute_py.routing.judge_prompt import Case, Form
+from octoroute_py.routing.router import Notes
 from octoroute_py.routing.verdict import JudgeFailed, JudgeFailure, read_verdict
 from octoroute_py.tiers.breaker import Breaker
 
@@ -107,15 +109,29 @@ class Judge:
         self._verdicts = Verdicts() if verdicts is None else verdicts
         self._flights: dict[bytes, _Flight] = {}
 
+    @property
+    def breaker(self) -> Breaker:
+        """What keeps it from being asked after it failed too often."""
+        return self._breaker
+
+    def follow(self, policy: BreakerConfig) -> None:
+        """Go on with another policy of the breaker; what it learnt stays."""
+        self._breaker.follow(policy)
+
     def known(self, case: Case) -> Tier | None:
         """What it said about the case lately; nobody is asked."""
         return self._verdicts.find(case.digest(), self._now())
 
-    async def judge(self, case: Case, *, by_s: float, trace: Trace | None = None) -> Tier:
-        """The tier for the case, within half of the time that is left until `by_s`. Raises JudgeFailed."""
+    async def judge(self, case: Case, *, by_s: float, notes: Notes | None = None, trace: Trace | None = None) -> Tier:
+        """The tier for the case, within half of the time that is left until `by_s`. Raises JudgeFailed.
+
+        `notes` learn of a verdict that was remembered.
+        """
         digest, now = case.digest(), self._now()
         tier = self._verdicts.find(digest, now)
         if tier is not None:
+            if notes is not None:
+                notes.remembered = True
             return tier
         flight = self._flights.get(digest)
         if flight is None:

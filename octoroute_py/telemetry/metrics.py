@@ -53,7 +53,7 @@ _WINDOW = 1024
 
 
 class BreakerRow(msgspec.Struct, frozen=True):
-    """A breaker as it stands; `scope` is `endpoint` or `tier`, `id` is that one's, `trips` count from the start."""
+    """A breaker as it stands; `scope` is `endpoint`, `tier` or `judge`, `id` is that one's, `trips` are all so far."""
 
     scope: str
     id: str
@@ -84,6 +84,17 @@ class Counters(msgspec.Struct, frozen=True):
     recording_failures: int
     health_tracking_failures: int
     background_task_failures: int
+
+
+class Routing(msgspec.Struct, frozen=True):
+    """How requests were routed: how many to each tier, and the time it took to choose.
+
+    `mean_s` is over all of them (None before the first), `percentiles` are those of the last 1,024.
+    """
+
+    by_tier: dict[Tier, int]
+    mean_s: float | None
+    percentiles: Percentiles | None
 
 
 class _EndpointCounts:
@@ -131,6 +142,7 @@ class Metrics:
         self._finished = 0
         self._failed = 0
         self._window = Window(_WINDOW)
+        self._routing_window = Window(_WINDOW)
         self._other = _EndpointCounts()
         self._endpoints: dict[str, _EndpointCounts] = {}
         self.bind(endpoint_ids)
@@ -158,7 +170,9 @@ class Metrics:
 
     def routing_duration(self, strategy: Strategy, ms: float) -> None:
         """Choosing the tier took so many milliseconds."""
-        if not self._routing_ms[strategy].observe(ms):
+        if self._routing_ms[strategy].observe(ms):
+            self._routing_window.add(ms / 1000.0)
+        else:
             self.recording_failed(RecordingFailure.ROUTING_DURATION)
 
     def model_invoked(self, tier: Tier) -> None:
@@ -243,6 +257,16 @@ class Metrics:
     def percentiles(self) -> Percentiles | None:
         """Exact p50, p95 and p99 of the last 1,024 routed requests, None before the first."""
         return self._window.percentiles()
+
+    def routing(self) -> Routing:
+        """How requests were routed since the start."""
+        by_tier = dict.fromkeys(TIERS, 0)
+        for (tier, _), count in self._requests.items():
+            by_tier[tier] += count
+        timed = [histogram.cumulative() for histogram in self._routing_ms.values()]
+        times = sum(rows[-1][1] for rows, _ in timed)
+        mean_s = sum(total_ms for _, total_ms in timed) / times / 1000.0 if times else None
+        return Routing(by_tier, mean_s, self._routing_window.percentiles())
 
     def counters(self) -> Counters:
         """Totals since the start; tokens are those of the endpoints now configured, and `other`."""
@@ -397,7 +421,7 @@ class Metrics:
             "octoroute_breaker_trips_total", "Times that the breaker opened", labels=("scope", "id")
         )
         for row in {(row.scope, row.id): row for row in live.breakers}.values():
-            if row.id in known or row.scope == "tier":
+            if row.id in known or row.scope != "endpoint":
                 for each in BreakerState:
                     state.add_metric((row.scope, row.id, each.value), float(row.state is each))
                 trips.add_metric((row.scope, row.id), row.trips)

@@ -151,6 +151,7 @@ def test_it_shows_every_setting_there_is() -> None:
         "when",
         "neural",
         "keys",
+        "clients",
         "credentials",
         "jwt",
         *schema.Config.__struct_fields__,

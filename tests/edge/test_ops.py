@@ -141,6 +141,9 @@ async def test_info_shows_counters_to_all_and_the_configuration_to_viewers_only(
             "uptime_seconds",
             "counters",
             "request_duration_seconds",
+            "circuit_breaker_enabled",
+            "metrics",
+            "you",
         }
         assert (body["status"], body["api_version"]) == ("running", "v1")
         assert (body["counters"]["requests"], body["counters"]["completion_tokens"]) == (1, 5)

@@ -9,7 +9,7 @@ import pytest
 from octoroute_py.core.ending import Ended, ended
 from octoroute_py.storage.db import Database
 from octoroute_py.storage.entries import JournalEntry
-from octoroute_py.storage.history import Place, Record, page
+from octoroute_py.storage.history import EVERYTHING, Filter, Place, Record, page
 from tests.fakes.journal_rows import calls, entry, keep, varied
 
 ROWS = varied(random.Random(11), 400, over_s=500)
@@ -24,18 +24,18 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
 
 
 def pages(
-    database: Database, *, limit: int, workspaces: tuple[str, ...] | None = None, how: Ended | None = None
+    database: Database, *, limit: int, workspaces: tuple[str, ...] | None = None, only: Filter = EVERYTHING
 ) -> list[Record]:
     """All pages one after the other."""
     found: list[Record] = []
     before: Place | None = None
     while True:
         with database.read() as connection:
-            records = page(connection, limit=limit, before=before, workspaces=workspaces, how=how)
-        found += records
-        if len(records) < limit:
+            one = page(connection, limit=limit, before=before, workspaces=workspaces, only=only)
+        found += one.records
+        if one.next is None:
             return found
-        before = records[-1].place
+        before = one.next
 
 
 def word(row: JournalEntry) -> Ended:
@@ -52,7 +52,7 @@ def test_the_pages_hold_every_request_once_newest_first(
         for row in calls(ROWS)
         if (workspaces is None or row.workspace in workspaces) and how in (None, word(row))
     }
-    records = pages(database, limit=17, workspaces=workspaces, how=how)
+    records = pages(database, limit=17, workspaces=workspaces, only=Filter(how=how))
     assert sorted(record.request_id for record in records) == sorted(wanted)
     assert [record.place for record in records] == sorted((record.place for record in records), reverse=True)
 
@@ -60,7 +60,7 @@ def test_the_pages_hold_every_request_once_newest_first(
 def test_a_record_tells_what_the_row_holds(database: Database) -> None:
     rows = {row.request_id: row for row in ROWS}
     with database.read() as connection:
-        for record in page(connection, limit=400):
+        for record in page(connection, limit=400).records:
             row = rows[record.request_id]
             assert all(getattr(record, name) == getattr(row, name) for name in Record.__struct_fields__ if name != "id")
 
