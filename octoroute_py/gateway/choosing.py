@@ -12,8 +12,8 @@ from octoroute_py.core.words import Reason, Surface
 from octoroute_py.features.facts import About, Facts, read_facts
 from octoroute_py.gateway.context import RequestContext
 from octoroute_py.gateway.governing import Case, by_preferences, by_rules
+from octoroute_py.gateway.grounds import Grounds, code_in, kept_facts, without_words
 from octoroute_py.gateway.plan import Needs, Plan, narrowed, plan_exact, plan_tiers
-from octoroute_py.gateway.trace import Trace, code_in, kept_facts, without_words
 from octoroute_py.gateway.ways import Way, way_of
 from octoroute_py.routing.intent import Auto, Exact, Intent, TierIntent, read_intent, tier_decision
 from octoroute_py.routing.router import Inquiry, Notes
@@ -42,7 +42,7 @@ async def choose(ctx: RequestContext) -> Plan:
         plan = exposed(tier_plan(ctx, decision, case.needs), way)
     plan = rolled_out(ctx, plan, case.needs)
     kept = kept_facts(bare, facts, way.book)
-    ctx.trace = Trace(snapshot, way, decision, governed, plan, case.needs, kept, has_code, notes, ctx.wall())
+    ctx.grounds = Grounds(snapshot, way, decision, governed, plan, case.needs, kept, has_code, notes, ctx.wall())
     return narrowed(plan, case.needs)
 
 
@@ -54,7 +54,7 @@ def _named(ctx: RequestContext, intent: TierIntent | Exact) -> Plan:
         facts, has_code = without_words(read), code_in(read)
     needs = needs_of(ctx, facts)
     plan = rolled_out(ctx, named_plan(ctx, intent, needs), needs)
-    ctx.trace = Trace(snapshot, None, None, None, plan, needs, facts, has_code, None, ctx.wall())
+    ctx.grounds = Grounds(snapshot, None, None, None, plan, needs, facts, has_code, None, ctx.wall())
     return narrowed(plan, needs)
 
 

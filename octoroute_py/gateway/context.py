@@ -20,11 +20,11 @@ from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import Surface, Tier
 from octoroute_py.features.estimate import prompt_estimate
 from octoroute_py.gateway.exposure import Exposure
+from octoroute_py.gateway.grounds import Grounds
 from octoroute_py.gateway.rollouts import Rollouts
 from octoroute_py.gateway.scope import Scope, Scopes, workspace_of
 from octoroute_py.gateway.targets import Targets
 from octoroute_py.gateway.timers import Timers
-from octoroute_py.gateway.trace import Trace
 from octoroute_py.gateway.trials import Trials
 from octoroute_py.ledger.outcome import Attempt, Outcome
 from octoroute_py.routing.default import Cascade
@@ -103,8 +103,8 @@ class RequestContext:
     journal believes it. `claims` is whom the request counts for, `permit` and `hold` what they gave it; `capped`
     says that a budget applies, so that its answer must not grow without limit. `judged` says that a judge was asked for
     it, or may have been. `exposures` are the arms it was given. `metadata` is what rules see in place of the body's
-    own, where it was told apart from that. `trace` is how it was decided about, once it was. `outcome` is there once it
-    has ended, `kept` once its row was handed to the journal.
+    own, where it was told apart from that. `grounds` are how it was decided about, once it was. `outcome` is there once
+    it has ended, `kept` once its row was handed to the journal.
     """
 
     __slots__ = (
@@ -127,6 +127,7 @@ class RequestContext:
         "exposures",
         "first_event_s",
         "gone",
+        "grounds",
         "hints",
         "hold",
         "judged",
@@ -153,7 +154,6 @@ class RequestContext:
         "stream",
         "surface",
         "task",
-        "trace",
         "usage",
         "user_id",
         "wall",
@@ -205,7 +205,7 @@ class RequestContext:
         self.status = 500
         self.error_code: str | None = None
         self.outcome: Outcome | None = None
-        self.trace: Trace | None = None
+        self.grounds: Grounds | None = None
         self.user_id: str | None = None
         self.request_type: str | None = None
         self.metadata: msgspec.Raw | None = None

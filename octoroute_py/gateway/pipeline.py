@@ -173,8 +173,8 @@ class Gateway:
         if ctx.outcome is None:
             ctx.outcome = _outcome(ctx, self.monotonic())
             self._accounts.end(ctx, ctx.outcome)
-            if ctx.trace is not None:
-                self.receipts.keep(ctx.outcome, ctx.trace)
+            if ctx.grounds is not None:
+                self.receipts.keep(ctx.outcome, ctx.grounds)
         return ctx.outcome
 
     def settle(self) -> None:

@@ -69,6 +69,7 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 COLUMNS = (
     "requestId",
+    "entry",
     "timestamp",
     "status",
     "httpStatus",

@@ -34,6 +34,8 @@ BY_BODY = f"{HERE}::test_another_workspace_is_refused_by_body_and_nothing_is_sen
 ROWS = "tests/edge/api/test_analytics.py::test_a_bound_key_sees_the_rows_of_its_workspaces_alone"
 NO_OTHER = "tests/edge/api/test_analytics.py::test_to_a_bound_key_other_workspaces_do_not_exist"
 DESCRIPTION = "tests/edge/test_openapi.py::test_a_key_that_is_bound_to_workspaces_reads_what_every_other_reads"
+PLAYGROUND = "tests/edge/api/test_decisions.py::test_the_playground_keeps_to_the_workspaces_of_the_key"
+RECEIPTS = "tests/edge/api/test_decisions.py::test_a_bound_key_knows_of_no_decision_of_another_workspace"
 
 OWN: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/v1/chat/completions"): (BY_HEADER, BY_BODY),
@@ -41,6 +43,10 @@ OWN: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/v1/embeddings"): (BY_HEADER, BY_BODY),
     ("POST", "/v1/responses"): (BY_HEADER, BY_BODY),
     ("POST", "/v1/routing/explain"): (BY_HEADER, BY_BODY),
+    ("GET", "/v1/routing/decisions/{id:path}"): (RECEIPTS,),
+    ("GET", "/api/decisions/{id:path}"): (RECEIPTS,),
+    ("POST", "/api/playground/explain"): (PLAYGROUND,),
+    ("POST", "/api/playground/chat"): (PLAYGROUND,),
     ("POST", "/chat"): (BY_HEADER,),
     ("POST", "/api/route"): (AS_ROUTED,),
     ("POST", "/v1/feedback"): (FEEDBACK,),

@@ -1,7 +1,7 @@
 """What is kept of a decision for whoever asks later why: references to what made it, and no word of the request.
 
-A trace is left for every request, so that making one costs a microsecond; all that can be worked out from it is worked
-out when somebody asks (`receipts`).
+They are left for every request, so that keeping them costs a microsecond or two; all that can be worked out from them
+is worked out when somebody asks (`receipts`).
 """
 
 from collections.abc import Mapping
@@ -26,8 +26,8 @@ CODE_LOOKED_FOR: Final = 2_048
 as all else that is kept."""
 
 
-class Trace(msgspec.Struct, frozen=True, gc=False):
-    """One decision. `facts` are without words (`without_words`), None where nobody looked at the request.
+class Grounds(msgspec.Struct, frozen=True, gc=False):
+    """Those of one decision. `facts` are without words (`without_words`), None where nobody looked at the request.
 
     `way` is None where the client named a tier or a model. `decision` is that of a strategy in its own words, None
     where none was asked, `governed` the plan of operators where they decided, `plan` the one that was carried out: with
