@@ -62,11 +62,6 @@ async def figures(page: Page) -> dict[str, str]:
     return found
 
 
-async def from_the_top(page: Page) -> None:
-    """Let the Tab key begin where the document does, wherever the focus has been put."""
-    await page.evaluate("() => { document.activeElement.blur(); getSelection().collapse(document.body, 0) }")
-
-
 async def shown_json(page: Page) -> Json:
     """The receipt as the page has it."""
     text = await page.locator(".receipt pre.json").text_content()
@@ -332,7 +327,6 @@ async def test_everything_can_be_reached_and_does_something(page: Page, town: To
     await page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=town.url)
     await opened(page, town, f"/{row['requestId']}")
     await page.locator(".receipt").wait_for()
-    await from_the_top(page)
     assert await focusable(page) == []
     assert await dead_controls(page) == []
 

@@ -157,7 +157,9 @@
     },
 
     begin() {
-      document.activeElement?.blur?.();
+      document.body.tabIndex = -1; // or Tab would go on from where the focus was last, also after a blur
+      document.body.focus();
+      document.body.removeAttribute("tabindex");
       kept.reached = new Set();
       kept.unringed = [];
       kept.plain = new Map(stops().map((node) => [node, ring(node)]));
