@@ -117,13 +117,14 @@ class TlsConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[server]`."""
+    """`[server]`; `watch_config` reloads when the file changes, as SIGHUP does."""
 
     host: str = "127.0.0.1"
     port: int = 3000
     workers: int = 1
     request_timeout_seconds: float | None = None
     drain_seconds: float = 60.0
+    watch_config: bool = False
     tls: TlsConfig | None = None
 
 
@@ -447,6 +448,16 @@ class ObservabilityConfig(msgspec.Struct, frozen=True, kw_only=True):
     capture_content: bool = False
 
 
+class TracingConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[tracing]`: `otlp_endpoint` is the whole URL that spans are posted to, None turns tracing off."""
+
+    otlp_endpoint: str | None = None
+    service_name: str = "octoroute"
+    sample_ratio: float = 1.0
+    headers: tuple[tuple[str, Secret], ...] = ()
+    timeout_seconds: float = 10.0
+
+
 class CorsConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`[cors]`: exact origins; empty means no CORS headers at all."""
 
@@ -474,6 +485,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     registry: RegistryConfig = RegistryConfig()
     redis_url: Secret | None = None
     observability: ObservabilityConfig = ObservabilityConfig()
+    tracing: TracingConfig = TracingConfig()
     cors: CorsConfig = CorsConfig()
     path: Path | None = None
     unbuilt: tuple[str, ...] = ()

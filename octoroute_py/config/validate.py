@@ -25,6 +25,7 @@ from octoroute_py.config.sections import (
     read_server,
     read_timeouts,
 )
+from octoroute_py.config.tracing import read_tracing
 from octoroute_py.config.unbuilt import unbuilt
 
 
@@ -58,6 +59,7 @@ def build(
         registry=read_registry(root.table("registry"), sources),
         redis_url=read_redis(root.table("redis")),
         observability=read_observability(root.table("observability")),
+        tracing=read_tracing(root.table("tracing"), problems=problems, env=env),
         cors=read_cors(root.table("cors")),
         path=path,
     )

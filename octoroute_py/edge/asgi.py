@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from octoroute_py.core.errors import BadRequest, GatewayError, NotFound
@@ -201,7 +201,16 @@ def _http_exception(request: Request, error: Exception) -> Response:
     response = _response(request, shown)
     if isinstance(error, HTTPException) and error.headers:
         response.headers.update(error.headers)
+    if status == 405:
+        response.headers["allow"] = _allowed(request)
     return response
+
+
+def _allowed(request: Request) -> str:
+    """All methods of the path; the router knows those of the first route that has it."""
+    found = [each for each in request.app.routes if isinstance(each, Route)]
+    here = [each.methods or () for each in found if each.matches(request.scope)[0] is not Match.NONE]
+    return ", ".join(sorted({method for methods in here for method in methods}))
 
 
 def _unexpected(request: Request, error: Exception) -> Response:

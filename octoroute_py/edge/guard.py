@@ -18,8 +18,6 @@ PRINCIPAL = "octoroute.principal"
 """Where the scope holds who is asking, behind a guard."""
 GUARD = "octoroute.guard"
 """Where the scope holds the guard itself, for what lasts longer than a key may."""
-
-
 CERTIFICATE = "octoroute.certificate"
 """Where the scope holds the client's certificate, if it showed one."""
 

@@ -115,8 +115,10 @@ def needs_of(ctx: RequestContext, facts: Facts | None) -> Needs:
 def inquiry_of(ctx: RequestContext, facts: Facts, notes: Notes | None = None) -> Inquiry:
     """The request as the strategies are asked about it."""
     hints, policy = ctx.hints, ctx.policy
+    if hints.timeout_s is None and policy is None:
+        return Inquiry(facts, hints, notes=notes, trail=ctx.trail)
     by_s = math.inf if hints.timeout_s is None else ctx.started_s + hints.timeout_s
-    return Inquiry(facts, hints, by_s, () if policy is None else policy.compliance, notes)
+    return Inquiry(facts, hints, by_s, () if policy is None else policy.compliance, notes, ctx.trail)
 
 
 def facts_of(ctx: RequestContext, *, words: bool) -> Facts:

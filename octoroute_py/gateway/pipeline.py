@@ -14,6 +14,7 @@ from octoroute_py.config.schema import Config
 from octoroute_py.core.allowance import WorkspacePolicy
 from octoroute_py.core.clock import Monotonic, Wall
 from octoroute_py.core.errors import Refused
+from octoroute_py.core.trace import Trail
 from octoroute_py.core.words import Surface
 from octoroute_py.gateway.accounts import Accounts
 from octoroute_py.gateway.attempt import Sent
@@ -26,6 +27,7 @@ from octoroute_py.ledger.outcome import Outcome
 from octoroute_py.ledger.recorder import Recorder
 from octoroute_py.routing.sticky import digest
 from octoroute_py.telemetry.metrics import Metrics
+from octoroute_py.telemetry.trace_context import Sampler
 from octoroute_py.transport.openai import parse_body
 
 RETRY_SOON_S = 1.0
@@ -48,6 +50,7 @@ class Gateway:
         wall: Wall,
         rng: random.Random,
         accounts: Accounts,
+        sampler: Sampler | None = None,
     ) -> None:
         self.snapshot = snapshot
         self.access = access
@@ -63,6 +66,7 @@ class Gateway:
         """Why the last requests went where they went."""
         self._accounts = accounts
         self._recorder = recorder
+        self._sampler = sampler
         self._ended: list[Outcome] = []
         self._dispatcher = Dispatcher(rng)
         self._live: set[RequestContext] = set()
@@ -108,6 +112,8 @@ class Gateway:
             source=source,
             entry=entry,
         )
+        if self._sampler is not None:
+            ctx.trail = Trail(self._sampler.open(raw_headers))
         self._accounts.open(ctx)
         full = limit is not None and len(self._live) >= limit
         self._live.add(ctx)
@@ -187,6 +193,8 @@ class Gateway:
 
     async def _plan(self, ctx: RequestContext) -> Plan:
         started_s = self.monotonic()
+        if ctx.trail is not None:
+            ctx.trail.routing_begins(started_s, model=ctx.envelope.model)
         plan = await choose(ctx)
         ctx.routing_s = self.monotonic() - started_s
         return plan
@@ -213,8 +221,7 @@ class Gateway:
 
 
 def _outcome(ctx: RequestContext, now: float) -> Outcome:
-    decision, hints = ctx.decision, ctx.hints
-    duration_s = now - ctx.started_s
+    decision, hints, duration_s = ctx.decision, ctx.hints, now - ctx.started_s
     return Outcome(
         request_id=ctx.request_id,
         entry=ctx.entry,
@@ -252,6 +259,7 @@ def _outcome(ctx: RequestContext, now: float) -> Outcome:
         routing_s=ctx.routing_s,
         first_event_s=ctx.first_event_s,
         error_code=ctx.error_code,
+        trail=ctx.trail,
     )
 
 

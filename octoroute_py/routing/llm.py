@@ -26,7 +26,9 @@ class JudgeRouter:
     async def route(self, inquiry: Inquiry) -> Decision:
         """The tier that the judge names."""
         try:
-            return self._judged[await self._judge.judge(_case(inquiry), by_s=inquiry.by_s, notes=inquiry.notes)]
+            trace = None if inquiry.trail is None else inquiry.trail.trace
+            tier = await self._judge.judge(_case(inquiry), by_s=inquiry.by_s, notes=inquiry.notes, trace=trace)
+            return self._judged[tier]
         except JudgeFailed:
             return self.unjudged
 

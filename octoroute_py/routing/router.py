@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from octoroute_py.core.decision import Decision
+from octoroute_py.core.trace import Trail
 from octoroute_py.features.facts import Facts
 from octoroute_py.routing.policy import Hints
 
@@ -30,7 +31,8 @@ class Inquiry(msgspec.Struct, frozen=True):
     """A request whose tier is asked for: what is known of it, what its client wished, and until when it can wait.
 
     `by_s` is a monotonic time in seconds; infinity where the client set no limit of its own. Only endpoints
-    with every tag of `compliance` may see what it says. `notes`, where there are any, are written on the way.
+    with every tag of `compliance` may see what it says. `notes`, where there are any, are written on the way. `trail`
+    is there where requests are traced.
     """
 
     facts: Facts
@@ -38,6 +40,7 @@ class Inquiry(msgspec.Struct, frozen=True):
     by_s: float = math.inf
     compliance: tuple[str, ...] = ()
     notes: Notes | None = None
+    trail: Trail | None = None
 
 
 class Router(Protocol):

@@ -5,11 +5,14 @@ scorer.warm()                                   # before the gateway is ready; s
 scorer.score(Prompt("Why is the sky blue?"))
 """
 
+from octoroute_py.core.clock import monotonic
 from octoroute_py.core.score import Score
+from octoroute_py.core.trace import Trail
 from octoroute_py.features.vector import Prompt, Vectoriser
 from octoroute_py.neural.artifact import Artifact, ArtifactError
 from octoroute_py.neural.calibration import Calibration
 from octoroute_py.neural.network import Network
+from octoroute_py.telemetry.semconv import FEATURES_SPAN, INFERENCE_SPAN
 
 
 class Scorer:
@@ -31,9 +34,17 @@ class Scorer:
         self._network.warm()
         self.score(Prompt("warm"))
 
-    def score(self, prompt: Prompt) -> Score:
-        """What the artifact believes about this prompt."""
-        return self.calibration.score(self.raw(prompt))
+    def score(self, prompt: Prompt, trail: Trail | None = None) -> Score:
+        """What the artifact believes about this prompt; how long that took is noted in `trail`."""
+        if trail is None:
+            return self.calibration.score(self.raw(prompt))
+        started_s = monotonic()
+        vector = self._vectoriser.read(prompt)
+        read_s = monotonic()
+        raw = self._network.raw(vector.tokens, vector.scalars, tag=prompt.tag)
+        trail.step(FEATURES_SPAN, started_s, read_s)
+        trail.step(INFERENCE_SPAN, read_s, monotonic())
+        return self.calibration.score(raw)
 
     def raw(self, prompt: Prompt) -> list[float]:
         """The network's own seven numbers, uncalibrated (see `neural.calibration.Raw`)."""

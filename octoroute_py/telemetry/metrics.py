@@ -32,6 +32,7 @@ from octoroute_py.telemetry.labels import (
 from octoroute_py.telemetry.ledger_counts import KeepingRow, LedgerCounts
 from octoroute_py.telemetry.rule_counts import RuleCounts
 from octoroute_py.telemetry.samples import Histogram, Percentiles, Window
+from octoroute_py.telemetry.trace_counts import TraceCounts
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """Content type of `Metrics.render`."""
@@ -135,6 +136,7 @@ class Metrics:
         self._refused = dict.fromkeys((reason.value for reason in Refusal), 0)
         self.ledger = LedgerCounts()
         self.rules = RuleCounts()
+        self.traces = TraceCounts()
         self._clock_errors = 0
         self._in_flight = 0
         self._finished = 0
@@ -300,6 +302,7 @@ class Metrics:
         yield from self._live_families(live)
         yield from self.ledger.collect(live.keeping)
         yield from self._failure_families()
+        yield from self.traces.collect()
         yield from self.rules.collect()
         score = GaugeMetricFamily(
             "model_router_model_health_score", "How a model was reported to be, 0 to 100", labels=("model_id",)

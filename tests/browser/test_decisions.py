@@ -114,8 +114,11 @@ async def test_filters_stand_in_the_address_and_show_what_the_journal_gives(page
     await until(page, "() => location.hash === '#/decisions?tier=deep&status=success'")
     wanted = [row["requestId"] for row in await journal(town, "&tier=deep&status=success")]
     assert wanted
-    await until(page, "(ids) => JSON.stringify([...document.querySelectorAll('a.row')].map((a) => a.dataset.id)) === ids",
-                json.dumps(wanted, separators=(",", ":")))
+    await until(
+        page,
+        "(ids) => JSON.stringify([...document.querySelectorAll('a.row')].map((a) => a.dataset.id)) === ids",
+        json.dumps(wanted, separators=(",", ":")),
+    )
     await page.get_by_role("button", name="Clear filters").click()
     await until(page, "() => location.hash === '#/decisions'")
     await until(page, "(count) => document.querySelectorAll('a.row').length > count", len(wanted))
@@ -123,8 +126,16 @@ async def test_filters_stand_in_the_address_and_show_what_the_journal_gives(page
 
 @pytest.mark.parametrize(
     "query",
-    ["strategy=neural", "reason=explicit_tier", "status=failed", "status=4xx", "endpoint=fast%2Fsim-fast%231",
-     "agentType=translator", "tier=fast&strategy=rule", "workspace=default"],
+    [
+        "strategy=neural",
+        "reason=explicit_tier",
+        "status=failed",
+        "status=4xx",
+        "endpoint=fast%2Fsim-fast%231",
+        "agentType=translator",
+        "tier=fast&strategy=rule",
+        "workspace=default",
+    ],
 )
 async def test_an_address_with_filters_can_be_shared(page: Page, town: Town, query: str) -> None:
     wanted = [row["requestId"] for row in await journal(town, f"&{query}")]
@@ -140,7 +151,11 @@ async def test_a_request_is_found_by_how_its_id_begins(page: Page, town: Town) -
     field = page.get_by_role("searchbox", name="Request id begins with")
     await expect(field).to_be_focused()
     await field.fill(wanted[:-3])
-    await until(page, "(id) => document.querySelector('a.row') && [...document.querySelectorAll('a.row')].every((a) => a.dataset.id.startsWith(id))", wanted[:-3])
+    await until(
+        page,
+        "(id) => document.querySelector('a.row') && [...document.querySelectorAll('a.row')].every((a) => a.dataset.id.startsWith(id))",
+        wanted[:-3],
+    )
     assert wanted in await page.evaluate(IDS)
 
 
@@ -170,7 +185,8 @@ async def test_older_pages_come_from_the_journal_each_request_once(page: Page, t
     ids = await page.evaluate(IDS)
     with sqlite3.connect(f"file:{town.journal}?mode=ro", uri=True) as connection:
         rows = connection.execute(
-            "SELECT request_id FROM journal WHERE surface != 'judge' ORDER BY started_ms DESC, id DESC LIMIT ?", (len(ids),)
+            "SELECT request_id FROM journal WHERE surface != 'judge' ORDER BY started_ms DESC, id DESC LIMIT ?",
+            (len(ids),),
         ).fetchall()
     connection.close()
     assert ids == [row[0] for row in rows]
@@ -193,7 +209,9 @@ class TestWithoutRequests:
 # One decision
 
 
-@pytest.mark.parametrize("query", ["strategy=neural", "reason=rule_matched", "reason=llm_judged", "tier=deep&status=success"])
+@pytest.mark.parametrize(
+    "query", ["strategy=neural", "reason=rule_matched", "reason=llm_judged", "tier=deep&status=success"]
+)
 async def test_a_receipts_numbers_are_the_journals(page: Page, town: Town, query: str) -> None:
     row = (await journal(town, f"&{query}"))[0]
     await opened(page, town, f"/{row['requestId']}")
@@ -216,12 +234,25 @@ async def test_a_receipt_says_what_explain_had_said(page: Page, town: Town) -> N
     await opened(page, town, f"/{sent['x-request-id']}")
     await page.locator(".receipt").wait_for()
     told = await shown_json(page)
-    for field in ("tier", "strategy", "reason", "rule", "confidence", "scorer", "candidates", "unfit", "facts", "models"):
+    for field in (
+        "tier",
+        "strategy",
+        "reason",
+        "rule",
+        "confidence",
+        "scorer",
+        "candidates",
+        "unfit",
+        "facts",
+        "models",
+    ):
         assert told[field] == said[field], field
     assert told["answered_tier"] == sent["x-octoroute-tier"]
     await expect(page.locator(".sentence strong")).to_have_text(said["tier"])
     score, choice = said["scorer"]["score"], said["scorer"]["choice"]
-    for tier, chance, risk in zip(("fast", "balanced", "deep"), ("p_fast", "p_balanced", "p_deep"), choice["risks"], strict=True):
+    for tier, chance, risk in zip(
+        ("fast", "balanced", "deep"), ("p_fast", "p_balanced", "p_deep"), choice["risks"], strict=True
+    ):
         numbers = page.locator(f'.scorer-row[data-tier="{tier}"] .scorer-number')
         assert float(await numbers.nth(0).get_attribute("title") or "") == pytest.approx(score[chance], abs=1e-6)
         assert float(await numbers.nth(1).get_attribute("title") or "") == pytest.approx(risk, abs=1e-6)
@@ -229,7 +260,7 @@ async def test_a_receipt_says_what_explain_had_said(page: Page, town: Town) -> N
 
 
 async def test_a_request_that_was_tried_twice_shows_both_on_its_timeline(page: Page, town: Town) -> None:
-    row = next((each for each in await journal(town, "&status=5xx") if each["attempts"] > 0))
+    row = next(each for each in await journal(town, "&status=5xx") if each["attempts"] > 0)
     await opened(page, town, f"/{row['requestId']}")
     attempts = page.locator(".timeline-row[data-attempt]")
     await attempts.first.wait_for()
@@ -256,7 +287,11 @@ async def test_requests_of_one_id_can_all_be_read(page: Page, town: Town) -> Non
     await expect(links).to_have_count(2)
     newest = (await shown_json(page))["request"]["entry"]
     await links.nth(1).click()
-    await until(page, "(entry) => !document.querySelector('.receipt pre.json')?.textContent.includes(`\"entry\": \"${entry}\"`)", newest)
+    await until(
+        page,
+        '(entry) => !document.querySelector(\'.receipt pre.json\')?.textContent.includes(`"entry": "${entry}"`)',
+        newest,
+    )
     assert (await shown_json(page))["request"]["at"] <= (await journal(town))[0]["timestamp"]
 
 
@@ -347,7 +382,7 @@ async def test_on_a_phone_list_and_receipt_take_turns(page: Page, town: Town) ->
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def hostile(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
     rules = "".join(
-        f"[[routing.rules]]\nname = {json.dumps(name)}\npriority = {9 - number}\ntier = \"fast\"\n"
+        f'[[routing.rules]]\nname = {json.dumps(name)}\npriority = {9 - number}\ntier = "fast"\n'
         f'when = {{ header = {{ x-which = "{number}" }} }}\n'
         for number, name in enumerate(PAYLOADS)
     )

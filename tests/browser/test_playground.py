@@ -26,7 +26,9 @@ PROMPTS = (
     "Write a Python function that merges two sorted lists, with tests.",
     "Compare event sourcing with plain tables for a bank, at length, with all that speaks for and against them.",
 )
-SETTLED = "() => document.querySelector('.prediction .sentence') && !document.querySelector('.prediction-body[data-stale]')"
+SETTLED = (
+    "() => document.querySelector('.prediction .sentence') && !document.querySelector('.prediction-body[data-stale]')"
+)
 ANSWERED = "() => document.querySelector('.answer-end a') && document.querySelector('.composer-buttons [type=submit]').textContent === 'Send'"
 
 Json = dict[str, Any]
@@ -98,8 +100,13 @@ async def test_its_receipt_is_a_click_away_and_says_what_it_cost(page: Page, tow
 
 
 async def test_every_choice_of_the_form_reaches_the_gateway(page: Page, town: Town) -> None:
-    asked: list[Request] = []
-    page.on("request", lambda each: asked.append(each))
+    asked: list[Json] = []
+
+    def note(request: Request) -> None:
+        if request.url.endswith("/api/playground/chat"):
+            asked.append(request.post_data_json)
+
+    page.on("request", note)
     await opened(page, town)
     await page.get_by_text("System message").click()
     await page.get_by_label("System message").fill("Be brief.")
@@ -110,7 +117,7 @@ async def test_every_choice_of_the_form_reaches_the_gateway(page: Page, town: To
     await page.get_by_label("Most tokens").fill("12")
     await typed(page, "Sort a list.")
     await sent(page)
-    body = next(each.post_data_json for each in asked if each.url.endswith("/api/playground/chat"))
+    (body,) = asked
     assert body == {
         "model": "balanced",
         "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Sort a list."}],

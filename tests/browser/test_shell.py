@@ -1,6 +1,5 @@
-"""The page's frame: who may look, where the key is kept, what the keyboard does, and what a lost connection looks like."""
+"""The page's frame: who may look, where the key is kept, what the keyboard does, how a lost connection looks."""
 
-import re
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,7 +8,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
-from octoroute_py.web.assets import STATIC, read_assets
+from octoroute_py.web.assets import read_assets
 from tests.fakes.browsing import PHONE, WIDE, Trouble, contrast, dead_controls, focusable, overflow, sign_in, until
 from tests.fakes.gateway import octoroute
 from tests.fakes.town import Town
@@ -20,7 +19,6 @@ SCHEMES = pytest.mark.parametrize("scheme", ["light", "dark"])
 MOST_BYTES = 300 * 1024
 LIVE = "() => document.querySelector('.link-state')?.dataset.status === 'live'"
 LOST = "() => document.querySelector('.link-state')?.dataset.status === 'lost'"
-OURS = [path for path in sorted(STATIC.rglob("*")) if path.suffix in (".js", ".html", ".css") and "vendor" not in path.parts]
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator", "admin"])
@@ -85,7 +83,7 @@ async def test_a_key_that_is_revoked_meanwhile_asks_for_another_and_keeps_the_vi
     await sign_in(page, town.url, made["key"], view="/health")
     await until(page, LIVE)
     assert (await town.post(f"/api/keys/{made['id']}/revoke", {})).status_code == 200
-    await expect(page.locator("#key")).to_be_visible()
+    await expect(page.locator("#key")).to_be_visible(timeout=15_000)
     await expect(page.get_by_role("heading", name="Health")).to_be_attached()
     await page.fill("#key", town.keys["viewer"])
     await page.press("#key", "Enter")
@@ -154,32 +152,17 @@ async def test_the_page_has_landmarks_a_language_and_one_heading(page: Page, tow
 
 
 async def test_all_that_is_loaded_weighs_less_than_three_hundred_kilobytes(page: Page, town: Town) -> None:
-    sizes: dict[str, int] = {}
-    page.on("response", lambda answer: sizes.setdefault(answer.url, 0))
+    loaded: set[str] = set()
+    page.on("response", lambda answer: loaded.add(answer.url.partition("/dashboard/static/")[2]))
     await sign_in(page, town.url, town.keys["admin"])
-    for view in ("decisions", "playground", "health", "now"):
+    await expect(page.locator(".chart canvas")).to_have_count(3)
+    for view in ("health", "now"):
         await page.evaluate("(hash) => { location.hash = hash }", f"#/{view}")
         await expect(page.locator("main h1")).to_be_visible()
     assets = read_assets()
-    loaded = [url.split("/dashboard/static/")[1] for url in sizes if "/dashboard/static/" in url]
-    assert sum(len(assets[name].body) for name in loaded) + len(assets["index.html"].body) <= MOST_BYTES
-    assert {"app.css", "js/main.js", "vendor/uPlot.iife.min.js", "js/now.js", "js/health.js"} <= set(loaded)
-
-
-@pytest.mark.parametrize("path", OURS, ids=lambda path: path.relative_to(STATIC).as_posix())
-def test_nothing_of_ours_makes_markup_or_code_of_text(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    forbidden = (
-        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|DOMParser|setHTMLUnsafe"
-        r"|createContextualFragment|localStorage|sessionStorage|document\.cookie|\sstyle=|\son\w+=\"|javascript:"
-    )
-    assert re.findall(forbidden, text) == []
-
-
-def test_nothing_is_asked_of_anybody_else() -> None:
-    for path in OURS:
-        links = set(re.findall(r"https?://[\w.]+", path.read_text(encoding="utf-8")))
-        assert links <= {"http://www.w3.org"}, path
+    assert {"app.css", "js/main.js", "vendor/uPlot.iife.min.js", "js/now.js", "css/health.css"} <= loaded
+    assert loaded - {""} <= set(assets)
+    assert sum(len(asset.body) for asset in assets.values()) <= MOST_BYTES
 
 
 # A gateway of its own, which goes away and comes back.

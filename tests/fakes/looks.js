@@ -157,9 +157,12 @@
     },
 
     begin() {
-      document.body.tabIndex = -1; // or Tab would go on from where the focus was last, also after a blur
-      document.body.focus();
-      document.body.removeAttribute("tabindex");
+      document.activeElement?.blur?.();
+      const start = document.createElement("span"); // Tab goes on from where the focus was last, so it is put first
+      start.tabIndex = -1;
+      (open() ?? document.body).prepend(start);
+      start.focus();
+      start.remove();
       kept.reached = new Set();
       kept.unringed = [];
       kept.plain = new Map(stops().map((node) => [node, ring(node)]));

@@ -69,7 +69,7 @@ async def test_it_abstains_until_it_is_prepared_and_asks_nothing() -> None:
     assert await one.route(Inquiry(facts())) is None
     assert scorer.prompts == []
     one.prepare()
-    assert len(scorer.prompts) == 1
+    assert len(scorer.prompts) == 10
     assert await one.route(Inquiry(facts())) is not None
 
 

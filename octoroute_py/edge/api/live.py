@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from octoroute_py.core.errors import GatewayError
 from octoroute_py.core.words import Role
 from octoroute_py.edge.api.audience import MOST_WATCHERS, Audience, Watcher
-from octoroute_py.edge.api.live_view import History, LiveView, Readiness, Tick
+from octoroute_py.edge.api.live_view import LiveHistory, LiveTick, LiveView, Readiness
 from octoroute_py.edge.asgi import Table
 from octoroute_py.edge.guard import GUARD, Guarded
 from octoroute_py.edge.operation import Operation
@@ -36,7 +36,7 @@ _HEADERS: Final = (
 
 LIVE: Final = Operation(
     summary="What happens now, once a second, as server-sent events; the first one tells of the last five minutes",
-    events={"history": History, "tick": Tick},
+    events={"history": LiveHistory, "tick": LiveTick},
 )
 
 

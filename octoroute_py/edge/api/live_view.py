@@ -27,7 +27,7 @@ Readiness = Callable[[], dict[str, object]]
 """What /health/ready says: `ready` and `reasons`."""
 
 
-class SecondView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class LiveSecond(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The last full second, by the Unix second in which it began; the tiers count requests that ended there."""
 
     t: int
@@ -42,7 +42,7 @@ class SecondView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     saved_usd: float
 
 
-class Series(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class LiveSeries(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The same for every full second of the window, oldest first."""
 
     t: list[int]
@@ -57,7 +57,7 @@ class Series(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     saved_usd: list[float]
 
 
-class DecisionView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class LiveDecision(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A request that has ended. `at` is when it came in, `tier` who answered or was tried last.
 
     `saved_usd` is its baseline less its cost, None for an answer that has no baseline.
@@ -86,22 +86,22 @@ class DecisionView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     workspace: str
 
 
-class History(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class LiveHistory(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The first event: the last minutes, and the newest requests, newest first."""
 
     window_seconds: int
-    series: Series
-    recent: list[DecisionView]
+    series: LiveSeries
+    recent: list[LiveDecision]
 
 
-class Totals(msgspec.Struct, frozen=True):
+class LiveTotals(msgspec.Struct, frozen=True):
     """Requests since the start; `failed` had an error code and a client that stayed, as in analytics."""
 
     requests: int
     failed: int
 
 
-class Latency(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class LiveLatency(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Exact percentiles over the last `count` routed requests, as in /info."""
 
     count: int
@@ -110,7 +110,7 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     p99_ms: float | None
 
 
-class EndpointView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class LiveEndpoint(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """An endpoint; `why` it may not be tried now. `requests_5m` are attempts with a verdict, `failed_5m` the bad ones.
 
     `latency_ms` is the moving average to a stream's first event, else the mean to a whole answer of five minutes.
@@ -137,7 +137,7 @@ class EndpointView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     in_tier: bool
 
 
-class TierView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class LiveTier(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A tier; `available` of its `total` endpoints are not out."""
 
     tier: Tier
@@ -146,10 +146,10 @@ class TierView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     total: int
     trips: int
     requests_per_second: float
-    endpoints: list[EndpointView]
+    endpoints: list[LiveEndpoint]
 
 
-class StorageView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class LiveStorage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The journal: its state, and rows on their way, in the spool, in memory alone, and lost."""
 
     state: Keeping
@@ -159,7 +159,7 @@ class StorageView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     lost: int
 
 
-class JudgeView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class LiveJudge(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The judge's own breaker."""
 
     strategy: Strategy
@@ -168,7 +168,7 @@ class JudgeView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     consecutive_failures: int
 
 
-class Tick(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class LiveTick(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Every second's event. `decisions` are requests that ended since the last one, newest first.
 
     `per_second` and its like are means of the last ten seconds. `money` is that of today, some seconds old at most.
@@ -182,15 +182,15 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     ready: bool
     reasons: list[str]
     in_flight: int
-    totals: Totals
+    totals: LiveTotals
     per_second: float
-    latency: Latency
-    second: SecondView
+    latency: LiveLatency
+    second: LiveSecond
     money: Money | None
-    tiers: list[TierView]
-    storage: StorageView
-    judge: JudgeView | None
-    decisions: list[DecisionView]
+    tiers: list[LiveTier]
+    storage: LiveStorage
+    judge: LiveJudge | None
+    decisions: list[LiveDecision]
     decisions_missed: int
 
 
@@ -214,18 +214,18 @@ class LiveView:
         self._started_s = gateway.monotonic()
         self._told = 0
 
-    def history(self) -> History:
+    def history(self) -> LiveHistory:
         """The window up to the last full second."""
         self._gateway.settle()
         seconds = self._pulse.window()
-        return History(window_seconds=WINDOW_S, series=_series(seconds), recent=_decisions(self._pulse.newest()))
+        return LiveHistory(window_seconds=WINDOW_S, series=_series(seconds), recent=_decisions(self._pulse.newest()))
 
     def begin(self) -> None:
         """Somebody looks who has read the history: what ended before is not told again."""
         self._gateway.settle()
         self._told = self._pulse.requests
 
-    def tick(self) -> Tick:
+    def tick(self) -> LiveTick:
         """Now, with what has ended since the last tick."""
         gateway, pulse = self._gateway, self._pulse
         gateway.settle()
@@ -233,7 +233,7 @@ class LiveView:
         new = pulse.newest(since)[-MOST_NEW:]
         readiness = self._readiness()
         keeping = self._keeping()
-        return Tick(
+        return LiveTick(
             at=iso(int(pulse.now_s * 1000.0)),
             version=__version__,
             generation=gateway.snapshot.generation,
@@ -242,13 +242,13 @@ class LiveView:
             ready=readiness["ready"] is True,
             reasons=[str(reason) for reason in _listed(readiness["reasons"])],
             in_flight=gateway.in_flight,
-            totals=Totals(pulse.requests, pulse.failed),
+            totals=LiveTotals(pulse.requests, pulse.failed),
             per_second=pulse.per_second(),
             latency=_latency(gateway),
             second=_second(pulse.last()),
             money=self._money(),
             tiers=_tiers(gateway, pulse),
-            storage=StorageView(
+            storage=LiveStorage(
                 state=keeping.state,
                 waiting=keeping.waiting,
                 spooled=keeping.spooled,
@@ -269,9 +269,9 @@ def _ms(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds * 1000.0, 3)
 
 
-def _second(second: Second) -> SecondView:
+def _second(second: Second) -> LiveSecond:
     fast, balanced, deep = second.tiers
-    return SecondView(
+    return LiveSecond(
         t=second.at,
         requests=second.requests,
         errors=second.failed,
@@ -285,9 +285,9 @@ def _second(second: Second) -> SecondView:
     )
 
 
-def _series(seconds: list[Second]) -> Series:
+def _series(seconds: list[Second]) -> LiveSeries:
     rows = [_second(second) for second in seconds]
-    return Series(
+    return LiveSeries(
         t=[row.t for row in rows],
         requests=[row.requests for row in rows],
         errors=[row.errors for row in rows],
@@ -301,13 +301,13 @@ def _series(seconds: list[Second]) -> Series:
     )
 
 
-def _decisions(outcomes: list[Outcome]) -> list[DecisionView]:
+def _decisions(outcomes: list[Outcome]) -> list[LiveDecision]:
     return [_decision(outcome) for outcome in reversed(outcomes)]
 
 
-def _decision(outcome: Outcome) -> DecisionView:
+def _decision(outcome: Outcome) -> LiveDecision:
     usage = outcome.usage
-    return DecisionView(
+    return LiveDecision(
         request_id=outcome.request_id,
         at=iso(outcome.started_ms or int(outcome.started_wall_s * 1000.0)),
         tier=outcome.tier,
@@ -332,21 +332,21 @@ def _decision(outcome: Outcome) -> DecisionView:
     )
 
 
-def _latency(gateway: Gateway) -> Latency:
+def _latency(gateway: Gateway) -> LiveLatency:
     found = gateway.metrics.percentiles()
     if found is None:
-        return Latency(count=0, p50_ms=None, p95_ms=None, p99_ms=None)
-    return Latency(count=found.count, p50_ms=_ms(found.p50_s), p95_ms=_ms(found.p95_s), p99_ms=_ms(found.p99_s))
+        return LiveLatency(count=0, p50_ms=None, p95_ms=None, p99_ms=None)
+    return LiveLatency(count=found.count, p50_ms=_ms(found.p50_s), p95_ms=_ms(found.p95_s), p99_ms=_ms(found.p99_s))
 
 
-def _tiers(gateway: Gateway, pulse: Pulse) -> list[TierView]:
+def _tiers(gateway: Gateway, pulse: Pulse) -> list[LiveTier]:
     now, table = gateway.monotonic(), gateway.snapshot.table
     by_tier, by_endpoint = pulse.tiers_per_second(), pulse.endpoints_per_second()
-    endpoints: dict[Tier, list[EndpointView]] = {tier: [] for tier in TIERS}
+    endpoints: dict[Tier, list[LiveEndpoint]] = {tier: [] for tier in TIERS}
     for each in table.endpoints:
         endpoints[each.tier].append(_endpoint(each, now, per_second=by_endpoint.get(each.id, 0.0)))
     return [
-        TierView(
+        LiveTier(
             tier=tier,
             state=table.tier_state(tier, now),
             available=table.available_count(tier, now),
@@ -359,13 +359,13 @@ def _tiers(gateway: Gateway, pulse: Pulse) -> list[TierView]:
     ]
 
 
-def _endpoint(endpoint: Endpoint, now: float, *, per_second: float) -> EndpointView:
+def _endpoint(endpoint: Endpoint, now: float, *, per_second: float) -> LiveEndpoint:
     config, live, why = endpoint.config, endpoint.live, endpoint.unavailable(now)
     lately = live.recent.totals(now)
     latency_s = live.latency.read(now)
     if latency_s is None and lately.answers:
         latency_s = lately.answers_s / lately.answers
-    return EndpointView(
+    return LiveEndpoint(
         id=endpoint.id,
         name=endpoint.name,
         model=config.model,
@@ -387,11 +387,11 @@ def _endpoint(endpoint: Endpoint, now: float, *, per_second: float) -> EndpointV
     )
 
 
-def _judge(judge: JudgeRouter | None, now: float) -> JudgeView | None:
+def _judge(judge: JudgeRouter | None, now: float) -> LiveJudge | None:
     if judge is None:
         return None
     breaker = judge.breaker
-    return JudgeView(
+    return LiveJudge(
         strategy=judge.strategy,
         state=breaker.state(now),
         trips=breaker.trips,
