@@ -29,7 +29,10 @@ PROMPTS = (
 SETTLED = (
     "() => document.querySelector('.prediction .sentence') && !document.querySelector('.prediction-body[data-stale]')"
 )
-ANSWERED = "() => document.querySelector('.answer-end a') && document.querySelector('.composer-buttons [type=submit]').textContent === 'Send'"
+ANSWERED = (
+    "() => document.querySelector('.answer-end a')"
+    " && document.querySelector('.composer-buttons [type=submit]').textContent === 'Send'"
+)
 
 Json = dict[str, Any]
 
@@ -100,7 +103,7 @@ async def test_its_receipt_is_a_click_away_and_says_what_it_cost(page: Page, tow
 
 
 async def test_every_choice_of_the_form_reaches_the_gateway(page: Page, town: Town) -> None:
-    asked: list[Json] = []
+    asked: list[Any] = []
 
     def note(request: Request) -> None:
         if request.url.endswith("/api/playground/chat"):
