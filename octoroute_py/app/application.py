@@ -218,15 +218,19 @@ class Application:
             changed=self._directory.refresh,
             models=lambda: self._governing.registry.models,
         )
-        feedback = Feedback(store, wall=clock.wall, behind=lambda: self._ledger.keeping().state is not Keeping.OK)
         analytics = self._analytics(store)
+
+        def behind() -> bool:
+            return self._ledger.keeping().state is not Keeping.OK
+
+        feedback = Feedback(store, wall=clock.wall, behind=behind)
         return [
             KeyRoutes(keys, wall=clock.wall, standing=partial(self._ledger.standing, Subject.KEY)),
             AuditRoutes(Audit(store)),
             WorkspaceRoutes(workspaces),
             FeedbackRoutes(feedback),
             AnalyticsApi(self.gateway, analytics),
-            DecisionRoutes(self.gateway, analytics),
+            DecisionRoutes(self.gateway, analytics, behind=behind),
             *self._governing.resources(self.gateway, file=lambda: self._force.config, limits=self._directory.refresh),
             ConfigRoutes(self._reloading.shown, self._reloading.change),
             ResilienceRoutes(self.gateway, self._memory),

@@ -4,7 +4,8 @@ A key sees the requests that came with it; viewers see all, or those of their wo
 as unknown as what there never was.
 """
 
-from typing import Annotated, Final
+from collections.abc import Callable
+from typing import Annotated, Any, Final
 
 import msgspec
 from starlette.types import Receive, Scope
@@ -26,6 +27,7 @@ from octoroute_py.gateway.pipeline import Gateway
 from octoroute_py.gateway.receipt import KeyView, Receipt, receipt_of_row
 from octoroute_py.gateway.receipts import Kept, tell
 from octoroute_py.manage.analytics import Analytics
+from octoroute_py.manage.store import TRY_AGAIN_S
 from octoroute_py.routing.explain import Explanation
 from octoroute_py.storage.history import Record
 
@@ -34,11 +36,15 @@ Found = Kept | Record
 
 
 class DecisionRoutes:
-    """The routes; requests that this process no longer remembers are looked for in the journal."""
+    """The routes; requests that this process no longer remembers are looked for in the journal.
 
-    def __init__(self, gateway: Gateway, analytics: Analytics) -> None:
+    `behind` tells whether rows wait that the journal does not have yet: what is not found may then be one of those.
+    """
+
+    def __init__(self, gateway: Gateway, analytics: Analytics, *, behind: Callable[[], bool]) -> None:
         self._gateway = gateway
         self._analytics = analytics
+        self._behind = behind
 
     def add_to(self, table: Table) -> None:
         """Add the routes."""
@@ -59,7 +65,7 @@ class DecisionRoutes:
         found = {_entry(each): each for each in await self._find(request_id, by)}
         each = next(iter(found.values()), None) if wanted is None else found.get(int(wanted))
         if each is None:
-            raise NotFound("There is no such request.", code="not_found")
+            raise self._unknown()
         return msgspec.structs.replace(_receipt(each, by), entries=tuple(map(str, found)))
 
     async def _find(self, request_id: str, by: Principal) -> list[Found]:
@@ -78,6 +84,15 @@ class DecisionRoutes:
             rows = []
         others = [row for row in rows if row.entry not in seen and _may_see(by, row)]
         return sorted([*kept, *others], key=_started_ms, reverse=True)
+
+    def _unknown(self) -> GatewayError:
+        if self._analytics.keeps and self._behind():
+            return Refused(
+                "The request is not known, but not everything is in the journal yet.",
+                code="storage_behind",
+                retry_after_s=TRY_AGAIN_S,
+            )
+        return NotFound("There is no such request.", code="not_found")
 
 
 def _may_see(by: Principal, found: Found) -> bool:
@@ -117,7 +132,7 @@ class PlaygroundChat(msgspec.Struct, frozen=True):
     """A chat completion's body; what else stands in it goes to the upstream as it is."""
 
     model: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
-    messages: list[dict[str, object]]
+    messages: list[dict[str, Any]]
     stream: bool = False
 
 
@@ -147,7 +162,7 @@ PLAYGROUND_EXPLAIN: Final = Operation(
 PLAYGROUND_CHAT: Final = Operation(
     summary="Send a chat request as a client would",
     body=PlaygroundChat,
-    answer=dict[str, object],
+    answer=dict[str, Any],
     also=("text/event-stream",),
     errors=(404, 422, 502, 504),
 )

@@ -4,7 +4,7 @@ import calendar
 import re
 import time
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -73,7 +73,7 @@ FILTER_PARAMETERS: Final = (
     Parameter(
         name="status",
         description="Only those that ended so: a word, a class of statuses, or `failed` for all but good and left ones",
-        shape=Ended | Kind,
+        shape=Literal["success", "error", "timeout", "rate_limited", "cancelled", "2xx", "4xx", "5xx", "failed"],
     ),
     Parameter(name="since", description="Only those that began at that time or later, ISO 8601 in UTC", shape=_TIME),
     Parameter(name="until", description="Only those that began before that time", shape=_TIME),
