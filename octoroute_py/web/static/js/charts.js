@@ -3,7 +3,7 @@
 import { clear, h, mark, say } from "./dom.js";
 import { clock } from "./format.js";
 
-const HEIGHT = 150;
+const HEIGHT = 136;
 const SYNC = "now";
 
 /** What a custom property such as "--fast" is right now, as a colour that a canvas takes. */
