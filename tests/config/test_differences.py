@@ -27,7 +27,9 @@ def test_a_table_is_told_by_its_place(more: str, paths: tuple[str, ...]) -> None
 
 
 def test_endpoints_are_told_by_their_ids() -> None:
-    other = MINIMAL.replace('name = "middle"', 'name = "centre"').replace('name = "large"', 'name = "large"\nweight = 2')
+    other = MINIMAL.replace('name = "middle"', 'name = "centre"').replace(
+        'name = "large"', 'name = "large"\nweight = 2'
+    )
     assert changed_paths(FILE, parse_config(other)) == (
         'models["balanced/middle#1"] (gone)',
         'models["deep/large#1"].weight',
