@@ -147,7 +147,7 @@ class Health {
 class Facts {
   constructor(names) {
     this.values = names.map(() => h("dd", null, "–"));
-    this.node = h("dl", { class: "facts" }, names.map((name, at) => [h("dt", null, name), this.values[at]]));
+    this.node = h("dl", { class: "health-facts" }, names.map((name, at) => [h("dt", null, name), this.values[at]]));
   }
 
   set(texts) {
