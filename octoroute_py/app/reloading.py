@@ -107,7 +107,7 @@ class Reloading:
                     code="storage_off",
                 )
             before = self.shown()
-            wanted = _patched(force.layers, patch, persist=persist)
+            wanted = patched(force.layers, patch, persist=persist)
             scorer = await self._cascades.scorer_for(wanted.whole())
             if persist:
                 await self._keep(patch, scorer, by)
@@ -223,7 +223,7 @@ class Reloading:
         )
 
 
-def _patched(layers: Layers, patch: SettingsPatch, *, persist: bool) -> Layers:
+def patched(layers: Layers, patch: SettingsPatch, *, persist: bool) -> Layers:
     """The layers after a change: what is kept is no longer hidden by what was set before it."""
     if persist:
         runtime = patch.taken_from(layers.runtime)

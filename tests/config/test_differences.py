@@ -18,7 +18,7 @@ FILE = parse_config(MINIMAL)
         ("[routing.router_timeouts]\nfast = 1\n", ("routing.router_timeouts.fast",)),
         ('[[routing.rules]]\nname = "a"\ntier = "deep"\n', ("routing.rules",)),
         ("[admin]\nport = 4001\n", ("admin",)),
-        ('[redis]\nurl = "redis://:pass@127.0.0.1/0"\n', ("redis.url",)),
+        ('[redis]\nurl = "redis://127.0.0.1/0"\n', ("redis.url",)),
         ("[retry]\nmax_total = 9\n[health]\nenabled = false\n", ("retry.max_total", "health.enabled")),
     ],
 )

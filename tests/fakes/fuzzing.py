@@ -118,6 +118,7 @@ _IDS: Final[Mapping[str, tuple[str, ...]]] = {
     "/api/workspaces/": ("fuzz-space",),
     "/api/analytics/workspaces/": ("fuzz-space",),
     "/api/feedback/": ("fuzz-request",),
+    "/api/decisions/": ("fuzz-request",),
 }
 _NAMED: Final[Mapping[str, tuple[str, ...]]] = {
     "modelId": (*MODELS, "fast"),
@@ -128,6 +129,7 @@ _NAMED: Final[Mapping[str, tuple[str, ...]]] = {
     "url": (UPSTREAM,),
     "healthCheckUrl": (UPSTREAM,),
     "requestId": ("fuzz-request",),
+    "model": ("fast", "auto"),
     "prompt": ("Hi", "Why does this function fail?"),
 }
 """Members of bodies that name something: most examples name what is there."""

@@ -156,7 +156,8 @@ async def test_under_200_streams_reloads_cut_none_mix_none_and_forget_no_breaker
             tasks.append(asyncio.create_task(stream(port, number)))
             if number == STREAMS - 21:
                 await asyncio.sleep(1.0)  # so that all whose key goes away next have been let in
-        refused, seen = [], []
+        refused: list[Seen] = []
+        seen: list[Seen] = []
         for each in await asyncio.gather(*tasks):
             (seen if each.answer.status == 200 else refused).append(each)
         after = await one.look("/api/resilience/status")
