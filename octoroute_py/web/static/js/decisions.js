@@ -399,7 +399,9 @@ class Decisions {
   tell(body, node) {
     clear(body).append(node);
     this.app.announce(node.querySelector("h2, h3")?.textContent ?? "");
-    if (getComputedStyle(this.list.parentElement).display === "none") this.reading.focus();
+    if (getComputedStyle(this.list.parentElement).display !== "none") return;
+    this.reading.focus({ preventScroll: true });
+    scrollTo(0, 0);
   }
 
   back() {
