@@ -273,7 +273,7 @@ class Decisions {
     this.showFresh();
     this.merge(rows, { fresh: true });
     if (asked) {
-      this.list.querySelector("a")?.focus({ preventScroll: true });
+      this.app.announce(`${rows.length} new shown`);
       scrollTo({ top: 0, behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
     }
   }
