@@ -36,6 +36,9 @@ _log = structlog.stdlib.get_logger("octoroute")
 LoadConfig = Callable[[], Config]
 """Reads the configuration again, as at the start; raises ConfigError. Called in a thread."""
 
+MOST_TOLD = 20
+"""So many changed places stand in the log; the answer has all of them."""
+
 
 class Means(NamedTuple):
     """What changing the configuration needs of the application; `started` is the file as it was at the start.
@@ -84,6 +87,7 @@ class Reloading:
             "configuration reloaded",
             generation=generation,
             what=what.value,
+            changed=told.config.changed[:MOST_TOLD],
             **{name: value for name in ("needs_restart", "overridden") if (value := getattr(told, name))},
         )
         return told
@@ -107,7 +111,7 @@ class Reloading:
                     code="storage_off",
                 )
             before = self.shown()
-            wanted = _patched(force.layers, patch, persist=persist)
+            wanted = patched(force.layers, patch, persist=persist)
             scorer = await self._cascades.scorer_for(wanted.whole())
             if persist:
                 await self._keep(patch, scorer, by)
@@ -223,7 +227,7 @@ class Reloading:
         )
 
 
-def _patched(layers: Layers, patch: SettingsPatch, *, persist: bool) -> Layers:
+def patched(layers: Layers, patch: SettingsPatch, *, persist: bool) -> Layers:
     """The layers after a change: what is kept is no longer hidden by what was set before it."""
     if persist:
         runtime = patch.taken_from(layers.runtime)

@@ -56,15 +56,11 @@ def kept(town: Town, request_id: str) -> Mapping[str, Any]:
 async def figures(page: Page) -> dict[str, str]:
     """The numbers of a receipt: names and the exact values behind them."""
     found: dict[str, str] = await page.evaluate(
-        "() => Object.fromEntries([...document.querySelectorAll('.figure')].map((each) => "
-        "[each.querySelector('dt').firstChild.data, each.querySelector('dd').title || each.querySelector('dd').textContent]))"
+        "() => Object.fromEntries([...document.querySelectorAll('.figure')].map((each) => {"
+        " const value = each.querySelector('dd');"
+        " return [each.querySelector('dt').firstChild.data, value.title || value.textContent]; }))"
     )
     return found
-
-
-async def from_the_top(page: Page) -> None:
-    """Let the Tab key begin where the document does, wherever the focus has been put."""
-    await page.evaluate("() => { document.activeElement.blur(); getSelection().collapse(document.body, 0) }")
 
 
 async def shown_json(page: Page) -> Json:
@@ -158,7 +154,8 @@ async def test_a_request_is_found_by_how_its_id_begins(page: Page, town: Town) -
     await field.fill(wanted[:-3])
     await until(
         page,
-        "(id) => document.querySelector('a.row') && [...document.querySelectorAll('a.row')].every((a) => a.dataset.id.startsWith(id))",
+        "(id) => { const all = [...document.querySelectorAll('a.row')];"
+        " return all.length > 0 && all.every((each) => each.dataset.id.startsWith(id)); }",
         wanted[:-3],
     )
     assert wanted in await page.evaluate(IDS)
@@ -367,7 +364,6 @@ async def test_everything_can_be_reached_and_does_something(page: Page, town: To
     await page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=town.url)
     await opened(page, town, f"/{row['requestId']}")
     await page.locator(".receipt").wait_for()
-    await from_the_top(page)
     assert await focusable(page) == []
     assert await dead_controls(page) == []
 

@@ -4,7 +4,7 @@ import pytest
 from playwright.async_api import Page, Route
 
 from octoroute_py.edge.dashboard import CONTENT_SECURITY_POLICY
-from tests.fakes.browsing import Trouble, contrast, dead_controls, focusable, overflow
+from tests.fakes.browsing import Trouble, contrast, dead_controls, focusable, overflow, sign_in, until
 from tests.fakes.town import Town
 
 GOOD = """
@@ -164,8 +164,23 @@ async def test_a_control_that_does_nothing_is_noticed(page: Page, planted: str, 
     assert [told in each for each in await dead_controls(page)] == [True]
 
 
-async def test_the_page_of_an_open_gateway_comes_up_without_a_key(browser: object, open_town: Town) -> None:
-    assert (await open_town.look("/health/ready"))["ready"]
+@pytest.mark.parametrize("role", ["viewer", "admin"])
+async def test_the_page_lets_whoever_may_look_in_and_shows_what_there_is(page: Page, town: Town, role: str) -> None:
+    await sign_in(page, town.url, town.keys[role])
+    await until(page, "() => document.body.innerText.includes('sim-fast')")
+
+
+class TestAnOpenGateway:
+    """A gateway without keys, on a machine of one's own."""
+
+    @pytest.fixture
+    def home(self, open_town: Town) -> str:
+        """Its page asks it alone."""
+        return open_town.url
+
+    async def test_its_page_comes_up_without_a_key(self, page: Page, open_town: Town) -> None:
+        await sign_in(page, open_town.url)
+        await until(page, "() => document.title !== '' && document.querySelector('input[type=password]') === null")
 
 
 async def until_told(page: Page, trouble: Trouble, told: str) -> None:

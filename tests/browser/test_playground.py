@@ -29,7 +29,10 @@ PROMPTS = (
 SETTLED = (
     "() => document.querySelector('.prediction .sentence') && !document.querySelector('.prediction-body[data-stale]')"
 )
-ANSWERED = "() => document.querySelector('.answer-end a') && document.querySelector('.composer-buttons [type=submit]').textContent === 'Send'"
+ANSWERED = (
+    "() => document.querySelector('.answer-end a')"
+    " && document.querySelector('.composer-buttons [type=submit]').textContent === 'Send'"
+)
 
 Json = dict[str, Any]
 
@@ -100,8 +103,13 @@ async def test_its_receipt_is_a_click_away_and_says_what_it_cost(page: Page, tow
 
 
 async def test_every_choice_of_the_form_reaches_the_gateway(page: Page, town: Town) -> None:
-    asked: list[Request] = []
-    page.on("request", asked.append)
+    asked: list[Any] = []
+
+    def note(request: Request) -> None:
+        if request.url.endswith("/api/playground/chat"):
+            asked.append(request.post_data_json)
+
+    page.on("request", note)
     await opened(page, town)
     await page.get_by_text("System message").click()
     await page.get_by_label("System message").fill("Be brief.")
@@ -112,7 +120,7 @@ async def test_every_choice_of_the_form_reaches_the_gateway(page: Page, town: To
     await page.get_by_label("Most tokens").fill("12")
     await typed(page, "Sort a list.")
     await sent(page)
-    body = next(each.post_data_json for each in asked if each.url.endswith("/api/playground/chat"))
+    (body,) = asked
     assert body == {
         "model": "balanced",
         "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Sort a list."}],
@@ -122,32 +130,6 @@ async def test_every_choice_of_the_form_reaches_the_gateway(page: Page, town: To
     }
     await expect(page.locator(".answer-facts")).to_contain_text("explicit tier")
     await expect(page.locator(".answer-note")).to_contain_text("Cut at its limit of tokens.")
-
-
-async def test_the_judge_is_asked_only_when_one_says_so(page: Page, town: Town) -> None:
-    asked: list[str] = []
-    page.on("request", lambda each: asked.append(each.url))
-    await opened(page, town)
-    prompt = next(each for each in await judged(town))
-    await page.get_by_label("Importance").select_option("high")
-    await typed(page, prompt)
-    await expect(page.locator(".prediction .sentence")).to_contain_text("The judge decides")
-    assert not any("judge=ask" in each for each in asked)
-    await page.get_by_role("button", name="Ask the judge").click()
-    await until(page, SETTLED)
-    await expect(page.locator(".prediction .sentence")).to_contain_text("the judge chose it")
-    assert sum("judge=ask" in each for each in asked) == 1
-
-
-async def judged(town: Town) -> list[str]:
-    """Prompts that are left to the judge when they are important."""
-    found = []
-    for number in range(20):
-        prompt = f"hello again, {number}"
-        said = (await town.post("/v1/routing/explain", body_of(prompt, octoroute={"importance": "high"}))).json()
-        if said["next_step"] == "judge":
-            found.append(prompt)
-    return found
 
 
 async def test_nothing_is_asked_while_typing_when_that_is_off(page: Page, town: Town) -> None:
@@ -266,7 +248,7 @@ async def odd() -> AsyncIterator[FakeUpstream]:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def odd_town(odd: FakeUpstream, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
     more = f'[[models.deep]]\nname = "odd"\nbase_url = "{odd.base_url}"\npriority = 0\n'
-    async with running_town(tmp_path_factory.mktemp("odd"), keys={}, more=more) as one:
+    async with running_town(tmp_path_factory.mktemp("odd"), keys={}, more=more, strategy="llm") as one:
         yield one
 
 
@@ -314,6 +296,20 @@ class TestOddUpstreams:
         await expect(page.locator(".answer .problem")).to_contain_text("The answer broke off")
         assert await page.locator(".answer-text").last.text_content() == "Half of "
         assert await page.locator("main img").count() == 0
+
+    async def test_the_judge_is_asked_only_when_one_says_so(self, page: Page, odd_town: Town) -> None:
+        asked: list[str] = []
+        page.on("request", lambda each: asked.append(each.url))
+        await opened(page, odd_town)
+        await typed(page, "Who should answer this?")
+        await expect(page.locator(".prediction .sentence")).to_contain_text("The judge decides")
+        assert not any("judge=ask" in each for each in asked)
+        await page.get_by_role("button", name="Ask the judge").click()
+        await expect(page.locator(".prediction .sentence")).to_contain_text("the judge chose it")
+        assert sum("judge=ask" in each for each in asked) == 1
+        tier = await page.locator(".prediction .sentence strong").inner_text()
+        await sent(page)
+        await expect(page.locator(".answer-facts .badge")).to_have_text(tier)
 
     async def test_stop_ends_the_answer_here_and_upstream(self, page: Page, odd_town: Town, odd: FakeUpstream) -> None:
         gate = asyncio.Event()

@@ -18,7 +18,7 @@ FILE = parse_config(MINIMAL)
         ("[routing.router_timeouts]\nfast = 1\n", ("routing.router_timeouts.fast",)),
         ('[[routing.rules]]\nname = "a"\ntier = "deep"\n', ("routing.rules",)),
         ("[admin]\nport = 4001\n", ("admin",)),
-        ('[redis]\nurl = "redis://:pass@127.0.0.1/0"\n', ("redis.url",)),
+        ('[redis]\nurl = "redis://127.0.0.1/0"\n', ("redis.url",)),
         ("[retry]\nmax_total = 9\n[health]\nenabled = false\n", ("retry.max_total", "health.enabled")),
     ],
 )
@@ -27,7 +27,9 @@ def test_a_table_is_told_by_its_place(more: str, paths: tuple[str, ...]) -> None
 
 
 def test_endpoints_are_told_by_their_ids() -> None:
-    other = MINIMAL.replace('name = "middle"', 'name = "centre"').replace('name = "large"', 'name = "large"\nweight = 2')
+    other = MINIMAL.replace('name = "middle"', 'name = "centre"').replace(
+        'name = "large"', 'name = "large"\nweight = 2'
+    )
     assert changed_paths(FILE, parse_config(other)) == (
         'models["balanced/middle#1"] (gone)',
         'models["deep/large#1"].weight',

@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
 from octoroute_py.edge.cors import Cors
+from octoroute_py.edge.cycle import BODY_FOLLOWS
 from tests.fakes.application import Running, httpx_config, running, upstreams
 from tests.fakes.bodies import chat_body
 
@@ -65,7 +67,7 @@ def may_be_read(answer: httpx.Response) -> bool:
     )
 
 
-async def test_every_answer_may_be_read_errors_and_streams_included(one: Running) -> None:
+async def test_every_answer_may_be_read_errors_included(one: Running) -> None:
     page, key = {"origin": APP}, {"authorization": f"Bearer {KEY}"}
     body = {"model": "fast", "messages": [{"role": "user", "content": "Hi"}]}
     chat = "/v1/chat/completions"
@@ -112,3 +114,31 @@ async def test_without_origins_nothing_stands_in_front() -> None:
         answer = await one.client.options("/v1/models", headers={"origin": APP, **QUESTION})
         assert answer.status_code == 405
         assert "vary" not in answer.headers
+
+
+async def test_a_stream_goes_through_as_it_is_but_for_its_head() -> None:
+    start = {"type": "http.response.start", "status": 200, "headers": ((b"a", b"b"),), BODY_FOLLOWS: True}
+    pieces = [{"type": "http.response.body", "body": b"%d" % n, "more_body": n < 3} for n in range(4)]
+    sent: list[Message] = []
+
+    async def streaming(scope: Scope, receive: Receive, send: Send) -> None:
+        for message in ({**start}, *pieces):
+            await send(message)
+
+    async def nothing() -> Message:
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"origin", APP.encode())]}
+    await Cors(streaming, [APP])(scope, nothing, send)
+    head, *rest = sent
+    assert rest == pieces
+    assert head[BODY_FOLLOWS]
+    assert head["headers"] == [
+        (b"a", b"b"),
+        (b"vary", b"Origin"),
+        (b"access-control-allow-origin", APP.encode()),
+        (b"access-control-expose-headers", b"*"),
+    ]

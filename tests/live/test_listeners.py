@@ -14,7 +14,14 @@ KEY = "okr-admin-0123456789abcdef"
 BEARER = {"authorization": f"Bearer {KEY}"}
 TARGET = "/admin/drain"
 """A route whose answer cannot be mistaken for another's."""
-MANAGEMENT = ("/admin/drain", "/admin/circuit-breaker", "/api/resilience/status", "/metrics", "/openapi.json")
+MANAGEMENT = (
+    "/admin/drain",
+    "/admin/circuit-breaker",
+    "/api/resilience/status",
+    "/metrics",
+    "/openapi.json",
+    "/dashboard",
+)
 MODELS = ("/v1/models", "/models")
 SPELLINGS = (
     "/admin/drain",

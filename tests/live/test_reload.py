@@ -6,7 +6,7 @@ import json
 import re
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,13 +19,15 @@ from tests.fakes.client import Answer, Client, ask, chat, get, post
 from tests.fakes.gateway import RunningGateway, gateway
 from tests.fakes.ledger import Journal
 from tests.fakes.office import BOSS, ENV, Issued
-from tests.fakes.orders import Kitchen, Order
+from tests.fakes.orders import Order
+from tests.fakes.script import Recorded, Step
 from tests.fakes.upstream import FakeUpstream
 from tests.fakes.waiting import until
 
 STREAMS = 200
+GROUPS = 10
 EVENTS = 12
-PAUSE_S = 0.15
+USAGE = (60, 20)
 TEAM = Issued("team", "okr-team-0123456789abcdef")
 OTHERS = hashlib.sha256(b"okr-others-0123456789abcdef").hexdigest()
 """A key that is always there: with an admin's alone, this address is open to all."""
@@ -70,6 +72,29 @@ class Edition(NamedTuple):
 A, B = Edition("a", "fast", "rule", 1), Edition("b", "balanced", "hybrid", 3)
 
 
+class Halfway:
+    """Serves streams that stop in the middle until the gate is opened."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self._served = 0
+
+    def serve(self, request: Recorded) -> Iterable[Step]:
+        """The turn of one request."""
+        self._served += 1
+        parts: list[str | Step] = [f"part {number} " for number in range(EVENTS)]
+        parts.insert(EVENTS // 2, turns.Gate(self.gate))
+        return turns.stream_answer(*parts, usage=USAGE)(request)
+
+    async def served(self, count: int) -> None:
+        """Wait for so many requests."""
+
+        async def so() -> bool:
+            return self._served >= count
+
+        await until(so, 20)
+
+
 class Seen(NamedTuple):
     """What a client saw of one stream."""
 
@@ -79,7 +104,7 @@ class Seen(NamedTuple):
 
 
 async def stream(port: int, number: int) -> Seen:
-    order = Order(id=f"stream-{number}", model="auto", stream=True, events=EVENTS, pause_s=PAUSE_S, prompt=60)
+    order = Order(id=f"stream-{number}", model="auto", stream=True, prompt=60)
     body = b""
     async with await Client.connect(port) as client:
         client.write(order.request(TEAM))
@@ -129,11 +154,11 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(folder: Path, edition: Edition, kitchen: Kitchen | None = None) -> AsyncIterator[Desk]:
+async def desk(folder: Path, edition: Edition, halfway: Halfway | None = None) -> AsyncIterator[Desk]:
     """A gateway with this edition, in front of an upstream that answers and of one that always fails."""
     async with FakeUpstream() as upstream, FakeUpstream() as broken:
-        if kitchen is not None:
-            upstream.always(kitchen.serve)
+        if halfway is not None:
+            upstream.always(halfway.serve)
         broken.always(turns.status(500))
         urls = upstream.base_url, broken.base_url
         async with gateway(edition.toml(*urls), folder, env={**ENV, "TEAM_KEY": TEAM.key}) as running:
@@ -141,37 +166,34 @@ async def desk(folder: Path, edition: Edition, kitchen: Kitchen | None = None) -
 
 
 async def test_under_200_streams_reloads_cut_none_mix_none_and_forget_no_breaker(tmp_path: Path) -> None:
-    async with desk(tmp_path, A, Kitchen()) as one:
-        port = one.running.port
+    halfway = Halfway()
+    async with desk(tmp_path, A, halfway) as one:
+        port, tasks = one.running.port, []
         for _ in range(2):
             assert (await ask(port, post(chat(model="broken"), headers=TEAM.headers()))).status == 502
         before = await one.look("/api/resilience/status")
-        tasks = []
-        for number in range(STREAMS):
-            if number % 20 == 0:
-                edition = (A, B)[number // 20 % 2]
-                one.write(one.text(edition, team=number < STREAMS - 20))
-                told = await one.reload()
-                assert (told.status, told.json["generation"]) == (200, number // 20 + 2)
-            tasks.append(asyncio.create_task(stream(port, number)))
-            if number == STREAMS - 21:
-                await asyncio.sleep(1.0)  # so that all whose key goes away next have been let in
-        refused, seen = [], []
-        for each in await asyncio.gather(*tasks):
-            (seen if each.answer.status == 200 else refused).append(each)
+        for group in range(GROUPS):
+            one.write(one.text((A, B)[group % 2]))
+            assert (await one.reload()).json["generation"] == group + 2
+            numbers = range(group * STREAMS // GROUPS, (group + 1) * STREAMS // GROUPS)
+            tasks += [asyncio.create_task(stream(port, number)) for number in numbers]
+            await halfway.served((group + 1) * STREAMS // GROUPS)
+        assert (await one.look("/health/detailed"))["in_flight"] == STREAMS
+        for number in range(4):
+            one.write(one.text((A, B)[number % 2], team=number < 3))
+            assert (await one.reload()).status == 200
+        assert (await stream(port, STREAMS)).answer.status == 401
+        halfway.gate.set()
+        seen = await asyncio.gather(*tasks)
         after = await one.look("/api/resilience/status")
-    assert [each.answer.status for each in refused] == [401] * 20
     assert [each.id for each in seen if not (each.in_order and each.answer.done and each.answer.whole)] == []
     journal = Journal(tmp_path / "octoroute.db").by_id()
-    met = set()
-    for each in seen:
+    for number, each in enumerate(seen):
         head, (row,) = each.answer.headers, journal[each.id]
-        edition = A if head["x-octoroute-tier"] == A.tier else B
-        met.add(edition)
-        assert (head["x-octoroute-endpoint"], head["x-octoroute-strategy"]) == (edition.endpoint, "rule")
+        edition = (A, B)[number // (STREAMS // GROUPS) % 2]
+        assert (head["x-octoroute-tier"], head["x-octoroute-endpoint"]) == (edition.tier, edition.endpoint)
         assert (row.tier, row.endpoint) == (edition.tier, edition.endpoint)
-        assert row.cost_uusd == edition.uusd * (row.prompt_tokens + row.completion_tokens) > 0
-    assert met == {A, B}
+        assert (row.prompt_tokens, row.completion_tokens, row.cost_uusd) == (*USAGE, edition.uusd * sum(USAGE))
     assert [breaker_of(each, "deep/broken#1") for each in (before, after)] == [("open", 1)] * 2
 
 

@@ -93,6 +93,10 @@ async def reloads(running: RunningGateway, times: int) -> bool:
     return running.log.count("configuration reloaded") == times
 
 
+async def requests(running: RunningGateway, times: int) -> bool:
+    return sum(" request " in line for line in running.log.splitlines()) == times
+
+
 async def refusals(running: RunningGateway, times: int) -> bool:
     return running.log.count("not reloaded") == times
 
@@ -136,6 +140,7 @@ async def test_nobody_connects_without_a_good_certificate_and_it_says_who_they_a
             "ops": ([200, 200, 200, 200, 403], "spiffe://example/ops"),
         }
         assert len(upstream.requests) == 4
+        await until(lambda: requests(running, 4))
         lines = [line for line in running.log.splitlines() if " request " in line]
         assert {field for line in lines for field in line.split() if field.startswith("key=")} == {
             "key=ci.example",

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 
 import pytest
 
@@ -286,12 +287,12 @@ def test_what_else_keeps_it_out_goes_on_below_a_drain() -> None:
 @pytest.mark.parametrize("trouble", ["breaker", "cooldown", "quota", "auth", "probe"])
 def test_a_reset_forgets_whatever_keeps_it_out_but_a_drain(trouble: str) -> None:
     one = endpoint()
-    put_out = {
+    put_out: dict[str, Callable[[], None]] = {
         "breaker": lambda: trip(one, 0.0),
         "cooldown": lambda: one.cool_down(0.0, 300.0),
         "quota": lambda: one.quota_out(0.0),
         "auth": lambda: one.auth_out(0.0),
-        "probe": lambda: [one.probe_failed(0.0, threshold=3) for _ in range(3)],
+        "probe": lambda: one.probe_failed(0.0, threshold=1),
     }
     put_out[trouble]()
     assert one.unavailable(0.5) is not None

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from tests.edge.test_routes import ALL_KEYS, KEYS
 from tests.fakes import bodies
 from tests.fakes.application import Running, httpx_config, running, upstreams
 from tests.fakes.keyed import Keyed, holder, shown
+from tests.fakes.waiting import until
 
 STORED = '[storage]\nurl = "sqlite:///{folder}/live.db"\n'
 SAVINGS = "/api/analytics/savings?timeRange=24h"
@@ -37,7 +38,7 @@ class Feed:
         self.left = asyncio.Event()
         self._news = asyncio.Event()
 
-    async def receive(self) -> Mapping[str, Any]:
+    async def receive(self) -> MutableMapping[str, Any]:
         await self.left.wait()
         return {"type": "http.disconnect"}
 
@@ -87,7 +88,7 @@ async def watching(
         "client": ("127.0.0.1", 4711),
         "server": ("gateway", 80),
     }
-    task = asyncio.create_task(one.application.app(scope, feed.receive, feed.send))  # type: ignore[arg-type]
+    task = asyncio.ensure_future(one.application.app(scope, feed.receive, feed.send))
     try:
         yield feed
     finally:
@@ -113,9 +114,10 @@ async def test_the_first_event_is_the_past_and_the_next_the_present(tmp_path: Pa
         mock.route().respond(content=bodies.chat_body("Hello."), headers={"content-type": "application/json"})
         async with running(httpx_config(STORED.format(folder=tmp_path), **PRICES)) as one:
             await chats(one, "fast", "balanced", "deep", "no-such-model", "auto")
+            await until(lambda: kept(one, 5))
             async with watching(one) as feed:
                 (first, history), (second, tick) = await feed.events(2)
-            savings = (await one.client.get("/api/analytics/savings?timeRange=24h")).json()
+            savings = (await one.client.get(SAVINGS)).json()
     assert (feed.status, feed.headers[b"content-type"]) == (200, b"text/event-stream")
     assert feed.headers[b"cache-control"] == b"no-store"
     assert (first, second) == ("history", "tick")

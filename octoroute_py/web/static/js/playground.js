@@ -73,7 +73,7 @@ class Playground {
     this.stopButton = h("button", { type: "button", class: "button", hidden: true, on: { click: () => this.cancel() } }, "Stop");
     this.form = h(
       "form",
-      { class: "panel composer", "aria-label": "Prompt", on: { submit: (event) => this.submit(event), keydown: (event) => this.keys(event) } },
+      { class: "panel composer", "aria-label": "Try a prompt", on: { submit: (event) => this.submit(event), keydown: (event) => this.keys(event) } },
       labelled("Prompt", "pg-prompt", this.area("pg-prompt", "prompt", 6, "What would you like to ask?")),
       h("details", { open: this.draft.system !== "" }, h("summary", null, "System message"), this.area("pg-system", "system", 3, "None", "System message")),
       h(
@@ -255,6 +255,7 @@ class Answer {
     this.first = null;
     this.route = null;
     this.broken = false;
+    this.stopped = false;
     this.text = document.createTextNode("");
     this.thought = document.createTextNode("");
     this.facts = h("p", { class: "answer-facts" }, h("span", { class: "muted" }, "Sent. Waiting for the first event."));
@@ -309,6 +310,7 @@ class Answer {
   failed(error) {
     this.took = performance.now() - this.began;
     if (error.name === "AbortError") {
+      this.stopped = true;
       if (this.route === null) clear(this.facts);
       this.note.append(h("p", { class: "muted" }, "Stopped."));
       this.app.announce("Stopped.");
@@ -329,6 +331,7 @@ class Answer {
       h("a", { class: "button small", href: `#/decisions/${encodeURIComponent(id)}` }, "Receipt"),
       copyButton("Copy id", id, "request id", this.app),
     );
+    if (this.stopped) return; // the gateway has yet to notice that we left
     const doc = await receiptOf(id, { signal });
     if (doc === null || signal.aborted) return;
     const failed = (doc.attempts ?? []).filter((attempt) => attempt.fault);

@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { clock, duration, exactMoney, moment, money, words } from "./format.js";
 
-const LINES = 12;
+const LINES = 13;
 
 export class Ticker {
   constructor() {
