@@ -16,6 +16,7 @@ from octoroute_py.admission.keyring import IssuedKeys
 from octoroute_py.admission.throttle import WrongKeys
 from octoroute_py.app.governing import Governing
 from octoroute_py.app.ledger import CLOSE_WITHIN_S, Ledger
+from octoroute_py.app.live import LiveView
 from octoroute_py.app.probes import Probes
 from octoroute_py.app.settings import known_secrets, listening_hosts, needs_restart, open_database, refuse_unbuilt
 from octoroute_py.app.watch import log_reach, watch_endpoints
@@ -24,7 +25,7 @@ from octoroute_py.core import clock
 from octoroute_py.core.allowance import NO_BUDGETS
 from octoroute_py.core.errors import ConfigError
 from octoroute_py.core.registry import Registry
-from octoroute_py.core.words import TIERS, Keeping
+from octoroute_py.core.words import Keeping
 from octoroute_py.edge.admin.reload import Reload
 from octoroute_py.edge.api.analytics import AnalyticsApi
 from octoroute_py.edge.api.audit import AuditRoutes
@@ -47,7 +48,6 @@ from octoroute_py.manage.directories import follow_directory
 from octoroute_py.manage.feedback import Feedback
 from octoroute_py.manage.key_order import known_in
 from octoroute_py.manage.keys import Keys
-from octoroute_py.manage.model_health import known_scores
 from octoroute_py.manage.store import Store
 from octoroute_py.manage.workspaces import Workspaces
 from octoroute_py.neural.process import RouterProcess
@@ -56,8 +56,9 @@ from octoroute_py.routing.default import Cascade
 from octoroute_py.routing.strategies import make_judge, make_router
 from octoroute_py.storage.errors import StorageError
 from octoroute_py.telemetry.access import AccessLog
-from octoroute_py.telemetry.labels import BackgroundFailure
-from octoroute_py.telemetry.metrics import BreakerRow, LiveRows, Metrics
+from octoroute_py.telemetry.labels import BackgroundFailure, HealthFailure
+from octoroute_py.telemetry.live_rows import LiveRows
+from octoroute_py.telemetry.metrics import Metrics
 from octoroute_py.telemetry.scrub import Scrubber
 from octoroute_py.telemetry.sink import Sink
 from octoroute_py.tiers.health import HealthProber
@@ -115,6 +116,9 @@ class Application:
         self._clashes: frozenset[str] = frozenset()
         with contextlib.ExitStack() as opened:
             self._open_storage(config, opened)
+            self._live = LiveView(
+                lambda: self.gateway, governing=self._governing, ledger=self._ledger, monotonic=clock.monotonic
+            )
             self.gateway = self._make_gateway(config, neural, access_log)
             self.gateway.policies = self._directory.current.directory.workspaces
             self._prober = self._make_prober()
@@ -150,7 +154,6 @@ class Application:
         whole = with_registry(config, registry)
         self._tell_clashes(config, registry)
         self._governing.watch.follow(registry, whole.endpoints)
-        self._metrics.bind(endpoint.id for endpoint in whole.endpoints)
         table = TierTable.build(whole, self._make_transport, rng=self._rng, now=clock.monotonic())
         return Gateway(
             make_snapshot(
@@ -237,6 +240,7 @@ class Application:
             clock=clock.monotonic,
             rng=self._rng,
             on_failure=self._prober_failed,
+            on_lost=lambda id_, why: self._metrics.health_tracking_failure(id_, HealthFailure(why.value)),
         )
 
     @property
@@ -288,6 +292,7 @@ class Application:
         )
         self.gateway.swap(snapshot, access)
         self._governing.watch.follow(registry, config.endpoints)
+        self._metrics.dancer.retire_trips(sum(endpoint.breaker.trips for endpoint in removed))
         for transport in (*(endpoint.transport for endpoint in removed), *self._probes.forget(removed)):
             self._later(transport.aclose())
         return snapshot.generation
@@ -402,6 +407,8 @@ class Application:
             rng=self._rng,
             report=self._ledger.judged,
         )
+        if neural is not None:
+            neural.told = self._metrics.dancer.scored
         judge = make_judge(config, calls, now=clock.monotonic, report=JudgeLog(clock.monotonic), rng=self._rng)
         return make_router(config, clock.wall, neural=neural, judge=judge)
 
@@ -412,15 +419,7 @@ class Application:
         return task
 
     def _live_rows(self) -> LiveRows:
-        """Breakers and availability as they are now, for a scrape."""
-        now = clock.monotonic()
-        table = self.gateway.snapshot.table
-        breakers = [BreakerRow("endpoint", e.id, e.breaker.state(now), e.breaker.trips) for e in table.endpoints]
-        breakers += [BreakerRow("tier", t.value, table.tier_state(t, now), table.tier_trips(t)) for t in TIERS]
-        available = [(e.id, e.unavailable(now) is None) for e in table.endpoints]
-        models = {*(e.name for e in table.endpoints), *self._governing.registry.models}
-        health = known_scores(self._governing.health.current, models)
-        return LiveRows(breakers, available, health, self._ledger.keeping())
+        return self._live.read()
 
 
 async def _all_ended(work: Iterable[Awaitable[None]]) -> None:

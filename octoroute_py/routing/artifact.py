@@ -33,6 +33,7 @@ def load_neural(config: Config) -> "NeuralRouter | None":
         config=config.routing.neural,
         prices=tier_prices(config.endpoints),
         warm=scorer.warm,
+        spent=lambda: (scorer.feature_s, scorer.inference_s),
     )
 
 

@@ -20,6 +20,7 @@ from octoroute_py.features.vector import Prompt
 from octoroute_py.neural.decide import DEFAULT_PRICES, Choice, Limits, Prices
 from octoroute_py.neural.flips import Asked, Flip, Thresholds, decide, flips
 from octoroute_py.routing.router import Inquiry
+from octoroute_py.telemetry.dancer_counts import Scored
 
 _TRIAL: Final = Inquiry(
     Facts(
@@ -49,7 +50,8 @@ class Weighed(msgspec.Struct, frozen=True):
 class NeuralRouter:
     """Takes the cheapest tier whose risk stays within the dial; abstains until it has been prepared.
 
-    `prepare` compiles the kernels or loads them from their cache.
+    `prepare` compiles the kernels or loads them from their cache. `spent` says how many seconds the last score took,
+    first for its features, then in the network.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class NeuralRouter:
         config: NeuralConfig,
         prices: Prices,
         warm: Callable[[], None],
+        spent: Callable[[], tuple[float, float]] = lambda: (0.0, 0.0),
     ) -> None:
         self._scorer = scorer
         self._thresholds = thresholds
@@ -67,6 +70,9 @@ class NeuralRouter:
         self._limits = Limits(confidence_threshold=config.confidence_threshold, max_uncertainty=config.max_uncertainty)
         self._prices = prices
         self._warm = warm
+        self._spent = spent
+        self.told: Callable[[Scored], None] | None = None
+        """Hears of every prompt that was scored for a request."""
         self.ready = False
         """Whether decisions cost microseconds from now on."""
 
@@ -86,7 +92,10 @@ class NeuralRouter:
         """The tier that the dial allows, with its confidence; None when in doubt."""
         if not self.ready:
             return None
-        choice = self.weigh(inquiry).choice
+        weighed = self.weigh(inquiry)
+        choice = weighed.choice
+        if self.told is not None:
+            self.told(Scored(choice.tier, choice.confidence, weighed.asked.score.uncertainty, *self._spent()))
         if choice.tier is None:
             return None
         return Decision(choice.tier, Strategy.NEURAL, Reason.NEURAL_DECIDED, choice.confidence)

@@ -5,6 +5,7 @@ scorer.warm()                                   # before the gateway is ready; s
 scorer.score(Prompt("Why is the sky blue?"))
 """
 
+from octoroute_py.core.clock import monotonic
 from octoroute_py.core.score import Score
 from octoroute_py.features.vector import Prompt, Vectoriser
 from octoroute_py.neural.artifact import Artifact, ArtifactError
@@ -15,7 +16,7 @@ from octoroute_py.neural.network import Network
 class Scorer:
     """Scores prompts by one artifact, which must be calibrated; one thread at a time, as its buffers are reused."""
 
-    __slots__ = ("_network", "_vectoriser", "artifact", "calibration")
+    __slots__ = ("_network", "_vectoriser", "artifact", "calibration", "feature_s", "inference_s")
 
     def __init__(self, artifact: Artifact) -> None:
         if artifact.calibration is None:
@@ -24,6 +25,8 @@ class Scorer:
         self.calibration: Calibration = artifact.calibration
         self._vectoriser = Vectoriser()
         self._network = Network(artifact)
+        self.feature_s = self.inference_s = 0.0
+        """How long reading the last prompt took, and the network over it."""
 
     def warm(self) -> None:
         """Compile what scoring needs, or load it from the cache, and score once; not for the event loop."""
@@ -37,5 +40,9 @@ class Scorer:
 
     def raw(self, prompt: Prompt) -> list[float]:
         """The network's own seven numbers, uncalibrated (see `neural.calibration.Raw`)."""
+        began = monotonic()
         vector = self._vectoriser.read(prompt)
-        return self._network.raw(vector.tokens, vector.scalars, tag=prompt.tag)
+        read = monotonic()
+        raw = self._network.raw(vector.tokens, vector.scalars, tag=prompt.tag)
+        self.feature_s, self.inference_s = read - began, monotonic() - read
+        return raw

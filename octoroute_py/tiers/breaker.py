@@ -67,8 +67,9 @@ class VerdictWindow:
 class Breaker:
     """Decides from verdicts whether an endpoint may be called.
 
-    `trips` counts every opening, also those of a failed trial. `recovered_at` is the time it last closed after having
-    been open (None: never opened, open now, or reset by hand). A disabled policy is always closed.
+    `trips` counts every opening, also those of a failed trial, `failures` every one that it was told of and that
+    mattered. `recovered_at` is the time it last closed after having been open (None: never opened, open now, or reset
+    by hand). A disabled policy is always closed.
     """
 
     __slots__ = (
@@ -81,6 +82,7 @@ class Breaker:
         "_window",
         "consecutive_failures",
         "epoch",
+        "failures",
         "policy",
         "recovered_at",
         "trips",
@@ -90,6 +92,7 @@ class Breaker:
         self.policy = policy
         self.epoch = 0
         self.trips = 0
+        self.failures = 0
         self.consecutive_failures = 0
         self.recovered_at: float | None = None
         self._rng = rng
@@ -139,6 +142,7 @@ class Breaker:
         """
         if epoch != self.epoch or not self.policy.enabled:
             return
+        self.failures += 1
         if self._open_until is None:
             self.consecutive_failures += 1
             self._window.add_failure(now)

@@ -11,8 +11,9 @@ from pathlib import Path
 import msgspec
 
 from octoroute_py.neural.candidate import RouterConfig
+from octoroute_py.neural.frame import HEAD, LENGTH, read_head
 from octoroute_py.neural.wire import Reply
-from octoroute_py.neural.worker import HEAD, LENGTH, serve
+from octoroute_py.neural.worker import serve
 
 
 def replies_to(*bodies: bytes, config: RouterConfig | None = None, cut: int = 0) -> list[Reply]:
@@ -24,8 +25,8 @@ def replies_to(*bodies: bytes, config: RouterConfig | None = None, cut: int = 0)
     while data:
         (length,) = LENGTH.unpack_from(data)
         frame, data = data[LENGTH.size : LENGTH.size + length], data[LENGTH.size + length :]
-        status, retry_after_s = HEAD.unpack_from(frame)
-        found.append(Reply(status, frame[HEAD.size :], retry_after_s))
+        status, retry_after_s, ranked = read_head(frame)
+        found.append(Reply(status, frame[HEAD.size :], retry_after_s, ranked))
     return found
 
 
