@@ -57,7 +57,7 @@ class Book:
         """Every series that is not zero, buckets aside, as `name{values}`."""
         return {
             f"{sample.name.removeprefix('octoroute_')}{{{','.join(sample.labels.values())}}}": sample.value
-            for family in text_string_to_metric_families(self.metrics.render().decode())
+            for family in text_string_to_metric_families(self.metrics.render("octoroute").decode())
             for sample in family.samples
             if sample.value and not sample.name.endswith(("_bucket", "_sum", "_storage_state"))
         }
