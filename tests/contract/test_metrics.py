@@ -105,7 +105,8 @@ GEN_AI = {
 ALL = OLD | NEW | DANCER | ROUTER | GEN_AI
 BUCKETS_MS = ["0.1", "0.5", "1", "5", "10", "50", "100", "500", "1000", "+Inf"]
 SAMPLE_LINE = re.compile(
-    r'(?:octoroute|tiny_dancer|model_router|gen_ai)_[a-z_]+(\{[a-z_]+="[^"\\]*"(,[a-z_]+="[^"\\]*")*\})? (\d|\+Inf|-Inf|NaN)\S*'
+    r"(?:octoroute|tiny_dancer|model_router|gen_ai)_[a-z_]+"
+    r'(\{[a-z_]+="[^"\\]*"(,[a-z_]+="[^"\\]*")*\})? (\d|\+Inf|-Inf|NaN)\S*'
 )
 
 ENDPOINTS = {"fast/small#1", "fast/org#1", "balanced/middle#1", "balanced/middle#2", "deep/large#1"}

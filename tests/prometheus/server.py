@@ -15,10 +15,12 @@ import msgspec
 
 from tests.fakes.client import ask, get
 from tests.fakes.gateway import STOP_S
+from tests.fakes.waiting import until
 
 PROMETHEUS = shutil.which("prometheus")
 PROMTOOL = shutil.which("promtool")
 READY_S = 20.0
+SCRAPED_S = 30.0
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -60,9 +62,11 @@ class Prometheus:
     async def scraped(self, times: int) -> None:
         """Wait until it has scraped so many times more."""
         wanted = await self.scrapes() + times
-        async with asyncio.timeout(30.0):
-            while await self.scrapes() < wanted:
-                await asyncio.sleep(0.2)
+
+        async def enough() -> bool:
+            return await self.scrapes() >= wanted
+
+        await until(enough, SCRAPED_S)
 
 
 def free_port() -> int:
@@ -103,9 +107,10 @@ async def prometheus(target_port: int, folder: Path) -> AsyncIterator[Prometheus
 
 
 async def _ready(port: int) -> None:
-    async with asyncio.timeout(READY_S):
-        while True:
-            with contextlib.suppress(OSError):
-                if (await ask(port, get("/-/ready"))).status == 200:
-                    return
-            await asyncio.sleep(0.1)
+    async def answers() -> bool:
+        try:
+            return (await ask(port, get("/-/ready"))).status == 200
+        except OSError:
+            return False
+
+    await until(answers, READY_S)
