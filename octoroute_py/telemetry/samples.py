@@ -37,7 +37,7 @@ class Histogram:
         rows: list[tuple[str, float]] = []
         for bound, count in zip((*self._bounds, math.inf), list(self._counts), strict=True):
             total += count
-            rows.append(("+Inf" if bound == math.inf else f"{bound:g}", total))
+            rows.append(("+Inf" if bound == math.inf else f"{bound:.12g}", total))
         return rows, self._sum
 
 

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from octoroute_py.neural.candidate import RouterConfig
 from octoroute_py.neural.frame import HEAD, LENGTH, read_head
@@ -37,6 +38,21 @@ def question(**more: object) -> bytes:
 def test_every_frame_is_answered_in_turn() -> None:
     found = replies_to(question(), b"{", question())
     assert [each.status for each in found] == [200, 400, 200]
+
+
+def test_an_answer_tells_what_it_took_and_an_error_has_nothing_to_tell() -> None:
+    candidates = [{"id": each, "embedding": [1.0]} for each in "abc"]
+    good, bad, none = replies_to(question(candidates=candidates), b"{", question(candidates=candidates, topK=1))
+    leading = json.loads(good.body)["decisions"][0]
+    assert good.ranked is not None
+    assert good.ranked.lightweight is leading["useLightweight"]
+    assert good.ranked.confidence == pytest.approx(leading["confidence"], abs=1e-6)
+    assert good.ranked.uncertainty == pytest.approx(leading["uncertainty"], abs=1e-6)
+    assert good.ranked.candidates == 3
+    assert 0 < good.ranked.inference_s + good.ranked.feature_s < 60
+    assert bad.ranked is None
+    assert none.ranked is not None
+    assert none.ranked.candidates == 3
 
 
 def test_a_frame_that_is_cut_off_ends_it() -> None:

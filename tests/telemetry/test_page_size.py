@@ -66,7 +66,7 @@ def everything(metrics: Metrics, known: Known, rng: random.Random, *, times: int
         metrics.finished(TIERS[number % 3], rng.choice(STATUSES), 0.1)
         metrics.rules.decided(f"rule-{number}")
         metrics.requests.decided(arm_of(f"rollout-{number}", Side.CANARY), "error")
-        metrics.dancer.failed(rng.choice(STATUSES[:2]) and f"made-up-{number}")
+        metrics.dancer.failed(f"made-up-{number}")
         metrics.refused(f"made-up-{number}")
 
 
