@@ -4,6 +4,7 @@ import hmac
 import ipaddress
 from collections.abc import Collection, Iterable
 
+from octoroute_py.admission.clients import ClientCertificate, Clients
 from octoroute_py.admission.jwt import Tokens
 from octoroute_py.admission.keyring import NONE_ISSUED, Holder, IssuedKeys, KeyRing
 from octoroute_py.admission.origin import Origins
@@ -52,10 +53,11 @@ class Access:
     first start made, `issued` are the keys of the directory, whose expiry goes by `wall`. `wrong_keys` lets several
     listeners, and the next configuration, share one memory of wrong keys. `origins` are the web origins whose pages may
     use open routes. Without any key a listener that is not loopback refuses everything but open routes.
-    Tokens of `auth.jwt` are as good as keys; what is no key is tried as one.
+    Tokens of `auth.jwt` are as good as keys; what is no key is tried as one. Whoever shows a client certificate that
+    `auth.clients` knows is that client wherever no key is known that came with the request.
     """
 
-    __slots__ = ("_anonymous", "_keys", "_loopback", "_origins", "_tokens", "_wall", "_wrong_keys")
+    __slots__ = ("_anonymous", "_clients", "_keys", "_loopback", "_origins", "_tokens", "_wall", "_wrong_keys")
 
     def __init__(
         self,
@@ -70,7 +72,10 @@ class Access:
     ) -> None:
         self._keys = KeyRing(auth.keys if generated is None else (*auth.keys, generated), issued)
         self._tokens = None if auth.jwt is None else Tokens(auth.jwt)
-        roles = self._keys.roles if self._tokens is None else frozenset(Role)  # whatever a token's scopes come to
+        self._clients = Clients(auth.clients)
+        roles = self._keys.roles | {client.role for client in auth.clients}
+        if self._tokens is not None:
+            roles = frozenset(Role)  # whatever a token's scopes come to
         self._anonymous = Principal(ANONYMOUS, _anonymous_role(auth.mode, roles, loopback=loopback), ANONYMOUS)
         self._wrong_keys = WrongKeys() if wrong_keys is None else wrong_keys
         self._origins = Origins(origins)
@@ -78,20 +83,30 @@ class Access:
         self._wall = wall
 
     def authorize(
-        self, headers: list[tuple[bytes, bytes]], *, needed: Role | None, source: str, now: float
+        self,
+        headers: list[tuple[bytes, bytes]],
+        *,
+        needed: Role | None,
+        source: str,
+        now: float,
+        certificate: ClientCertificate | None = None,
     ) -> Principal:
         """Who this is, if they may; `needed` None is an open route, which a stranger may use too.
 
-        `source` is the peer's address, `now` monotonic seconds. Raises Denied 401 `invalid_api_key` or 403
-        `permission_denied`, Refused 429 after too many wrong keys from one source, BadRequest for two different keys.
-        A key that nobody knows is ignored wherever no key is needed: OpenAI's clients always send one.
+        `source` is the peer's address, `now` monotonic seconds, `certificate` what the connection was made with. Raises
+        Denied 401 `invalid_api_key` or 403 `permission_denied`, Refused 429 after too many wrong keys from one source,
+        BadRequest for two different keys. A key that nobody knows is ignored wherever no key is needed: OpenAI's
+        clients always send one.
         """
         anonymous = self._anonymous
+        unkeyed = anonymous if certificate is None else self._certified(certificate)
         if needed is None:
-            return self._known(headers, source) or anonymous
-        if anonymous.may(needed):
-            return self._known(headers, source) or self._stranger(headers)
+            return self._known(headers, source) or unkeyed
+        if unkeyed.may(needed) or anonymous.may(needed):
+            return self._known(headers, source) or self._unkeyed(headers, unkeyed)
         key = presented_key(headers)
+        if key is None and unkeyed is not anonymous:
+            raise _lacking(needed, "certificate")
         if key is None:
             raise _denied("This route needs a key: send 'Authorization: Bearer <key>' or 'X-API-Key: <key>'.")
         holder = self._holder(key)
@@ -101,18 +116,28 @@ class Access:
             raise Denied("This key may not be used from this address.", code="permission_denied", status=403)
         principal = holder.principal
         if not principal.may(needed):
-            raise Denied(f"This key lacks the role '{needed.value}'.", code="permission_denied", status=403)
+            raise _lacking(needed, "key")
         return principal
 
-    def authorize_optional(self, headers: list[tuple[bytes, bytes]], *, needed: Role, source: str) -> Principal | None:
+    def authorize_optional(
+        self,
+        headers: list[tuple[bytes, bytes]],
+        *,
+        needed: Role,
+        source: str,
+        certificate: ClientCertificate | None = None,
+    ) -> Principal | None:
         """Who this is if they hold `needed`, else None: for open answers that tell more to whoever may see everything.
 
         A key that is bound to workspaces may not.
         """
-        principal = self._known(headers, source) or self._anonymous
-        if principal.may(needed) and principal.workspaces is None:
-            return principal
-        return self._anonymous if self._anonymous.may(needed) else None
+        unkeyed = self._anonymous if certificate is None else self._certified(certificate)
+        found = (self._known(headers, source), unkeyed, self._anonymous)
+        return next((each for each in found if each and each.may(needed) and each.workspaces is None), None)
+
+    def _certified(self, certificate: ClientCertificate) -> Principal:
+        """Whose certificate it is; whoever has one that nobody knows is a stranger as without."""
+        return self._clients.find(certificate, wall_s=self._wall()) or self._anonymous
 
     def _known(self, headers: list[tuple[bytes, bytes]], source: str) -> Principal | None:
         try:
@@ -128,8 +153,8 @@ class Access:
         holder = self._keys.find(key, wall_s=wall_s)
         return self._tokens.find(key, wall_s=wall_s) if holder is None and self._tokens is not None else holder
 
-    def _stranger(self, headers: list[tuple[bytes, bytes]]) -> Principal:
-        """Whoever comes without a key, unless it is a web page from elsewhere."""
+    def _unkeyed(self, headers: list[tuple[bytes, bytes]], principal: Principal) -> Principal:
+        """Whoever comes without a key, unless it is a web page from elsewhere: browsers show certificates unasked."""
         for name, value in headers:
             if name == b"origin" and not self._origins.admits(value, host=None if self._loopback else _host(headers)):
                 raise Denied(
@@ -137,7 +162,7 @@ class Access:
                     code="permission_denied",
                     status=403,
                 )
-        return self._anonymous
+        return principal
 
     def _wrong_key(self, source: str, now: float) -> GatewayError:
         wait_s = self._wrong_keys.strike(source, now)
@@ -170,6 +195,10 @@ def _anonymous_role(mode: AuthMode, roles: Collection[Role], *, loopback: bool) 
 
 def _host(headers: list[tuple[bytes, bytes]]) -> bytes | None:
     return next((value for name, value in headers if name == b"host"), None)
+
+
+def _lacking(needed: Role, what: str) -> Denied:
+    return Denied(f"This {what} lacks the role '{needed.value}'.", code="permission_denied", status=403)
 
 
 def _denied(message: str) -> Denied:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,11 +14,15 @@ from octoroute_py.admission.auth import Access, is_loopback
 from octoroute_py.admission.claims import Subject
 from octoroute_py.admission.keyring import IssuedKeys
 from octoroute_py.admission.throttle import WrongKeys
+from octoroute_py.app.cascades import Cascades
 from octoroute_py.app.governing import Governing
+from octoroute_py.app.in_force import InForce, Layers
 from octoroute_py.app.ledger import CLOSE_WITHIN_S, Ledger
-from octoroute_py.app.live import LiveView
 from octoroute_py.app.probes import Probes
-from octoroute_py.app.settings import known_secrets, listening_hosts, needs_restart, open_database, refuse_unbuilt
+from octoroute_py.app.reloading import LoadConfig, Means, Reloading
+from octoroute_py.app.scrape_view import LiveView
+from octoroute_py.app.settings import known_secrets, listening_hosts, open_database, refuse_unbuilt
+from octoroute_py.app.tracing import Traces
 from octoroute_py.app.watch import log_reach, watch_endpoints
 from octoroute_py.config.schema import Config, EndpointConfig, KeyConfig
 from octoroute_py.core import clock
@@ -26,21 +30,26 @@ from octoroute_py.core.allowance import NO_BUDGETS
 from octoroute_py.core.errors import ConfigError
 from octoroute_py.core.registry import Registry
 from octoroute_py.core.words import Keeping
-from octoroute_py.edge.admin.reload import Reload
+from octoroute_py.edge.admin.breakers import BreakerRoutes
+from octoroute_py.edge.admin.config import ConfigRoutes
+from octoroute_py.edge.admin.drain import DrainRoutes
+from octoroute_py.edge.admin.reload import Reload, Reloaded, What
 from octoroute_py.edge.api.analytics import AnalyticsApi
 from octoroute_py.edge.api.audit import AuditRoutes
+from octoroute_py.edge.api.decisions import DecisionRoutes
 from octoroute_py.edge.api.feedback import FeedbackRoutes
 from octoroute_py.edge.api.keys import KeyRoutes
+from octoroute_py.edge.api.live import Live
 from octoroute_py.edge.api.resilience import ResilienceRoutes
 from octoroute_py.edge.api.route import RouteCalls
 from octoroute_py.edge.api.workspaces import WorkspaceRoutes
 from octoroute_py.edge.asgi import ASGIApp, Resource, RouteTable, build_app, routes
+from octoroute_py.edge.dashboard import Dashboard
 from octoroute_py.edge.ops import Operations
-from octoroute_py.gateway.ask import JudgeCalls
+from octoroute_py.edge.tls import TlsDoor
 from octoroute_py.gateway.idempotency import Idempotency
-from octoroute_py.gateway.judge_log import JudgeLog
 from octoroute_py.gateway.pipeline import Gateway
-from octoroute_py.gateway.snapshot import make_snapshot
+from octoroute_py.gateway.pulse import Pulse
 from octoroute_py.ledger.recorder import Recorder
 from octoroute_py.manage.analytics import Analytics, Model
 from octoroute_py.manage.audit import Audit
@@ -49,11 +58,10 @@ from octoroute_py.manage.feedback import Feedback
 from octoroute_py.manage.key_order import known_in
 from octoroute_py.manage.keys import Keys
 from octoroute_py.manage.store import Store
+from octoroute_py.manage.today import Today
 from octoroute_py.manage.workspaces import Workspaces
 from octoroute_py.neural.process import RouterProcess
-from octoroute_py.routing.artifact import load_prepared
-from octoroute_py.routing.default import Cascade
-from octoroute_py.routing.strategies import make_judge, make_router
+from octoroute_py.routing.artifact import load_neural
 from octoroute_py.storage.errors import StorageError
 from octoroute_py.telemetry.access import AccessLog
 from octoroute_py.telemetry.labels import BackgroundFailure, HealthFailure
@@ -62,18 +70,14 @@ from octoroute_py.telemetry.metrics import Metrics
 from octoroute_py.telemetry.scrub import Scrubber
 from octoroute_py.telemetry.sink import Sink
 from octoroute_py.tiers.health import HealthProber
-from octoroute_py.tiers.registered import clashes, with_registry
-from octoroute_py.tiers.table import TierTable
 from octoroute_py.transport.base import Transport
 from octoroute_py.transport.connect import TransportMaker
+from octoroute_py.web.assets import read_assets
 
 if TYPE_CHECKING:
     from octoroute_py.routing.neural import NeuralRouter
 
 _log = structlog.stdlib.get_logger("octoroute")
-
-LoadConfig = Callable[[], Config]
-"""Reads the configuration again, as at the start; raises ConfigError."""
 
 
 class Application:
@@ -95,7 +99,6 @@ class Application:
         rng: random.Random | None = None,
     ) -> None:
         refuse_unbuilt(config)
-        self._file = config
         self._load = load
         self._scrubber = scrubber
         self._generated = generated
@@ -104,21 +107,22 @@ class Application:
         self._rng = rng or random.Random()
         self._maker = TransportMaker(tell=log_reach)
         self._probes = Probes(self._make_transport)
+        self.tls = None if config.server.tls is None else TlsDoor(config.server.tls)
         self._closing: set[asyncio.Task[None]] = set()
-        self._reloading = asyncio.Lock()
         self._prepared = asyncio.Event()
         self._metrics = Metrics((), live=self._live_rows)
+        self._traces = Traces(config.tracing, self._metrics.traces)
         access_log = AccessLog(
             sink, fmt=config.observability.log_format, level=config.observability.log_level, now=clock.wall
         )
         scrubber.learn(known_secrets(config))
         self._started = False
-        self._clashes: frozenset[str] = frozenset()
         with contextlib.ExitStack() as opened:
             self._open_storage(config, opened)
-            self._live = LiveView(
+            self._view = LiveView(
                 lambda: self.gateway, governing=self._governing, ledger=self._ledger, monotonic=clock.monotonic
             )
+            self._pulse = Pulse(self._ledger.wall)
             self.gateway = self._make_gateway(config, neural, access_log)
             self.gateway.policies = self._directory.current.directory.workspaces
             self._prober = self._make_prober()
@@ -150,37 +154,55 @@ class Application:
             raise ConfigError(f"storage: {error}") from None
 
     def _make_gateway(self, config: Config, neural: "NeuralRouter | None", access_log: AccessLog) -> Gateway:
-        registry = self._governing.registry
-        whole = with_registry(config, registry)
-        self._tell_clashes(config, registry)
-        self._governing.watch.follow(registry, whole.endpoints)
-        table = TierTable.build(whole, self._make_transport, rng=self._rng, now=clock.monotonic())
-        return Gateway(
-            make_snapshot(
-                whole,
-                table,
-                self._make_router(config, neural),
-                registry=registry,
-                share_now=self._governing.shares.of,
-                generation=1,
-            ),
+        cascades = Cascades(
+            lambda: self.gateway.snapshot,
+            metrics=self._metrics,
+            rng=self._rng,
+            report=self._traces.beside(self._ledger.judged),
+        )
+        force = InForce(
+            Layers(file=config, kept=self._governing.registry.settings),
+            cascades,
+            self._governing,
+            make_transport=self._make_transport,
+            probes=self._probes,
+            later=self._later,
+        )
+        snapshot = force.first(neural or load_neural(force.config), rng=self._rng)
+        force.gateway = Gateway(
+            snapshot,
             self._access(config),
             metrics=self._metrics,
-            recorder=Recorder(self._metrics, access_log, told=[self._governing.watch.saw]),
+            recorder=Recorder(
+                self._metrics, access_log, told=[self._governing.watch.saw, self._pulse.saw, *self._traces.told]
+            ),
             monotonic=clock.monotonic,
             wall=clock.wall,
             rng=self._rng,
             accounts=self._ledger.accounts,
+            sampler=self._traces.sampler,
         )
+        self._force = force
+        means = Means(self._load, self._access, self._renew_doors, self._scrubber, self._later, started=config)
+        self._reloading = Reloading(force, cascades, self._governing, means)
+        return force.gateway
 
     def _make_table(self) -> RouteTable:
         """Every route, guarded."""
+        operations = Operations(self.gateway, self._prober, self._ledger.keeping)
+        self._live = Live(
+            self.gateway,
+            self._pulse,
+            today=Today(self._governing.store, wall=self._ledger.wall),
+            keeping=self._ledger.keeping,
+            readiness=operations.readiness,
+        )
         return routes(
             self.gateway,
-            Operations(self.gateway, self._prober, self._ledger.keeping),
-            Reload(self.reload),
+            operations,
+            Reload(self._reloading.reload),
             self._dancer.ask,
-            self._resources(),
+            [*self._resources(), self._live],
             memory=self._memory,
         )
 
@@ -199,15 +221,25 @@ class Application:
             changed=self._directory.refresh,
             models=lambda: self._governing.registry.models,
         )
-        feedback = Feedback(store, wall=clock.wall, behind=lambda: self._ledger.keeping().state is not Keeping.OK)
+        analytics = self._analytics(store)
+
+        def behind() -> bool:
+            return self._ledger.keeping().state is not Keeping.OK
+
+        feedback = Feedback(store, wall=clock.wall, behind=behind)
         return [
             KeyRoutes(keys, wall=clock.wall, standing=partial(self._ledger.standing, Subject.KEY)),
             AuditRoutes(Audit(store)),
             WorkspaceRoutes(workspaces),
             FeedbackRoutes(feedback),
-            AnalyticsApi(self.gateway, self._analytics(store)),
-            *self._governing.resources(self.gateway, file=lambda: self._file, limits=self._directory.refresh),
+            AnalyticsApi(self.gateway, analytics),
+            DecisionRoutes(self.gateway, analytics, behind=behind),
+            *self._governing.resources(self.gateway, file=lambda: self._force.config, limits=self._directory.refresh),
+            ConfigRoutes(self._reloading.shown, self._reloading.change),
             ResilienceRoutes(self.gateway, self._memory),
+            Dashboard(read_assets()),
+            BreakerRoutes(self.gateway),
+            DrainRoutes(self.gateway),
             RouteCalls(self.gateway, self._memory, answered=None if self._database is None else feedback.answered),
         ]
 
@@ -227,6 +259,9 @@ class Application:
             baseline=baseline,
             budgets=budgets,
         )
+
+    def _registry_changed(self, registry: Registry) -> None:
+        self._reloading.registry_changed(registry)
 
     def _directory_changed(self, issued: IssuedKeys) -> None:
         self.gateway.policies = issued.directory.workspaces
@@ -248,74 +283,22 @@ class Application:
         """The process that answers /api/neural/route, once it was asked."""
         return self._dancer.pid
 
-    async def reload(self) -> int:
-        """Put the configuration in force as it stands now, whole or not at all; the new generation.
+    async def reload(self, what: What = What.BOTH) -> Reloaded:
+        """As `POST /admin/reload`; raises ConfigError and changes nothing."""
+        return await self._reloading.reload(what)
 
-        Raises ConfigError, and changes nothing, when it cannot be used.
-        """
-        async with self._reloading:
-            config = self._load()
-            refuse_unbuilt(config)
-            neural = await asyncio.to_thread(load_prepared, config)
-            return self._swap(config, self._make_router(config, neural))
-
-    def _swap(self, config: Config, router: Cascade) -> int:
-        old = self.gateway.snapshot
-        access = self._access(config)
-        self._scrubber.learn(known_secrets(config))
-        generation = self._put_in_force(config, router, self._governing.registry, access)
-        before, self._file = self._file, config
-        if old.router.judge is not None:
-            self._later(old.router.judge.settled())
-        _log.info("configuration reloaded", generation=generation, **needs_restart(before, config))
-        return generation
-
-    def _registry_changed(self, registry: Registry) -> None:
-        snapshot = self.gateway.snapshot
-        generation = self._put_in_force(self._file, snapshot.router, registry, self.gateway.access)
-        _log.info("models and rules changed", generation=generation, version=registry.version)
-
-    def _put_in_force(self, file: Config, router: Cascade, registry: Registry, access: Access) -> int:
-        """For requests from now on: the file's configuration, and beside it what is registered; the generation."""
-        old = self.gateway.snapshot
-        config = with_registry(file, registry)
-        self._tell_clashes(file, registry)
-        table, removed = old.table.rebuild(config, self._make_transport)
-        snapshot = make_snapshot(
-            config,
-            table,
-            router,
-            registry=registry,
-            share_now=self._governing.shares.of,
-            generation=old.generation + 1,
-            before=old,
-        )
-        self.gateway.swap(snapshot, access)
-        self._governing.watch.follow(registry, config.endpoints)
-        self._metrics.dancer.retire_trips(sum(endpoint.breaker.trips for endpoint in removed))
-        for transport in (*(endpoint.transport for endpoint in removed), *self._probes.forget(removed)):
-            self._later(transport.aclose())
-        return snapshot.generation
-
-    def _tell_clashes(self, file: Config, registry: Registry) -> None:
-        """Say once of each registered model that its name has been taken by the file."""
-        before, self._clashes = self._clashes, clashes(file, registry)
-        for taken in sorted(self._clashes - before):
-            _log.warning("a registered model has a name that stands in the configuration: left out", id=taken)
+    def _renew_doors(self, config: Config) -> None:
+        """Take the certificate as it is now; raises ConfigError for one that cannot be used."""
+        if self.tls is not None and config.server.tls is not None:
+            self.tls.renew(config.server.tls)
 
     def reload_on_signal(self) -> asyncio.Task[None]:
         """SIGHUP: reload soon, and say in the log when the file cannot be used."""
-        return self._later(self._reload_and_tell())
+        return self._later(self._reloading.reload_and_tell())
 
     async def prepared(self) -> None:
         """Wait until the scorer is ready, or known to be none."""
         await self._prepared.wait()
-
-    async def _reload_and_tell(self) -> None:
-        try:
-            await self.reload()
-        except ConfigError as error:
-            _log.error("configuration not reloaded, the old one stays in force", problems=str(error).splitlines())
 
     async def start(self) -> None:
         """Bring in what the last run left behind; once. Raises ConfigError when the storage does not allow it."""
@@ -325,6 +308,7 @@ class Application:
         try:
             await self._ledger.start()
             await self._governing.start()
+            self._traces.start()
         except BaseException:
             await self._close_storage()
             raise
@@ -335,6 +319,7 @@ class Application:
         beside = (
             asyncio.create_task(self._prober.run(), name="health-prober"),
             asyncio.create_task(watch_endpoints(lambda: self.gateway.snapshot.table), name="endpoint-watch"),
+            asyncio.create_task(self._reloading.run(), name="configuration-files"),
             asyncio.create_task(self._memory.run(), name="old-answers"),
             asyncio.create_task(self._directory.run(), name="directory"),
             *(asyncio.create_task(work, name=name) for name, work in self._governing.beside().items()),
@@ -344,6 +329,7 @@ class Application:
         try:
             yield
         finally:
+            self._live.end()
             self.gateway.settle()
             for task in beside:
                 task.cancel()
@@ -353,6 +339,7 @@ class Application:
             if judge is not None:
                 closing.append(judge.settled())
             await _all_ended((*closing, *self._probes.closing(), *self._closing, self._dancer.close()))
+            await self._traces.close()
             await self._close_storage()
 
     async def _close_storage(self) -> None:
@@ -397,21 +384,6 @@ class Application:
             return
         self._prepared.set()
 
-    def _make_router(self, config: Config, neural: "NeuralRouter | None") -> Cascade:
-        calls = JudgeCalls(
-            lambda: self.gateway.snapshot,
-            tier=config.routing.router_tier,
-            metrics=self._metrics,
-            monotonic=clock.monotonic,
-            wall=clock.wall,
-            rng=self._rng,
-            report=self._ledger.judged,
-        )
-        if neural is not None:
-            neural.told = self._metrics.dancer.scored
-        judge = make_judge(config, calls, now=clock.monotonic, report=JudgeLog(clock.monotonic), rng=self._rng)
-        return make_router(config, clock.wall, neural=neural, judge=judge)
-
     def _later(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._closing.add(task)
@@ -419,7 +391,7 @@ class Application:
         return task
 
     def _live_rows(self) -> LiveRows:
-        return self._live.read()
+        return self._view.read()
 
 
 async def _all_ended(work: Iterable[Awaitable[None]]) -> None:

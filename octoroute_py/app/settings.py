@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import msgspec
+
 from octoroute_py.config.schema import Config, Secret
 from octoroute_py.core.errors import ConfigError
 from octoroute_py.storage.db import Database
@@ -43,19 +45,30 @@ def known_secrets(config: Config) -> list[str]:
     secrets += [credential.key for _, credential in config.registry.credentials]
     if config.auth.jwt is not None:
         secrets.append(config.auth.jwt.key)
+    secrets += [value for _, value in config.tracing.headers]
     found = [secret.reveal() for secret in secrets if isinstance(secret, Secret)]
     return found + [value for endpoint in config.endpoints for _, value in endpoint.headers]
 
 
-def needs_restart(old: Config, new: Config) -> dict[str, list[str]]:
-    """What changed in the file but is fixed while the process runs."""
-    fixed = {
-        "server": (old.server, new.server),
-        "admin": (old.admin, new.admin),
-        "cors": (old.cors, new.cors),
-        "observability": (old.observability, new.observability),
-        "storage": (old.storage, new.storage),
-        "limits.max_header_bytes": (old.limits.max_header_bytes, new.limits.max_header_bytes),
+def needs_restart(started: Config, new: Config) -> list[str]:
+    """What is another one in the file than at the start, but fixed while the process runs."""
+    admin = started.admin
+    if admin is not None and new.admin is not None and new.admin.port == 0:
+        admin = msgspec.structs.replace(admin, port=0)  # what it came to is not in the file
+    fixed: dict[str, tuple[object, object]] = {
+        "server": (_fixed_of_server(started), _fixed_of_server(new)),
+        "admin": (admin, new.admin),
+        "cors": (started.cors, new.cors),
+        "observability": (started.observability, new.observability),
+        "storage": (started.storage, new.storage),
+        "tracing": (started.tracing, new.tracing),
+        "limits.max_header_bytes": (started.limits.max_header_bytes, new.limits.max_header_bytes),
     }
-    changed = [name for name, (before, after) in fixed.items() if before != after]
-    return {"needs_restart": changed} if changed else {}
+    return [name for name, (before, after) in fixed.items() if before != after]
+
+
+def _fixed_of_server(config: Config) -> tuple[object, ...]:
+    """All but the files of a certificate, which are read again."""
+    server = config.server
+    tls = None if server.tls is None else (server.tls.client_ca_file,)
+    return msgspec.structs.replace(server, tls=None), tls

@@ -7,6 +7,7 @@ import click
 
 from octoroute_py.cli.db import problem_of
 from octoroute_py.cli.options import config_option, read_config
+from octoroute_py.config.exposed import exposed
 from octoroute_py.config.schema import Config
 from octoroute_py.core.allowance import NO_BUDGETS
 from octoroute_py.core.errors import ConfigError
@@ -27,7 +28,7 @@ def command(config_path: Path | None, probe: bool) -> None:
     click.echo(summary(config))
     for line in config.unbuilt:
         click.echo(f"note: {line}; `serve` refuses to start with it")
-    for line in unpriced(config):
+    for line in (*exposed(config), *unpriced(config)):
         click.echo(f"note: {line}")
     if probe and not asyncio.run(_probe(config)):
         raise click.exceptions.Exit(1)

@@ -18,6 +18,7 @@ from octoroute_py.admission.first_key import ensure_admin_key
 from octoroute_py.app import Application, LoadConfig, listening_hosts, refuse_unbuilt
 from octoroute_py.cli.options import config_option, read_config
 from octoroute_py.config.environment import Overrides
+from octoroute_py.config.exposed import exposed
 from octoroute_py.config.schema import AuthMode, Config, KeyConfig
 from octoroute_py.core import clock
 from octoroute_py.edge.server import CannotListen, bind, run
@@ -83,7 +84,8 @@ async def serve(config: Config, load: LoadConfig, *, announce: Callable[[str], N
             _warn_of_open_doors(config)
             url = _url(config, sockets[0])
             hooks = _Hooks(application, lambda: announce(url), drain_s=config.server.drain_seconds)
-            await run(application.app, config, hooks, sockets=sockets)
+            tls = None if application.tls is None else application.tls.context
+            await run(application.app, config, hooks, sockets=sockets, tls=tls)
         finally:
             sink.close()
 
@@ -151,7 +153,9 @@ def _first_key(config: Config) -> KeyConfig | None:
 
 
 def _warn_of_open_doors(config: Config) -> None:
-    """Without authentication and off loopback, every route is anybody's: the operator shall know."""
+    """What others may read or use, perhaps more of them than the operator thinks."""
+    for line in exposed(config):
+        _log.warning(line)
     reachable = [host for host in dict.fromkeys(listening_hosts(config)) if not is_loopback(host)]
     if config.auth.mode is AuthMode.NONE and reachable:
         _log.warning("everybody who can reach this address may use every route, /admin included", address=reachable)

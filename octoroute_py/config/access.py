@@ -6,7 +6,7 @@ from octoroute_py.config.addresses import Wrong
 from octoroute_py.config.fields import Table
 from octoroute_py.config.jwt import read_jwt
 from octoroute_py.config.problems import Problems
-from octoroute_py.config.schema import AuthConfig, AuthMode, KeyConfig
+from octoroute_py.config.schema import AuthConfig, AuthMode, ClientConfig, KeyConfig
 from octoroute_py.config.secrets import (
     Sources,
     checked,
@@ -46,7 +46,31 @@ def read_auth(table: Table, *, problems: Problems, sources: Sources) -> AuthConf
             problems.add_outside("environment", ADMIN_TOKEN, "stands for a key that the file has already")
         keys.append(token)
     jwt = read_jwt(table.table("jwt"), sources) if table.has("jwt") else None
-    return AuthConfig(mode=table.choice("mode", AuthMode, AuthMode.AUTO), keys=tuple(keys), jwt=jwt)
+    return AuthConfig(
+        mode=table.choice("mode", AuthMode, AuthMode.AUTO),
+        keys=tuple(keys),
+        clients=_read_clients(table, names),
+        jwt=jwt,
+    )
+
+
+def _read_clients(table: Table, names: set[str]) -> tuple[ClientConfig, ...]:
+    """`[[auth.clients]]`; `names` are taken already, for what a key does and what a client does count apart."""
+    clients: list[ClientConfig] = []
+    for each in table.tables("clients"):
+        each.require("subject")
+        each.require("role")
+        subject, role = each.label("subject"), each.choice("role", Role, None)
+        workspaces = tuple(dict.fromkeys(text for _, text in each.strings("workspaces")))
+        if each.has("workspaces") and not workspaces:
+            each.problem("workspaces", "must name a workspace; absent: all of them")
+        if subject is None or role is None:
+            continue
+        if subject in names:
+            each.problem("subject", "is already the name of a key or client")
+        names.add(subject)
+        clients.append(ClientConfig(subject=subject, role=role, workspaces=workspaces or None))
+    return tuple(clients)
 
 
 def _read_key(table: Table, sources: Sources) -> KeyConfig | None:

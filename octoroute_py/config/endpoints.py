@@ -94,7 +94,7 @@ def _read_endpoint(table: Table, tier: Tier, seen: Counter[str], sources: Source
         temperature=table.number("temperature", None, low=0, high=2),
         token_limit_field=table.choice("token_limit_field", TokenLimitField, TokenLimitField.MAX_TOKENS),
         include_usage=table.flag("include_usage", True),
-        weight=table.number("weight", 1.0, low=0, above=True),
+        weight=read_weight(table, "weight", 1.0),
         priority=table.integer("priority", 1, low=0, high=255),
         max_in_flight=table.integer("max_in_flight", None, low=1),
         context_window=table.integer("context_window", None, low=1),
@@ -115,6 +115,11 @@ def _read_endpoint(table: Table, tier: Tier, seen: Counter[str], sources: Source
         connect_seconds=table.seconds("connect_seconds", None),
     )
     return endpoint if name and url else None
+
+
+def read_weight(table: Table, key: str, default: float) -> float:
+    """The share of its priority class that an endpoint gets."""
+    return table.number(key, default, low=0, above=True)
 
 
 def _free_name(table: Table, key: str) -> str | None:

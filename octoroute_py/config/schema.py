@@ -117,13 +117,14 @@ class TlsConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[server]`."""
+    """`[server]`; `watch_config` reloads when the file changes, as SIGHUP does."""
 
     host: str = "127.0.0.1"
     port: int = 3000
     workers: int = 1
     request_timeout_seconds: float | None = None
     drain_seconds: float = 60.0
+    watch_config: bool = False
     tls: TlsConfig | None = None
 
 
@@ -380,6 +381,17 @@ class KeyConfig(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
 
 
+class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One `[[auth.clients]]` entry: what the holder of a client certificate with this name in it may do.
+
+    `subject` is the certificate's common name or one of its alternative names, exactly. `workspaces` None means all.
+    """
+
+    subject: str
+    role: Role
+    workspaces: tuple[str, ...] | None = None
+
+
 class TokenAlgorithm(enum.StrEnum):
     """How a JSON Web Token may be signed: by a secret both sides know, or by one whose public half is configured."""
 
@@ -411,12 +423,13 @@ class AuthConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     mode: AuthMode = AuthMode.AUTO
     keys: tuple[KeyConfig, ...] = ()
+    clients: tuple[ClientConfig, ...] = ()
     jwt: JwtConfig | None = None
 
     @property
     def has_keys(self) -> bool:
         """Whether anybody can show who they are without the key of a first start."""
-        return bool(self.keys) or self.jwt is not None
+        return bool(self.keys or self.clients) or self.jwt is not None
 
 
 class AdminConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -433,6 +446,16 @@ class ObservabilityConfig(msgspec.Struct, frozen=True, kw_only=True):
     log_format: LogFormat = LogFormat.TEXT
     metrics_auth: bool = False
     capture_content: bool = False
+
+
+class TracingConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[tracing]`: `otlp_endpoint` is the whole URL that spans are posted to, None turns tracing off."""
+
+    otlp_endpoint: str | None = None
+    service_name: str = "octoroute"
+    sample_ratio: float = 1.0
+    headers: tuple[tuple[str, Secret], ...] = ()
+    timeout_seconds: float = 10.0
 
 
 class CorsConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -462,6 +485,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     registry: RegistryConfig = RegistryConfig()
     redis_url: Secret | None = None
     observability: ObservabilityConfig = ObservabilityConfig()
+    tracing: TracingConfig = TracingConfig()
     cors: CorsConfig = CorsConfig()
     path: Path | None = None
     unbuilt: tuple[str, ...] = ()

@@ -6,6 +6,8 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+
 from octoroute_py.config.addresses import Wrong, bind_host, origin
 from octoroute_py.config.fields import LONGEST_TIMEOUT_S, Table
 from octoroute_py.config.rules import read_rules
@@ -58,6 +60,7 @@ def read_server(table: Table, base_dir: Path) -> ServerConfig:
         workers=1,
         request_timeout_seconds=table.seconds("request_timeout_seconds", None),
         drain_seconds=table.number("drain_seconds", 60.0, low=0, high=LONGEST_TIMEOUT_S),
+        watch_config=table.flag("watch_config", False),
         tls=_tls(table.table("tls"), base_dir) if table.has("tls") else None,
     )
 
@@ -114,16 +117,34 @@ def _host(table: Table, default: str) -> str:
 def read_routing(table: Table, base_dir: Path) -> RoutingConfig:
     """`[routing]` with its rules; the strategy is required."""
     table.require("strategy")
-    return RoutingConfig(
-        strategy=table.choice("strategy", StrategyName, StrategyName.RULE),
+    return msgspec.structs.replace(
+        read_choices(table, RoutingConfig(strategy=StrategyName.RULE)),
         router_tier=table.choice("router_tier", Tier, Tier.BALANCED),
-        default_tier=table.choice("default_tier", Tier, None),
         default_importance=table.choice("default_importance", Importance, Importance.NORMAL),
-        tier_fallback=table.choice("tier_fallback", TierFallback, TierFallback.UP),
-        balancer=table.choice("balancer", BalancerName, BalancerName.WEIGHTED),
         router_timeouts=_router_timeouts(table.table("router_timeouts")),
         rules=read_rules(table),
         neural=_neural(table.table("neural"), base_dir),
+    )
+
+
+def read_choices(table: Table, base: RoutingConfig) -> RoutingConfig:
+    """What may also be set over the API of `[routing]`; what the table lacks is as in `base`."""
+    return msgspec.structs.replace(
+        base,
+        strategy=table.choice("strategy", StrategyName, base.strategy),
+        default_tier=table.choice("default_tier", Tier, base.default_tier),
+        tier_fallback=table.choice("tier_fallback", TierFallback, base.tier_fallback),
+        balancer=table.choice("balancer", BalancerName, base.balancer),
+    )
+
+
+def read_thresholds(table: Table, base: NeuralConfig) -> NeuralConfig:
+    """The same of `[routing.neural]`."""
+    return msgspec.structs.replace(
+        base,
+        max_quality_loss=table.number("max_quality_loss", base.max_quality_loss, low=0, high=1),
+        confidence_threshold=table.number("confidence_threshold", base.confidence_threshold, low=0, high=1),
+        max_uncertainty=table.number("max_uncertainty", base.max_uncertainty, low=0, high=1),
     )
 
 
@@ -135,11 +156,9 @@ def _router_timeouts(table: Table) -> RouterTimeouts:
 
 def _neural(table: Table, base_dir: Path) -> NeuralConfig:
     artifact = table.string("artifact")
-    return NeuralConfig(
+    return msgspec.structs.replace(
+        read_thresholds(table, NeuralConfig()),
         artifact=ShippedArtifact.DEFAULT if artifact is None else _artifact(artifact, base_dir),
-        max_quality_loss=table.number("max_quality_loss", 0.05, low=0, high=1),
-        confidence_threshold=table.number("confidence_threshold", None, low=0, high=1),
-        max_uncertainty=table.number("max_uncertainty", None, low=0, high=1),
     )
 
 
@@ -171,9 +190,8 @@ def read_retry(table: Table) -> RetryConfig:
 
 def read_breaker(table: Table) -> BreakerConfig:
     """`[breaker]`."""
-    breaker = BreakerConfig(
-        enabled=table.flag("enabled", True),
-        failure_threshold=table.integer("failure_threshold", 5, low=1, high=1_000_000),
+    breaker = msgspec.structs.replace(
+        read_switch(table, BreakerConfig()),
         failure_ratio=table.number("failure_ratio", 0.5, low=0, high=1, above=True),
         min_requests=table.integer("min_requests", 10, low=1, high=1_000_000),
         window_seconds=table.seconds("window_seconds", 60.0),
@@ -184,6 +202,15 @@ def read_breaker(table: Table) -> BreakerConfig:
     if breaker.open_seconds > breaker.max_open_seconds:
         table.problem("open_seconds", f"is above max_open_seconds ({breaker.max_open_seconds:g})")
     return breaker
+
+
+def read_switch(table: Table, base: BreakerConfig) -> BreakerConfig:
+    """What may also be set over the API of `[breaker]`; what the table lacks is as in `base`."""
+    return msgspec.structs.replace(
+        base,
+        enabled=table.flag("enabled", base.enabled),
+        failure_threshold=table.integer("failure_threshold", base.failure_threshold, low=1, high=1_000_000),
+    )
 
 
 def read_health(table: Table) -> HealthConfig:
@@ -216,4 +243,6 @@ def read_cors(table: Table) -> CorsConfig:
             origins.append(origin(text))
         except Wrong as wrong:
             table.problem_at(where, str(wrong))
+    if "*" in origins and len(set(origins)) > 1:
+        table.problem("origins", '"*" means every origin', hint='give ["*"] alone, or leave it out')
     return CorsConfig(origins=tuple(dict.fromkeys(origins)))

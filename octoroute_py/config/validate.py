@@ -25,6 +25,7 @@ from octoroute_py.config.sections import (
     read_server,
     read_timeouts,
 )
+from octoroute_py.config.tracing import read_tracing
 from octoroute_py.config.unbuilt import unbuilt
 
 
@@ -58,6 +59,7 @@ def build(
         registry=read_registry(root.table("registry"), sources),
         redis_url=read_redis(root.table("redis")),
         observability=read_observability(root.table("observability")),
+        tracing=read_tracing(root.table("tracing"), problems=problems, env=env),
         cors=read_cors(root.table("cors")),
         path=path,
     )
@@ -74,3 +76,6 @@ def _check_listeners(config: Config, root: Table) -> None:
     # Another address on the same port would not do: the listeners are told apart by their ports.
     if admin is not None and admin.port == server.port != 0:
         root.problem("admin", "has the port of [server]", hint="give it another one")
+    if config.auth.clients and (server.tls is None or server.tls.client_ca_file is None):
+        hint = "set server.tls.client_ca_file to the authority that signs them"
+        root.table("auth").problem("clients", "nobody is asked for a certificate", hint=hint)

@@ -9,20 +9,20 @@ from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from octoroute_py.core.errors import BadRequest, GatewayError, NotFound
 from octoroute_py.core.words import Role, Surface
 from octoroute_py.edge.admin.reload import RELOAD, Reload
+from octoroute_py.edge.cors import Cors
 from octoroute_py.edge.explain import explained_chat
 from octoroute_py.edge.gate import path_is_plain
 from octoroute_py.edge.guard import Guarded, Reach
 from octoroute_py.edge.idempotent import ByHeader, Idempotent
+from octoroute_py.edge.info import Info
 from octoroute_py.edge.model_call import ModelCall
 from octoroute_py.edge.models import EndpointList, ListModels, OneModel
 from octoroute_py.edge.native import Native
@@ -46,6 +46,9 @@ Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 MANAGEMENT_PREFIXES = ("/admin", "/api", "/dashboard", "/metrics", OPENAPI)
 """What `[admin]` moves to its own listener (contract §2)."""
 
+
+BOTH = frozenset({"/health", "/health/live", "/health/ready", "/health/detailed", "/info"})
+"""What answers on both listeners: whoever watches the one watches what matters, and the page asks who its user is."""
 
 _OPERATIONS = {
     "/v1/chat/completions": Surface.CHAT,
@@ -123,7 +126,7 @@ def routes(
     table.add("GET", "/health/detailed", operations.detailed, role=Role.VIEWER)
     metrics_role = Role.VIEWER if gateway.config.observability.metrics_auth else None
     table.add("GET", "/metrics", operations.metrics, role=metrics_role)
-    table.add("GET", "/info", operations.info, role=None)
+    table.add("GET", "/info", Info(gateway, lambda: operations.uptime_s), role=None)
     table.add("POST", "/admin/reload", reload, role=Role.ADMIN, operation=RELOAD)
     # It may write, to candidates and history, and /api is closed to strangers as soon as a key exists (contract §7).
     table.add("POST", "/api/neural/route", NeuralRoute(gateway, ask_router), role=Role.OPERATOR, operation=ROUTE)
@@ -135,33 +138,21 @@ def build_app(
     table: Sequence[Route], *, cors_origins: Sequence[str], management_port: int | None, lifespan: Lifespan
 ) -> ASGIApp:
     """The ASGI application; with a `management_port` the management routes answer there, and nothing else does."""
-    middleware = []
-    if cors_origins:
-        middleware.append(
-            Middleware(
-                CORSMiddleware,
-                allow_origins=list(cors_origins),
-                allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-                allow_headers=["*"],
-                expose_headers=["*"],
-                allow_credentials=False,
-            )
-        )
     starlette = Starlette(
         routes=list(table),
-        middleware=middleware,
         lifespan=lambda _: lifespan(),
         exception_handlers={HTTPException: _http_exception, Exception: _unexpected},
     )
     starlette.router.redirect_slashes = False
-    direct = {} if cors_origins else {route.path: route.app for route in table if route.path in DIRECT_PATHS}
-    return Front(starlette, direct=direct, management_port=management_port)
+    direct = {route.path: route.app for route in table if route.path in DIRECT_PATHS}
+    front = Front(starlette, direct=direct, management_port=management_port)
+    return Cors(front, cors_origins) if cors_origins else front
 
 
 class Front:
     """Refuses paths that mean one thing to a router and another to whatever stands before it (reliability F9).
 
-    It also keeps the two listeners apart: health answers on both. `direct` maps the model calls' paths to their guarded
+    It also keeps the two listeners apart. `direct` maps the model calls' paths to their guarded
     endpoints, which every other method and path reaches through Starlette.
     """
 
@@ -188,7 +179,7 @@ class Front:
         await self._app(scope, receive, send)
 
     def _belongs_here(self, path: str, server: tuple[str, int | None] | None) -> bool:
-        if path.startswith("/health"):
+        if path in BOTH:
             return True
         here = server is not None and server[1] == self._management_port
         return path.startswith(MANAGEMENT_PREFIXES) == here
@@ -210,7 +201,16 @@ def _http_exception(request: Request, error: Exception) -> Response:
     response = _response(request, shown)
     if isinstance(error, HTTPException) and error.headers:
         response.headers.update(error.headers)
+    if status == 405:
+        response.headers["allow"] = _allowed(request)
     return response
+
+
+def _allowed(request: Request) -> str:
+    """All methods of the path; the router knows those of the first route that has it."""
+    found = [each for each in request.app.routes if isinstance(each, Route)]
+    here = [each.methods or () for each in found if each.matches(request.scope)[0] is not Match.NONE]
+    return ", ".join(sorted({method for methods in here for method in methods}))
 
 
 def _unexpected(request: Request, error: Exception) -> Response:

@@ -6,6 +6,8 @@ from typing import Protocol
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from octoroute_py.admission.auth import Access
+from octoroute_py.admission.clients import ClientCertificate
+from octoroute_py.admission.principal import Principal
 from octoroute_py.core.clock import Monotonic
 from octoroute_py.core.errors import Denied, GatewayError
 from octoroute_py.core.words import Role
@@ -14,6 +16,10 @@ from octoroute_py.telemetry.metrics import Metrics
 
 PRINCIPAL = "octoroute.principal"
 """Where the scope holds who is asking, behind a guard."""
+GUARD = "octoroute.guard"
+"""Where the scope holds the guard itself, for what lasts longer than a key may."""
+CERTIFICATE = "octoroute.certificate"
+"""Where the scope holds the client's certificate, if it showed one."""
 
 
 class Reach(enum.Enum):
@@ -56,21 +62,37 @@ class Guarded:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Authorize by the headers alone, then go on."""
         try:
-            principal = self._door.access.authorize(
-                scope["headers"], needed=self.role, source=source_of(scope), now=self._monotonic()
-            )
-            if self.reach is Reach.ALL and self.role is not None and principal.workspaces is not None:
-                raise Denied(
-                    "This key is bound to workspaces; this route looks beyond them.",
-                    code="permission_denied",
-                    status=403,
-                )
+            principal = self.admit(scope)
         except GatewayError as error:
             self._door.metrics.refused(error.code)
             await send_error(scope, send, error)
             return
         scope[PRINCIPAL] = principal
+        scope[GUARD] = self
         await self._app(scope, receive, send)
+
+    def admit(self, scope: Scope) -> Principal:
+        """Who is asking, by the headers alone; what lasts long asks again. Raises GatewayError for who may not."""
+        principal = self._door.access.authorize(
+            scope["headers"],
+            needed=self.role,
+            source=source_of(scope),
+            now=self._monotonic(),
+            certificate=certificate_of(scope),
+        )
+        if self.reach is Reach.ALL and self.role is not None and principal.workspaces is not None:
+            raise Denied(
+                "This key is bound to workspaces; this route looks beyond them.",
+                code="permission_denied",
+                status=403,
+            )
+        return principal
+
+
+def certificate_of(scope: Scope) -> ClientCertificate | None:
+    """What the client showed when its connection was made."""
+    found: ClientCertificate | None = scope.get(CERTIFICATE)
+    return found
 
 
 def source_of(scope: Scope) -> str:

@@ -111,6 +111,8 @@ class ModelCall:
             source=source_of(scope),
             entry=entry_of(scope),
         )
+        if ctx.trail is not None:
+            ctx.trail.route = scope["path"]
         scope[CONTEXT] = ctx
         exchange = Exchange(gateway, ctx, scope, receive, send, dialect=self._dialect)
         try:

@@ -56,7 +56,7 @@ class NeuralRoute:
         """200 with the decisions, 400 with what is wrong, 503 when it cannot be told now."""
         try:
             if self._gateway.draining:
-                raise Refused("The gateway is shutting down.", code="overloaded", retry_after_s=DRAIN_RETRY_S)
+                raise Refused("The gateway takes no new requests.", code="overloaded", retry_after_s=DRAIN_RETRY_S)
             body = await read_body(scope, receive, self._gateway.config.limits.max_request_bytes)
             answer = await self._ask(body)
             self._count(answer)

@@ -22,6 +22,7 @@ PATH: Final = "/openapi.json"
 PREFIXES: Final = ("/api/", "/admin/")
 """What is described; everything else is OpenAI's, or for machines that watch."""
 JSON: Final = "application/json"
+EVENTS: Final = "text/event-stream"
 EVERYWHERE: Final = (400, 401, 403, 429, 503)
 """How any call may end: not understood, who is asking, too many wrong keys, no storage or shutting down."""
 
@@ -40,21 +41,6 @@ class Problem(msgspec.Struct, frozen=True):
     error: str
     code: str
     details: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
-
-
-class EnvelopeError(msgspec.Struct, frozen=True):
-    """What went wrong, as OpenAI's clients read it."""
-
-    message: str
-    type: str
-    param: str | None
-    code: str | None
-
-
-class Envelope(msgspec.Struct, frozen=True):
-    """An error outside /api."""
-
-    error: EnvelopeError
 
 
 class Description:
@@ -137,11 +123,11 @@ class _Schemas:
     """The types of all operations as JSON schemas, in words of JSON."""
 
     def __init__(self, told: Iterable[Described]) -> None:
-        types: list[Any] = [Problem, Envelope]
+        types: list[Any] = [Problem]
         for _, _, _, operation in told:
             given = _body_of(operation)[0]
             types += [each for each in (given, operation.answer, operation.failure) if each is not None]
-            types += [parameter.shape for parameter in operation.query]
+            types += [*operation.events.values(), *(parameter.shape for parameter in operation.query)]
         self._types: list[Any] = []
         for each in types:
             if each not in self._types:
@@ -244,19 +230,21 @@ def _responses(path: str, operation: Operation, schemas: _Schemas) -> Json:
     }
     content: Json = {} if operation.answer is None else {JSON: {"schema": schemas.of(operation.answer)}}
     content |= {kind: {"schema": {"type": "string"}} for kind in operation.also}
+    if operation.events:
+        told = {name: schemas.of(shape) for name, shape in operation.events.items()}
+        content[EVENTS] = {"schema": {"type": "string"}, "x-events": told}
     if content:
         success["content"] = content
     return {
         str(operation.status): success,
-        **{str(status): _failure(path, status, operation, schemas) for status in sorted(errors_of(path, operation))},
+        **{str(status): _failure(status, operation, schemas) for status in sorted(errors_of(path, operation))},
     }
 
 
-def _failure(path: str, status: int, operation: Operation, schemas: _Schemas) -> Json:
-    if operation.failure is None and path.startswith("/api/"):
+def _failure(status: int, operation: Operation, schemas: _Schemas) -> Json:
+    if operation.failure is None:
         return {"$ref": f"#/components/responses/{_response_name(status)}"}
-    usual = schemas.of(Problem if path.startswith("/api/") else Envelope)
-    return _error(status, usual if operation.failure is None else {"anyOf": [usual, schemas.of(operation.failure)]})
+    return _error(status, {"anyOf": [schemas.of(Problem), schemas.of(operation.failure)]})
 
 
 def _common(told: Iterable[Described], schemas: _Schemas) -> Json:

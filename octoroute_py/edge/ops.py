@@ -1,18 +1,15 @@
-"""What operators and orchestrators ask: health, readiness, metrics, info (contract §6)."""
+"""What operators and orchestrators ask: health, readiness, metrics (contract §6)."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from urllib.parse import parse_qs
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
 from octoroute_py import __version__
-from octoroute_py.config.schema import Config, Secret
 from octoroute_py.core.errors import BadRequest
-from octoroute_py.core.words import TIERS, BreakerState, Keeping, Role
-from octoroute_py.edge.guard import source_of
+from octoroute_py.core.words import TIERS, Keeping
 from octoroute_py.edge.models import endpoint_rows
 from octoroute_py.edge.scrapes import Scrapes
 from octoroute_py.edge.wire_io import request_id_of, send_bytes, send_error, send_json
@@ -20,8 +17,6 @@ from octoroute_py.gateway.pipeline import Gateway
 from octoroute_py.telemetry.ledger_counts import KeepingRow
 from octoroute_py.telemetry.metrics import CONTENT_TYPE, FAMILIES
 from octoroute_py.tiers.health import HealthProber
-
-API_VERSION = "v1"
 
 
 class Operations:
@@ -35,7 +30,8 @@ class Operations:
         self._started_s = gateway.monotonic()
 
     @property
-    def _uptime_s(self) -> float:
+    def uptime_s(self) -> float:
+        """Seconds since the start."""
         return round(self._gateway.monotonic() - self._started_s, 3)
 
     async def live(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,7 +40,7 @@ class Operations:
 
     async def ready(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /health/ready: 200, or 503 with the reasons; a reason beside a 200 is a warning."""
-        body = self._readiness()
+        body = self.readiness()
         await send_json(scope, send, body, status=200 if body["ready"] else 503)
 
     async def detailed(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,7 +50,7 @@ class Operations:
             send,
             {
                 **self._liveness(),
-                **self._readiness(),
+                **self.readiness(),
                 "in_flight": self._gateway.in_flight,
                 "generation": self._gateway.snapshot.generation,
                 "endpoints": endpoint_rows(self._gateway),
@@ -79,26 +75,6 @@ class Operations:
         headers = [(b"content-type", CONTENT_TYPE.encode()), (b"x-request-id", request_id_of(scope).encode())]
         await send_bytes(send, 200, page, headers)
 
-    async def info(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """GET /info: open basics; config and endpoints for whoever may view them."""
-        self._gateway.settle()
-        metrics = self._gateway.metrics
-        durations = metrics.percentiles()
-        body: dict[str, object] = {
-            "status": "draining" if self._gateway.draining else "running",
-            "version": __version__,
-            "api_version": API_VERSION,
-            "uptime_seconds": self._uptime_s,
-            "counters": metrics.counters(),
-            "request_duration_seconds": durations,
-        }
-        access, source = self._gateway.access, source_of(scope)
-        viewer = access.authorize_optional(scope["headers"], needed=Role.VIEWER, source=source)
-        if viewer is not None:
-            body["config"] = shown_config(self._gateway.config)
-            body["endpoints"] = endpoint_rows(self._gateway)
-        await send_json(scope, send, body)
-
     def _liveness(self) -> dict[str, object]:
         self._gateway.settle()
         counters = self._gateway.metrics.counters()
@@ -107,14 +83,15 @@ class Operations:
             "service": "octoroute",
             "version": __version__,
             "timestamp": datetime.fromtimestamp(self._gateway.wall(), UTC).isoformat(timespec="milliseconds"),
-            "uptime_seconds": self._uptime_s,
+            "uptime_seconds": self.uptime_s,
             "health_tracking_status": _word(counters.health_tracking_failures == 0),
             "metrics_recording_status": _word(counters.recording_failures == 0),
             "background_task_status": _word(self._prober.running),
             "background_task_failures": counters.background_task_failures,
         }
 
-    def _readiness(self) -> dict[str, object]:
+    def readiness(self) -> dict[str, object]:
+        """Whether requests may come, with the reasons why not, and warnings."""
         now = self._gateway.monotonic()
         table = self._gateway.snapshot.table
         tiers = {
@@ -136,39 +113,14 @@ class Operations:
             reasons.append("the database takes no rows at the moment, the spool does")
         return {
             "ready": ready,
-            "circuit_breaker": self._best_breaker(now),
+            "circuit_breaker": table.best_state(now) if self._gateway.config.breaker.enabled else "disabled",
             "model_loaded": model_loaded,
             "version": __version__,
-            "uptime_seconds": self._uptime_s,
+            "uptime_seconds": self.uptime_s,
             "tiers": tiers,
             "reasons": reasons,
         }
 
-    def _best_breaker(self, now: float) -> str:
-        if not self._gateway.config.breaker.enabled:
-            return "disabled"
-        states = {self._gateway.snapshot.table.tier_state(tier, now) for tier in TIERS}
-        best = (BreakerState.CLOSED, BreakerState.HALF_OPEN, BreakerState.OPEN)
-        return next(state.value for state in best if state in states)
-
 
 def _word(well: bool) -> str:
     return "operational" if well else "degraded"
-
-
-def shown_config(config: Config) -> object:
-    """The configuration as plain data, without any secret: credentials read `***`, key hashes are left out."""
-    shown = msgspec.to_builtins(config, enc_hook=_plain)
-    for key in shown["auth"]["keys"]:
-        del key["sha256"]
-    for endpoint in shown["endpoints"]:
-        endpoint["headers"] = [[name, "***"] for name, _ in endpoint["headers"]]
-    return shown
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Secret):
-        return "***"
-    if isinstance(value, Path):
-        return value.name
-    raise TypeError(f"{type(value).__name__} is not configuration")

@@ -24,6 +24,8 @@ from octoroute_py.core.errors import BadRequest, GatewayError
 from octoroute_py.core.ids import new_request_id
 from octoroute_py.edge.cycle import Cycle
 from octoroute_py.edge.gate import MAX_TARGET_BYTES, refusal_of, too_large_head
+from octoroute_py.edge.guard import CERTIFICATE
+from octoroute_py.edge.tls import client_certificate
 from octoroute_py.edge.wire_io import error_body
 
 HEAD_DEADLINE_S = 10.0
@@ -76,6 +78,7 @@ class GatewayProtocol(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         self._read_paused = False
         self._on_gone: Callable[[], None] | None = None
+        self._on_end: Callable[[], None] | None = None
         self._refusal: GatewayError | None = None
         self._last_answer = False
         self._unheard: int | None = None
@@ -95,12 +98,15 @@ class GatewayProtocol(asyncio.Protocol):
 
     # what handlers use (found in scope["extensions"]["octoroute.connection"])
 
-    def watch(self, on_gone: Callable[[], None] | None) -> None:
+    def watch(self, on_gone: Callable[[], None] | None, on_end: Callable[[], None] | None = None) -> None:
         """Call `on_gone` once when the client leaves before its answer is complete; None stops watching.
 
-        Reading is resumed first: a large body leaves it paused, and a paused socket does not tell that its peer left.
+        `on_end` is called when the gateway drains, for an answer that would never end by itself. Reading is resumed
+        first: a large body leaves it paused, and a paused socket does not tell that its peer left.
         """
-        self._on_gone = on_gone
+        self._on_gone, self._on_end = on_gone, on_end
+        if self._last_answer and on_end is not None:
+            self.loop.call_soon(on_end)
         if on_gone is not None:
             self.resume_reading()
             if self.transport.is_closing():
@@ -123,6 +129,8 @@ class GatewayProtocol(asyncio.Protocol):
         self._last_answer = True
         if self.cycle is not None:
             self.cycle.keep_alive = False
+        if self._on_end is not None:
+            self._on_end()
 
     # connection
 
@@ -142,6 +150,9 @@ class GatewayProtocol(asyncio.Protocol):
             "root_path": "",
             "extensions": {"octoroute.connection": self},
         }
+        certificate = client_certificate(self.transport)
+        if certificate is not None:
+            self._fixed_scope[CERTIFICATE] = certificate
         self._since = self.loop.time()
         self._arm(IDLE_S)
 

@@ -153,16 +153,6 @@ def bind(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-def _tls_options(config: Config) -> dict[str, object]:
-    tls = config.server.tls
-    if tls is None:
-        return {}
-    options: dict[str, object] = {"ssl_certfile": str(tls.cert_file), "ssl_keyfile": str(tls.key_file)}
-    if tls.client_ca_file is not None:
-        options |= {"ssl_ca_certs": str(tls.client_ca_file), "ssl_cert_reqs": ssl.CERT_REQUIRED}
-    return options
-
-
 def connections_allowed() -> int:
     """Client connections that leave a descriptor upstream for each, after the soft limit was raised to the hard one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -176,8 +166,15 @@ def connections_allowed() -> int:
     return max(1, (soft - RESERVED_DESCRIPTORS) // 2)
 
 
-async def run(app: ASGIApp, config: Config, hooks: Hooks, *, sockets: Sequence[socket.socket]) -> None:
-    """Serve on the sockets until a signal ends it. Raises ConfigError for TLS files that cannot be used."""
+async def run(
+    app: ASGIApp,
+    config: Config,
+    hooks: Hooks,
+    *,
+    sockets: Sequence[socket.socket],
+    tls: ssl.SSLContext | None = None,
+) -> None:
+    """Serve on the sockets, all of them with TLS or none, until a signal ends it."""
     settings = uvicorn.Config(
         app,
         http=protocol_for(config.limits.max_header_bytes, max_connections=connections_allowed()),
@@ -189,10 +186,6 @@ async def run(app: ASGIApp, config: Config, hooks: Hooks, *, sockets: Sequence[s
         access_log=False,
         log_config=None,
         backlog=BACKLOG,
-        **_tls_options(config),  # type: ignore[arg-type]
+        ssl_context_factory=None if tls is None else lambda _config, _default: tls,
     )
-    try:
-        settings.load()
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"server.tls: {error.strerror or 'the certificate or key cannot be used'}") from None
     await GatewayServer(settings, hooks, drain_s=config.server.drain_seconds).serve(sockets=list(sockets))

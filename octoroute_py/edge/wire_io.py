@@ -22,6 +22,10 @@ ENTRY_BITS = 63
 _ENTRY_KEY = "octoroute.entry"
 
 
+PLAIN_ERRORS = ("/api/", "/admin/")
+"""Paths whose errors are `{error, code, details?}`; all others answer with OpenAI's envelope."""
+
+
 class ClientGone(Exception):
     """The client left while its request was being read."""
 
@@ -113,8 +117,8 @@ def error_headers(error: GatewayError, request_id: str) -> RawHeaders:
 
 
 def error_body(path: str, error: GatewayError) -> bytes:
-    """The error as clients of the path read it: OpenAI's envelope, or `{error, code, details?}` under /api."""
-    return api_error_body(error) if path.startswith("/api/") else error.body()
+    """The error as clients of the path read it: OpenAI's envelope, or `{error, code, details?}` of management."""
+    return api_error_body(error) if path.startswith(PLAIN_ERRORS) else error.body()
 
 
 def api_error_body(error: GatewayError) -> bytes:

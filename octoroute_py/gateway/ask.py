@@ -14,12 +14,13 @@ import msgspec
 from octoroute_py.core.clock import Monotonic, Wall
 from octoroute_py.core.ending import CLIENT_GONE
 from octoroute_py.core.ids import new_request_id
+from octoroute_py.core.trace import Trace, Trail
 from octoroute_py.core.words import Inward, Surface, Tier
 from octoroute_py.features.estimate import prompt_estimate
-from octoroute_py.gateway.attempt import content_type, tell_endpoint
+from octoroute_py.gateway.attempt import content_type, hop_to, tell_endpoint
 from octoroute_py.gateway.charge import charge_answer, charge_failure
 from octoroute_py.gateway.context import Snapshot
-from octoroute_py.ledger.outcome import Attempt, Outcome
+from octoroute_py.ledger.outcome import Attempt, Hop, Outcome
 from octoroute_py.ledger.pricing import cost_uusd
 from octoroute_py.routing.judge import Question
 from octoroute_py.routing.judge_prompt import MAX_OUTPUT_TOKENS, Form
@@ -53,15 +54,16 @@ class _Tried:
     Endpoints that failed, forms (by place) that an endpoint rejected, and every attempt with its price.
     """
 
-    __slots__ = ("attempts", "failed", "rejected", "request_id", "started_s", "started_wall_s")
+    __slots__ = ("attempts", "failed", "rejected", "request_id", "started_s", "started_wall_s", "trace")
 
-    def __init__(self, *, started_s: float, started_wall_s: float) -> None:
+    def __init__(self, *, started_s: float, started_wall_s: float, trace: Trace | None) -> None:
         self.failed: set[str] = set()
         self.rejected: set[tuple[str, int]] = set()
         self.attempts: list[Attempt] = []
         self.request_id = new_request_id()
         self.started_s = started_s
         self.started_wall_s = started_wall_s
+        self.trace = trace
 
 
 class _Exchanged:
@@ -101,7 +103,7 @@ class JudgeCalls:
 
     async def __call__(self, question: Question) -> bytes:
         """The chat completion. Raises JudgeFailed when no endpoint gave one."""
-        tried = _Tried(started_s=self._monotonic(), started_wall_s=self._wall())
+        tried = _Tried(started_s=self._monotonic(), started_wall_s=self._wall(), trace=question.trace)
         status, code = CLIENT_GONE, None  # until more is known: whoever asked no longer waits
         try:
             body = await self._answer(question, tried)
@@ -176,8 +178,16 @@ class JudgeCalls:
         started_s, exchanged = self._monotonic(), _Exchanged()
         hold = endpoint.begin(started_s)
         body = _body(endpoint, form)
+        headers: tuple[tuple[bytes, bytes], ...] = (
+            (b"accept", b"application/json"),
+            (b"x-request-id", tried.request_id.encode()),
+        )
+        hop = None if tried.trace is None else hop_to(endpoint.config)
+        if hop is not None and tried.trace is not None:
+            headers = (*headers, *tried.trace.headers(hop.span_id))
         try:
-            result = await self._exchange(endpoint, body, until, exchanged, tried.request_id)
+            request = UpstreamRequest("POST", upstream_path(Surface.CHAT), headers, body)
+            result = await self._exchange(endpoint, request, until, exchanged)
             now = self._monotonic()
             self._metrics.upstream(endpoint.id, exchanged.status)
             if isinstance(result, Fault):
@@ -188,15 +198,13 @@ class JudgeCalls:
             return result.body
         finally:
             hold.close()
-            billed = _billed(endpoint, body, exchanged, started_s, self._monotonic())
+            billed = _billed(endpoint, body, exchanged, started_s, self._monotonic(), hop)
             self._metrics.cost(endpoint.id, billed.cost_uusd)
             tried.attempts.append(billed)
 
     async def _exchange(
-        self, endpoint: Endpoint, body: bytes, until: float, exchanged: _Exchanged, request_id: str
+        self, endpoint: Endpoint, request: UpstreamRequest, until: float, exchanged: _Exchanged
     ) -> BufferedFacts | Fault:
-        headers = ((b"accept", b"application/json"), (b"x-request-id", request_id.encode()))
-        request = UpstreamRequest("POST", upstream_path(Surface.CHAT), headers, body)
         try:
             answer = await endpoint.transport.send(
                 request, deadline=until, connect_s=self._snapshot().timers.connect_s.get(endpoint.id, 5.0)
@@ -243,10 +251,13 @@ class JudgeCalls:
             started_s=tried.started_s,
             duration_s=self._monotonic() - tried.started_s,
             error_code=code,
+            trail=None if tried.trace is None else Trail(tried.trace),
         )
 
 
-def _billed(endpoint: Endpoint, body: bytes, exchanged: _Exchanged, started_s: float, now: float) -> Attempt:
+def _billed(
+    endpoint: Endpoint, body: bytes, exchanged: _Exchanged, started_s: float, now: float, hop: Hop | None
+) -> Attempt:
     def prompt() -> int:
         return prompt_estimate(Surface.CHAT, _decode_fields(body))
 
@@ -266,6 +277,7 @@ def _billed(endpoint: Endpoint, body: bytes, exchanged: _Exchanged, started_s: f
         usage=charge.usage,
         estimated=charge.estimated,
         cost_uusd=0 if charge.usage is None else cost_uusd(endpoint.config, charge.usage),
+        hop=hop,
     )
 
 

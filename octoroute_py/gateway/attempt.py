@@ -9,14 +9,16 @@ from collections.abc import Iterator
 
 import msgspec
 
+from octoroute_py.config.schema import EndpointConfig
 from octoroute_py.core.catalog import ModelStatus
 from octoroute_py.core.ending import GIVEN_UP
+from octoroute_py.core.trace import new_span_id
 from octoroute_py.gateway.charge import Charge, charge_answer, charge_failure, charge_stream
 from octoroute_py.gateway.context import RequestContext
 from octoroute_py.gateway.failures import stream_error
 from octoroute_py.gateway.reserve import UNLIMITED_OUTPUT
 from octoroute_py.gateway.stream import Relay
-from octoroute_py.ledger.outcome import Attempt
+from octoroute_py.ledger.outcome import Attempt, Hop
 from octoroute_py.ledger.pricing import baseline_uusd, cost_uusd, has_prices
 from octoroute_py.tiers.endpoint import Endpoint, Hold
 from octoroute_py.transport.base import Headers, TransportError, UpstreamAnswer, UpstreamRequest
@@ -58,6 +60,7 @@ class Attempting:
         "_ctx",
         "_endpoint",
         "_hold",
+        "_hop",
         "_limit_at",
         "_own_limit",
         "_rng",
@@ -79,6 +82,7 @@ class Attempting:
         """Whether a time-out says something of the upstream: it had its full limit, not what our deadline left."""
         self._status: int | None = None
         ctx.endpoint_id = endpoint.id
+        self._hop = None if ctx.trail is None else hop_to(endpoint.config)
         self._scan: StreamScan | None = None
         self._whole: BufferedFacts | None = None
         self._hold = endpoint.begin(self._started_s)
@@ -110,6 +114,8 @@ class Attempting:
             (b"x-request-id", ctx.request_id.encode()),
             *forwardable_request_headers(ctx.raw_headers),
         )
+        if self._hop is not None and ctx.trail is not None:
+            headers = (*headers, *ctx.trail.trace.headers(self._hop.span_id))
         answer = await endpoint.transport.send(
             UpstreamRequest("POST", upstream_path(ctx.surface), headers, patched.body),
             deadline=self._limit_at,
@@ -209,6 +215,7 @@ class Attempting:
                 usage=charge.usage,
                 estimated=charge.estimated,
                 cost_uusd=self._settle(charge),
+                hop=self._hop,
             )
         )
 
@@ -277,6 +284,11 @@ def _warnings(endpoint: Endpoint, patched: Patched) -> Iterator[str]:
     registered = endpoint.config.registered
     if registered is not None and registered.status is ModelStatus.DEPRECATED:
         yield f"The model '{registered.model_id}' is deprecated."
+
+
+def hop_to(config: EndpointConfig) -> Hop:
+    """A span for an attempt at this endpoint."""
+    return Hop(new_span_id(), config.model, config.base_url)
 
 
 def content_type(headers: Headers) -> bytes | None:

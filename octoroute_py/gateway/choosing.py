@@ -12,10 +12,11 @@ from octoroute_py.core.words import Reason, Surface
 from octoroute_py.features.facts import About, Facts, read_facts
 from octoroute_py.gateway.context import RequestContext
 from octoroute_py.gateway.governing import Case, by_preferences, by_rules
+from octoroute_py.gateway.grounds import Grounds, code_in, kept_facts, without_words
 from octoroute_py.gateway.plan import Needs, Plan, narrowed, plan_exact, plan_tiers
 from octoroute_py.gateway.ways import Way, way_of
 from octoroute_py.routing.intent import Auto, Exact, Intent, TierIntent, read_intent, tier_decision
-from octoroute_py.routing.router import Inquiry
+from octoroute_py.routing.router import Inquiry, Notes
 
 _OF_A_JUDGE: Final = frozenset({Reason.LLM_JUDGED, Reason.JUDGE_FAILED})
 
@@ -25,19 +26,36 @@ async def choose(ctx: RequestContext) -> Plan:
     snapshot = ctx.snapshot
     intent = intent_of(ctx)
     if not isinstance(intent, Auto):
-        facts = facts_of(ctx, words=False) if snapshot.gated else None
-        needs = needs_of(ctx, facts)
-        return narrowed(rolled_out(ctx, named_plan(ctx, intent, needs), needs), needs)
+        return _named(ctx, intent)
     facts = facts_of(ctx, words=snapshot.reads_words)
-    case = Case(ctx, facts, needs_of(ctx, facts))
+    bare, has_code = without_words(facts), code_in(facts)
+    case = Case(ctx, facts, needs_of(ctx, bare))
     way = way_of(case)
-    plan = governed_plan(case, way)
+    governed = plan = governed_plan(case, way)
+    decision = notes = None
     if plan is None:
-        ctx.judged = way.router.judge is not None  # whoever leaves or fails now may have had it asked
-        decision = await way.router.route(inquiry_of(ctx, facts))
+        router = way.router
+        notes = Notes() if router.reads_words else None
+        ctx.judged = router.judge is not None  # whoever leaves or fails now may have had it asked
+        decision = await router.route(inquiry_of(ctx, facts, notes))
         ctx.judged = decision.reason in _OF_A_JUDGE
         plan = exposed(tier_plan(ctx, decision, case.needs), way)
-    return narrowed(rolled_out(ctx, plan, case.needs), case.needs)
+    plan = rolled_out(ctx, plan, case.needs)
+    kept = kept_facts(bare, facts, way.book)
+    ctx.grounds = Grounds(snapshot, way, decision, governed, plan, case.needs, kept, has_code, notes, ctx.wall())
+    return narrowed(plan, case.needs)
+
+
+def _named(ctx: RequestContext, intent: TierIntent | Exact) -> Plan:
+    """The plan for what the client named; looks at the request only where endpoints are not all alike."""
+    snapshot, facts, has_code = ctx.snapshot, None, None
+    if snapshot.gated:
+        read = facts_of(ctx, words=False)
+        facts, has_code = without_words(read), code_in(read)
+    needs = needs_of(ctx, facts)
+    plan = rolled_out(ctx, named_plan(ctx, intent, needs), needs)
+    ctx.grounds = Grounds(snapshot, None, None, None, plan, needs, facts, has_code, None, ctx.wall())
+    return narrowed(plan, needs)
 
 
 def governed_plan(case: Case, way: Way) -> Plan | None:
@@ -89,18 +107,18 @@ def needs_of(ctx: RequestContext, facts: Facts | None) -> Needs:
     demand = demands.get(agent_type) if demands and agent_type is not None else None
     if facts is None or not ctx.snapshot.gated:
         return Needs(None, ctx.envelope.token_limit, ctx.hints.local_only, ctx.scope, demand)
-    if facts.conversation is not None:  # needs live as long as the answer does, and the words need not
-        facts = msgspec.structs.replace(facts, conversation=None)
+    if facts.conversation is not None or facts.last_user_text:  # needs outlive the request, which its words must not
+        facts = without_words(facts)
     return Needs(facts, ctx.envelope.token_limit, ctx.hints.local_only, ctx.scope, demand)
 
 
-def inquiry_of(ctx: RequestContext, facts: Facts) -> Inquiry:
+def inquiry_of(ctx: RequestContext, facts: Facts, notes: Notes | None = None) -> Inquiry:
     """The request as the strategies are asked about it."""
     hints, policy = ctx.hints, ctx.policy
     if hints.timeout_s is None and policy is None:
-        return Inquiry(facts, hints)
+        return Inquiry(facts, hints, notes=notes, trail=ctx.trail)
     by_s = math.inf if hints.timeout_s is None else ctx.started_s + hints.timeout_s
-    return Inquiry(facts, hints, by_s, () if policy is None else policy.compliance)
+    return Inquiry(facts, hints, by_s, () if policy is None else policy.compliance, notes, ctx.trail)
 
 
 def facts_of(ctx: RequestContext, *, words: bool) -> Facts:

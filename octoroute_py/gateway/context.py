@@ -16,10 +16,12 @@ from octoroute_py.core.decision import Decision
 from octoroute_py.core.errors import BadRequest, Refused
 from octoroute_py.core.registry import Registry
 from octoroute_py.core.rules import AgentPreferences
+from octoroute_py.core.trace import Trail
 from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import Surface, Tier
 from octoroute_py.features.estimate import prompt_estimate
 from octoroute_py.gateway.exposure import Exposure
+from octoroute_py.gateway.grounds import Grounds
 from octoroute_py.gateway.rollouts import Rollouts
 from octoroute_py.gateway.scope import Scope, Scopes, workspace_of
 from octoroute_py.gateway.targets import Targets
@@ -102,8 +104,8 @@ class RequestContext:
     journal believes it. `claims` is whom the request counts for, `permit` and `hold` what they gave it; `capped`
     says that a budget applies, so that its answer must not grow without limit. `judged` says that a judge was asked for
     it, or may have been. `exposures` are the arms it was given. `metadata` is what rules see in place of the body's
-    own, where it was told apart from that. `outcome` is there once it has ended, `kept` once its row was handed to the
-    journal.
+    own, where it was told apart from that. `grounds` are how it was decided about, once it was; `trail` is there where
+    requests are traced. `outcome` is there once it has ended, `kept` once its row was handed to the journal.
     """
 
     __slots__ = (
@@ -126,6 +128,7 @@ class RequestContext:
         "exposures",
         "first_event_s",
         "gone",
+        "grounds",
         "hints",
         "hold",
         "judged",
@@ -152,6 +155,7 @@ class RequestContext:
         "stream",
         "surface",
         "task",
+        "trail",
         "usage",
         "user_id",
         "wall",
@@ -203,10 +207,12 @@ class RequestContext:
         self.status = 500
         self.error_code: str | None = None
         self.outcome: Outcome | None = None
+        self.grounds: Grounds | None = None
         self.user_id: str | None = None
         self.request_type: str | None = None
         self.metadata: msgspec.Raw | None = None
         self.refusal: Refused | None = None
+        self.trail: Trail | None = None
         self.task: asyncio.Task[object] | None = None
         self.stream = self.broken_stream = self.estimated = self.priced = False
         self.capped = self.judged = self.kept = self.gone = self.cut = False

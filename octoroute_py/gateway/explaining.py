@@ -35,7 +35,7 @@ async def explain(ctx: RequestContext, *, ask_judge: bool) -> Explanation:
     trail, decider = Trail(), Decider.CLIENT
     if isinstance(intent, Auto):
         governed = governed_plan(case, way)
-        decider = _decider(governed, way)
+        decider = decider_of(governed, way)
         trail = await walk(
             way.router,
             inquiry_of(ctx, facts),
@@ -69,7 +69,7 @@ def _told(case: Case, way: Way, trail: Trail, *, intent: Intent, decider: Decide
         judge=trail.judge,
         candidates=tuple(each for each, found in misfits.items() if found is None),
         unfit={each: found for each, found in misfits.items() if found is not None},
-        facts=seen(case.facts),
+        facts=seen(case.facts, has_code=case.facts.has_code),
         models=tuple(dict.fromkeys(endpoint.name for endpoint in carried_out.endpoints())),
         rule_id=decision.rule_id,
         arms=tuple(exposure.label for exposure in plan.exposures),
@@ -79,7 +79,7 @@ def _told(case: Case, way: Way, trail: Trail, *, intent: Intent, decider: Decide
     )
 
 
-def _decider(governed: Plan | None, way: Way) -> Decider:
+def decider_of(governed: Plan | None, way: Way) -> Decider:
     """Who made the plan of a request that leaves the choice to the gateway."""
     if governed is None:
         return Decider.STRATEGY

@@ -14,6 +14,7 @@ from octoroute_py.config.schema import Config
 from octoroute_py.core.allowance import WorkspacePolicy
 from octoroute_py.core.clock import Monotonic, Wall
 from octoroute_py.core.errors import Refused
+from octoroute_py.core.trace import Trail
 from octoroute_py.core.words import Surface
 from octoroute_py.gateway.accounts import Accounts
 from octoroute_py.gateway.attempt import Sent
@@ -22,10 +23,12 @@ from octoroute_py.gateway.context import RawHeaders, RequestContext, Snapshot
 from octoroute_py.gateway.dispatch import Dispatcher
 from octoroute_py.gateway.known import known_in
 from octoroute_py.gateway.plan import Plan
+from octoroute_py.gateway.receipts import Receipts
 from octoroute_py.ledger.outcome import Outcome
 from octoroute_py.ledger.recorder import Recorder
 from octoroute_py.routing.sticky import digest
 from octoroute_py.telemetry.metrics import Metrics
+from octoroute_py.telemetry.trace_context import Sampler
 from octoroute_py.transport.openai import parse_body
 
 RETRY_SOON_S = 1.0
@@ -48,6 +51,7 @@ class Gateway:
         wall: Wall,
         rng: random.Random,
         accounts: Accounts,
+        sampler: Sampler | None = None,
     ) -> None:
         self.snapshot = snapshot
         self.access = access
@@ -55,10 +59,14 @@ class Gateway:
         self._policies: Mapping[str, WorkspacePolicy] = {}
         metrics.know(known_in(snapshot, self._policies))
         self.draining = False
+        self._ending = False
         self.monotonic = monotonic
         self.wall = wall
+        self.receipts = Receipts()
+        """Why the last requests went where they went."""
         self._accounts = accounts
         self._recorder = recorder
+        self._sampler = sampler
         self._ended: list[Outcome] = []
         self._dispatcher = Dispatcher(rng)
         self._live: set[RequestContext] = set()
@@ -114,12 +122,14 @@ class Gateway:
             source=source,
             entry=entry,
         )
+        if self._sampler is not None:
+            ctx.trail = Trail(self._sampler.open(raw_headers))
         self._accounts.open(ctx)
         full = limit is not None and len(self._live) >= limit
         self._live.add(ctx)
         self.metrics.in_flight_inc()
         if self.draining:
-            ctx.refusal = Refused("The gateway is shutting down.", code="overloaded", retry_after_s=DRAIN_RETRY_S)
+            ctx.refusal = Refused("The gateway takes no new requests.", code="overloaded", retry_after_s=DRAIN_RETRY_S)
         elif full:
             ctx.refusal = Refused("The gateway is busy.", code="overloaded", retry_after_s=RETRY_SOON_S)
         return ctx
@@ -179,6 +189,8 @@ class Gateway:
         if ctx.outcome is None:
             ctx.outcome = _outcome(ctx, self.monotonic())
             self._accounts.end(ctx, ctx.outcome)
+            if ctx.grounds is not None:
+                self.receipts.keep(ctx.outcome, ctx.grounds)
         return ctx.outcome
 
     def settle(self) -> None:
@@ -191,6 +203,8 @@ class Gateway:
 
     async def _plan(self, ctx: RequestContext) -> Plan:
         started_s = self.monotonic()
+        if ctx.trail is not None:
+            ctx.trail.routing_begins(started_s, model=ctx.envelope.model)
         plan = await choose(ctx)
         ctx.routing_s = self.monotonic() - started_s
         return plan
@@ -198,8 +212,17 @@ class Gateway:
     # the end
 
     def begin_drain(self) -> None:
-        """No new work from now on."""
+        """No new work from now on, for the process ends."""
+        self.draining = self._ending = True
+
+    def pause(self) -> None:
+        """No new work until `resume`; requests under way go on."""
         self.draining = True
+
+    def resume(self) -> bool:
+        """Take new work again; False, and nothing changes, once the process is ending."""
+        self.draining = self._ending
+        return not self._ending
 
     def cut(self) -> None:
         """End every request still under way with an error."""
@@ -208,8 +231,7 @@ class Gateway:
 
 
 def _outcome(ctx: RequestContext, now: float) -> Outcome:
-    decision, hints = ctx.decision, ctx.hints
-    duration_s = now - ctx.started_s
+    decision, hints, duration_s = ctx.decision, ctx.hints, now - ctx.started_s
     return Outcome(
         request_id=ctx.request_id,
         entry=ctx.entry,
@@ -247,6 +269,7 @@ def _outcome(ctx: RequestContext, now: float) -> Outcome:
         routing_s=ctx.routing_s,
         first_event_s=ctx.first_event_s,
         error_code=ctx.error_code,
+        trail=ctx.trail,
     )
 
 

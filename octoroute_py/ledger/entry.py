@@ -80,10 +80,11 @@ def _attempts(outcome: Outcome) -> str | None:
             return None
     if not attempts:
         return None
-    return _encode([_row(attempt, outcome.started_s) for attempt in attempts]).decode()
+    return _encode([attempt_row(attempt, outcome.started_s) for attempt in attempts]).decode()
 
 
-def _row(attempt: Attempt, arrived_s: float) -> AttemptRow:
+def attempt_row(attempt: Attempt, arrived_s: float) -> AttemptRow:
+    """An attempt of a request that arrived at `arrived_s`, in monotonic seconds."""
     usage = attempt.usage or _NO_TOKENS
     return AttemptRow(
         endpoint=attempt.endpoint_id,

@@ -2,15 +2,24 @@
 
 import msgspec
 
+from octoroute_py.core.trace import Trail
 from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import Inward, Reason, Strategy, Surface, Tier
+
+
+class Hop(msgspec.Struct, frozen=True):
+    """Where a traced attempt went: the span it was sent in, the upstream's name of the model, the endpoint's URL."""
+
+    span_id: int
+    model: str
+    base_url: str
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One send to an endpoint; `status` None means no answer came, `fault` then says why in a word of ours.
 
     `started_s` and `ended_s` are monotonic seconds. `usage` is what is charged for, `estimated` when the upstream did
-    not count it; `cost_uusd` is its price.
+    not count it; `cost_uusd` is its price. `hop` is there where requests are traced.
     """
 
     endpoint_id: str
@@ -22,6 +31,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage | None = None
     estimated: bool = False
     cost_uusd: int = 0
+    hop: Hop | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +50,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     words. `entry` tells requests apart that came with the same id. `usage` is that of the answer, `estimated` if no
     upstream counted it; `cost_uusd` is the price of every attempt, `baseline_uusd` that of the answer at deep.
     `arms` are the experiments and canary deployments that decided about it, `caller` whom they were drawn for, both as
-    the journal keeps them.
+    the journal keeps them. `trail` is there where requests are traced.
     """
 
     request_id: str
@@ -79,3 +89,4 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     routing_s: float | None = None
     first_event_s: float | None = None
     error_code: str | None = None
+    trail: Trail | None = None

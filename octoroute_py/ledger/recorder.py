@@ -128,6 +128,7 @@ class Recorder:
             completion_tokens=None if usage is None else usage.completion,
             principal=outcome.principal,
             error_code=outcome.error_code,
+            trace_id=None if outcome.trail is None else outcome.trail.trace.hex_id,
         )
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from octoroute_py.core.clock import Wall, iso
-from octoroute_py.core.ending import Ended
+from octoroute_py.core.errors import Refused
 from octoroute_py.core.money import usd
 from octoroute_py.core.words import TIERS
 from octoroute_py.manage.figures import MOST_NAMES, UNSPECIFIED, by_status, figures, most, together
@@ -27,15 +27,19 @@ from octoroute_py.manage.reports import (
     TimeRange,
     WorkspaceReport,
 )
-from octoroute_py.manage.store import Store
+from octoroute_py.manage.store import TRY_AGAIN_S, Store
 from octoroute_py.storage import analytics as sums
 from octoroute_py.storage.analytics import Agents, Cell, Scope
-from octoroute_py.storage.history import Place, Record, page
+from octoroute_py.storage.errors import TooLong
+from octoroute_py.storage.history import EVERYTHING, Filter, Page, Place, Record, named, page
+from octoroute_py.storage.limited import within
 from octoroute_py.storage.rollups import JUDGE
 from octoroute_py.storage.transaction import Transaction
 
 T = TypeVar("T")
 
+LONGEST_LOOK_S = 2.0
+"""A page of requests takes milliseconds; a search that takes longer than this is given up."""
 AT_ONCE = 2
 """Reports that are read at the same time; the others wait, and leave the threads to whom a request waits for."""
 NOTE = (
@@ -160,13 +164,28 @@ class Analytics:
         limit: int,
         before: tuple[int, int] | None = None,
         workspaces: Sequence[str] | None = None,
-        how: Ended | None = None,
-    ) -> list[Record]:
-        """A page of the requests themselves, newest first; `before` is a record's start in ms and its number."""
+        only: Filter = EVERYTHING,
+    ) -> Page:
+        """A page of the requests themselves, newest first; `before` is the place where the page before ended."""
         place = None if before is None else Place(*before)
-        return await self._read(
-            lambda connection: page(connection, limit=limit, before=place, workspaces=workspaces, how=how)
-        )
+
+        def look(connection: Transaction) -> Page:
+            try:
+                with within(connection, LONGEST_LOOK_S):
+                    return page(connection, limit=limit, before=place, workspaces=workspaces, only=only)
+            except TooLong:
+                raise _too_long() from None
+
+        return await self._read(look)
+
+    async def named(self, request_id: str) -> list[Record]:
+        """The newest requests of this id, whoever they are of."""
+        return await self._read(lambda connection: named(connection, request_id))
+
+    @property
+    def keeps(self) -> bool:
+        """Whether there is a journal at all."""
+        return self._store.keeps
 
     async def _find(
         self,
@@ -196,6 +215,14 @@ class Analytics:
     async def _read(self, look: Callable[[Transaction], T]) -> T:
         async with self._turns:
             return await self._store.read(look)
+
+
+def _too_long() -> Refused:
+    return Refused(
+        "The search took too long and was given up: ask for a shorter time.",
+        code="search_too_long",
+        retry_after_s=TRY_AGAIN_S,
+    )
 
 
 def _by_agent(agents: Agents) -> dict[str, int]:

@@ -31,16 +31,21 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One request. `latency` is `total_latency` without the choice of a tier; all times are milliseconds.
 
     `model_id` is the endpoint that answered, or was tried last, `attempts` how many were sent and `attempt_details`
-    what became of each, unless there was one and it went well.
+    what became of each, unless there was one and it went well. `entry` tells requests of one id apart,
+    `decided_tier` is the tier that was chosen before any fallback, `arms` are those of experiments and canary
+    deployments that had an effect.
     """
 
     request_id: str
+    entry: str
     timestamp: str
     status: str
     http_status: int
     error: str | None
     model_id: str | None
     tier: str | None
+    decided_tier: str | None
+    arms: tuple[str, ...]
     agent_type: str | None
     workspace_id: str
     key_id: str
@@ -64,6 +69,7 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 COLUMNS = (
     "requestId",
+    "entry",
     "timestamp",
     "status",
     "httpStatus",
@@ -92,6 +98,8 @@ COLUMNS = (
     "cost",
     "baseline",
     "attempts",
+    "decidedTier",
+    "arms",
 )
 """The columns of the CSV: the fields of a record, those of its usage among them."""
 
@@ -117,6 +125,7 @@ def as_csv(records: Sequence[Record]) -> bytes:
     writer.writerow(COLUMNS)
     for record in records:
         row = msgspec.to_builtins(msgspec.structs.replace(record_of(record), attempt_details=None))
+        row["arms"] = record.arms
         values = {**row, **row["usage"]}
         writer.writerow([_cell(values[name]) for name in COLUMNS])
     return text.getvalue().encode()
@@ -127,12 +136,15 @@ def record_of(row: Record) -> RequestRecord:
     cost = usd(row.cost_uusd)
     return RequestRecord(
         request_id=row.request_id,
+        entry=str(row.entry),
         timestamp=iso(row.started_ms),
         status=ended(row.status, failed=row.error_code is not None),
         http_status=row.status,
         error=row.error_code,
         model_id=row.endpoint or None,
         tier=row.tier or None,
+        decided_tier=row.decided_tier,
+        arms=() if row.arms is None else tuple(row.arms.split(",")),
         agent_type=row.agent_type or None,
         workspace_id=row.workspace,
         key_id=row.key_id,

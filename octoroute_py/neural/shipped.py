@@ -11,4 +11,4 @@ FOLDER: Final = "artifacts"
 def shipped_path(name: str) -> Path:
     """Where the artifact of that name lies; packages are installed as files, so the path stays good."""
     with as_file(files("octoroute_py.neural").joinpath(FOLDER, f"{name}.safetensors")) as path:
-        return path
+        return path.resolve()  # some installers put links in the place of files

@@ -1,9 +1,12 @@
 """The artifact file: one safetensors file, read strictly.
 
-A file is refused unless it is small, a safetensors file, of this program's format and feature schema, and every array
-in it has the type and shape the others ask for and holds finite numbers only. Nothing in it is ever executed.
+A file is refused unless it is a file itself and no link to one, small, a safetensors file, of this program's format and
+feature schema, and every array in it has the type and shape the others ask for and holds finite numbers only. It is
+read once, and what was read is what is checked. Nothing in it is ever executed.
 """
 
+import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +14,8 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.numpy import load as safetensors_load
 from safetensors.numpy import save as safetensors_bytes
 
 from octoroute_py.neural.artifact import (
@@ -32,13 +36,17 @@ from octoroute_py.neural.calibration import Calibration
 from octoroute_py.neural.compact import F32, Matrix, parts_of, read_matrix
 from octoroute_py.storage.files import write_whole
 
-__all__ = ["MOST_BYTES", "ArtifactError", "load", "save", "to_bytes"]
+__all__ = ["MOST_BYTES", "ArtifactError", "from_bytes", "load", "read_file", "save", "to_bytes"]
 
 MOST_BYTES: Final = 1024 * 1024
 """Largest file that is looked at; what is shipped stays below 300 kB."""
+MOST_HEADER_BYTES: Final = 128 * 1024
+"""Largest table of contents in it; what is shipped has 3 kB."""
+_KNOWN_TYPES: Final = frozenset({"F32", "F64", "I32", "I8", "U8"})
 _MOST_WIDTH: Final = 64
 _MOST_TAGS: Final = 1024
 _METADATA: Final = "octoroute"
+_NO_SAFETENSORS: Final = "is no safetensors file, or a damaged one"
 
 
 class _Metadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,18 +54,56 @@ class _Metadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     calibration: dict[str, Any] | None = None
 
 
+class _Header(msgspec.Struct, frozen=True, kw_only=True):
+    """What is looked at in the table of contents: the types of the arrays, and our own text beside them."""
+
+    types: frozenset[str]
+    text: str | None
+
+
 def load(path: Path) -> Artifact:
     """The artifact in this file.
 
     Raises ArtifactError saying what is wrong with it.
     """
+    return from_bytes(read_file(path), of=path)
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of an artifact's file. Raises ArtifactError for a link, what is no file, and what is too large."""
     try:
-        tensors, metadata = _read(path)
+        # Nobody who can only make links decides what is read; a pipe would keep the reader waiting.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise FileNotFoundError
+            with open(descriptor, "rb", closefd=False) as file:
+                data = file.read(MOST_BYTES + 1)
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        if os.path.islink(path):
+            raise ArtifactError(f"{path}: is a symbolic link; name the file itself") from None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a usable file"
+        raise ArtifactError(f"{path}: cannot be read ({reason})") from None
+    if len(data) > MOST_BYTES:
+        size = max(len(data), found.st_size)
+        raise ArtifactError(f"{path}: is {size:,} bytes large; no artifact has more than {MOST_BYTES:,}")
+    return data
+
+
+def from_bytes(data: bytes, *, of: Path) -> Artifact:
+    """The artifact that such a file holds; messages name the file `of`. Raises ArtifactError."""
+    try:
+        tensors, metadata = _read(data)
         artifact = _build(tensors, metadata)
         with np.errstate(over="ignore", invalid="ignore"):
             _check_shapes(artifact)
     except ValueError as error:
-        raise ArtifactError(f"{path}: {error}") from None
+        raise ArtifactError(f"{of}: {error}") from None
     return artifact
 
 
@@ -92,26 +138,37 @@ def to_bytes(artifact: Artifact) -> bytes:
     return safetensors_bytes(contiguous, metadata={_METADATA: text})
 
 
-def _read(path: Path) -> tuple[dict[str, NDArray[Any]], _Metadata]:
+def _read(data: bytes) -> tuple[dict[str, NDArray[Any]], _Metadata]:
+    header = _header(data)
+    if not header.types <= _KNOWN_TYPES:
+        raise ValueError("holds numbers of a type that no artifact has")
     try:
-        if not path.is_file():
-            raise ValueError("no such file")
-        size = path.stat().st_size
-        if size > MOST_BYTES:
-            raise ValueError(f"is {size:,} bytes large; no artifact has more than {MOST_BYTES:,}")
-        with safe_open(path, framework="np") as file:
-            text = (file.metadata() or {}).get(_METADATA)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+        tensors = safetensors_load(data)
     except (SafetensorError, TypeError, AttributeError, KeyError):
-        raise ValueError("is no safetensors file, or a damaged one") from None
-    except OSError as error:
-        raise ValueError(f"cannot be read ({error.strerror or 'not a usable file'})") from None
-    if text is None:
+        raise ValueError(_NO_SAFETENSORS) from None
+    if header.text is None:
         raise ValueError("is a safetensors file, but no artifact of octoroute: it lacks their metadata")
     try:
-        return tensors, msgspec.json.decode(text, type=_Metadata)
+        return tensors, msgspec.json.decode(header.text, type=_Metadata)
     except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"its metadata is not an artifact's ({error})") from None
+
+
+def _header(data: bytes) -> _Header:
+    """What the table of contents says; that its sizes fit the arrays is looked at when those are read."""
+    size = int.from_bytes(data[:8], "little")
+    if size > len(data) - 8:
+        raise ValueError(_NO_SAFETENSORS)
+    if size > MOST_HEADER_BYTES:
+        raise ValueError("has a table of contents that is larger than any artifact's")
+    try:
+        found = msgspec.json.decode(data[8 : 8 + size], type=dict[str, dict[str, Any]])
+    except (msgspec.MsgspecError, RecursionError, ValueError):
+        raise ValueError(_NO_SAFETENSORS) from None
+    text = found.pop("__metadata__", {}).get(_METADATA)
+    return _Header(
+        types=frozenset(str(each.get("dtype")) for each in found.values()), text=text if isinstance(text, str) else None
+    )
 
 
 def _build(tensors: Mapping[str, NDArray[Any]], metadata: _Metadata) -> Artifact:

@@ -1,5 +1,6 @@
 """From `[routing.neural]` to the scorer's router, for the strategies that need one; the others load nothing."""
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,12 +20,16 @@ def load_neural(config: Config) -> "NeuralRouter | None":
     if config.routing.strategy not in SCORED:
         return None
     from octoroute_py.neural.artifact import ArtifactError
-    from octoroute_py.neural.weights import load
-    from octoroute_py.routing.neural import NeuralRouter, tier_prices
+    from octoroute_py.neural.compact import Plain
+    from octoroute_py.neural.weights import from_bytes, read_file
+    from octoroute_py.routing.neural import ArtifactFacts, NeuralRouter, tier_prices
     from octoroute_py.routing.scorer import Scorer
 
+    named = config.routing.neural.artifact
+    path = artifact_path(named)
     try:
-        scorer = Scorer(load(artifact_path(config.routing.neural.artifact)))
+        data = read_file(path)
+        scorer = Scorer(from_bytes(data, of=path))
     except ArtifactError as error:
         raise ConfigError(f"routing.neural.artifact: {error}") from None
     return NeuralRouter(
@@ -34,6 +39,12 @@ def load_neural(config: Config) -> "NeuralRouter | None":
         prices=tier_prices(config.endpoints),
         warm=scorer.warm,
         spent=lambda: (scorer.feature_s, scorer.inference_s),
+        artifact=ArtifactFacts(
+            name=str(named),
+            sha256=hashlib.sha256(data).hexdigest(),
+            kind=scorer.artifact.card.kind.value,
+            quantized=not isinstance(scorer.artifact.table, Plain),
+        ),
     )
 
 

@@ -14,18 +14,22 @@ from octoroute_py.core.words import Importance, Reason, Strategy, TaskType, Tier
 from octoroute_py.features.facts import Facts
 from octoroute_py.neural.decide import Choice, Limits, Prices
 from octoroute_py.neural.flips import Flip
+from octoroute_py.routing.conditions import Condition
 from octoroute_py.routing.default import Cascade
 from octoroute_py.routing.llm import JudgeRouter
 from octoroute_py.routing.router import Inquiry
 from octoroute_py.routing.rulebook import Rule, Rulebook, Source
+from octoroute_py.routing.shapes import Search
 from octoroute_py.tiers.eligibility import Misfit
 
 if TYPE_CHECKING:
-    from octoroute_py.routing.neural import NeuralRouter
+    from octoroute_py.routing.neural import NeuralRouter, Weighed
 
 
 class RuleTrial(msgspec.Struct, frozen=True, kw_only=True):
     """One rule held against the facts; `failed` is the first condition that did not hold, `wanted` what it asks for.
+
+    `matched` is None for a rule of a past request that nobody asked then, and whose pattern nobody can ask now.
 
     Several rules may match; the first of them that names something which can answer decided. `own` tells the rules of
     operators from the built-in ones. A rule has a tier, or else targets: models by the names it gives them, and,
@@ -35,7 +39,7 @@ class RuleTrial(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     tier: Tier | None
     own: bool
-    matched: bool
+    matched: bool | None
     failed: str | None = None
     wanted: str | None = None
     id: str
@@ -78,7 +82,7 @@ class JudgeView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """The facts a decision rests on; no text of the request is among them."""
+    """The facts a decision rests on; no text of the request is among them. `has_code` None: nobody looked."""
 
     tokens: int
     importance: Importance
@@ -87,7 +91,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     turns: int
     has_tools: bool
     has_images: bool
-    has_code: bool
+    has_code: bool | None
 
 
 class Trail(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,7 +192,32 @@ def try_rules(book: Rulebook, facts: Facts, *, now: float, then: Rulebook | None
     return (*tried, *(_trial(rule, ("enabled", "being enabled")) for rule in book.disabled))
 
 
-def seen(facts: Facts) -> Seen:
+def recall_rules(
+    book: Rulebook, facts: Facts, *, now: float, then: Rulebook | None, decided: str | None, asked: bool
+) -> tuple[RuleTrial, ...]:
+    """As `try_rules`, of a past request whose words are gone: `facts` are without them.
+
+    What a pattern said follows from what came of it: `decided` is the id of the rule of the book that decided, and
+    before it, or everywhere if none did, no pattern was found. Where the rules were not `asked`, and behind the one
+    that decided, nobody knows: those rules tell None.
+    """
+    told, open_ = [], asked
+    for rule in book.rules:
+        pattern = _pattern_of(rule)
+        others = (each for each in rule.conditions if each is not pattern)
+        failed = next((each for each in others if not each.shape.holds(facts, now)), None)
+        if rule.id == decided:
+            failed, open_ = None, False
+        elif failed is None and pattern is not None:
+            if not open_:
+                told.append(msgspec.structs.replace(_trial(rule, None), matched=None))
+                continue
+            failed = pattern
+        told.append(_trial(rule, None if failed is None else (failed.key, failed.wants)))
+    return (*told, *try_rules(Rulebook(() if then is None else then.rules, book.disabled), facts, now=now))
+
+
+def seen(facts: Facts, *, has_code: bool | None) -> Seen:
     """The facts as they may be shown."""
     return Seen(
         tokens=facts.tokens,
@@ -198,8 +227,13 @@ def seen(facts: Facts) -> Seen:
         turns=facts.turns,
         has_tools=facts.has_tools,
         has_images=facts.has_images,
-        has_code=facts.has_code,
+        has_code=has_code,
     )
+
+
+def _pattern_of(rule: Rule) -> Condition | None:
+    """The condition of a rule that reads words, the last of its conditions; None for one without."""
+    return next((each for each in rule.conditions if isinstance(each.shape, Search)), None)
 
 
 def _trial(rule: Rule, failed: tuple[str, str] | None) -> RuleTrial:
@@ -221,7 +255,11 @@ def _trial(rule: Rule, failed: tuple[str, str] | None) -> RuleTrial:
 def _believes(neural: "NeuralRouter", inquiry: Inquiry) -> ScorerView | None:
     if not neural.ready:
         return None
-    weighed = neural.weigh(inquiry)
+    return scorer_view(neural, neural.weigh(inquiry))
+
+
+def scorer_view(neural: "NeuralRouter", weighed: "Weighed") -> ScorerView:
+    """What the scorer believed, and what would have led it elsewhere."""
     return ScorerView(
         score=weighed.asked.score,
         choice=weighed.choice,

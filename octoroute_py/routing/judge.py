@@ -11,9 +11,12 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from octoroute_py.config.schema import BreakerConfig
 from octoroute_py.core.clock import Monotonic
+from octoroute_py.core.trace import Trace
 from octoroute_py.core.words import Tier
 from octoroute_py.routing.judge_prompt import Case, Form
+from octoroute_py.routing.router import Notes
 from octoroute_py.routing.verdict import JudgeFailed, JudgeFailure, read_verdict
 from octoroute_py.tiers.breaker import Breaker
 
@@ -29,11 +32,15 @@ _SAYS_NOTHING: Final = frozenset({JudgeFailure.UNAVAILABLE, JudgeFailure.REFUSED
 
 
 class Question(msgspec.Struct, frozen=True):
-    """A case put in words, the preferred form first; an answer after `deadline_s` (monotonic seconds) is of no use."""
+    """A case put in words, the preferred form first; an answer after `deadline_s` (monotonic seconds) is of no use.
+
+    `trace` is that of the request it was first asked for.
+    """
 
     case: Case
     forms: tuple[Form, ...]
     deadline_s: float
+    trace: Trace | None = None
 
 
 Ask: TypeAlias = Callable[[Question], Awaitable[bytes]]
@@ -102,21 +109,35 @@ class Judge:
         self._verdicts = Verdicts() if verdicts is None else verdicts
         self._flights: dict[bytes, _Flight] = {}
 
+    @property
+    def breaker(self) -> Breaker:
+        """What keeps it from being asked after it failed too often."""
+        return self._breaker
+
+    def follow(self, policy: BreakerConfig) -> None:
+        """Go on with another policy of the breaker; what it learnt stays."""
+        self._breaker.follow(policy)
+
     def known(self, case: Case) -> Tier | None:
         """What it said about the case lately; nobody is asked."""
         return self._verdicts.find(case.digest(), self._now())
 
-    async def judge(self, case: Case, *, by_s: float) -> Tier:
-        """The tier for the case, within half of the time that is left until `by_s`. Raises JudgeFailed."""
+    async def judge(self, case: Case, *, by_s: float, notes: Notes | None = None, trace: Trace | None = None) -> Tier:
+        """The tier for the case, within half of the time that is left until `by_s`. Raises JudgeFailed.
+
+        `notes` learn of a verdict that was remembered.
+        """
         digest, now = case.digest(), self._now()
         tier = self._verdicts.find(digest, now)
         if tier is not None:
+            if notes is not None:
+                notes.remembered = True
             return tier
         flight = self._flights.get(digest)
         if flight is None:
             if not self._breaker.admits(now):
                 raise JudgeFailed(JudgeFailure.PAUSED)
-            task = asyncio.get_running_loop().create_task(self._fly(case, digest), name="judge")
+            task = asyncio.get_running_loop().create_task(self._fly(case, digest, trace), name="judge")
             flight = self._flights[digest] = _Flight(task)
         wait_s = (by_s - now) * SHARE_OF_WAIT
         return await self._board(flight, digest, None if wait_s > self._limit_s else max(0.0, wait_s))
@@ -143,12 +164,12 @@ class Judge:
             raise JudgeFailed(result)
         return result
 
-    async def _fly(self, case: Case, digest: bytes) -> Tier | JudgeFailure:
+    async def _fly(self, case: Case, digest: bytes, trace: Trace | None) -> Tier | JudgeFailure:
         now, breaker = self._now(), self._breaker
         epoch, trial = breaker.epoch, breaker.begin(now)
         told = False
         try:
-            result = await self._answer(case, now + self._limit_s)
+            result = await self._answer(case, now + self._limit_s, trace)
             now = self._now()
             told = result not in _SAYS_NOTHING
             if isinstance(result, Tier):
@@ -164,9 +185,9 @@ class Judge:
             if flight is not None and flight.task is asyncio.current_task():
                 del self._flights[digest]
 
-    async def _answer(self, case: Case, deadline_s: float) -> Tier | JudgeFailure:
+    async def _answer(self, case: Case, deadline_s: float, trace: Trace | None) -> Tier | JudgeFailure:
         try:
-            return read_verdict(await self._ask(Question(case, self._forms(case), deadline_s)))
+            return read_verdict(await self._ask(Question(case, self._forms(case), deadline_s, trace)))
         except JudgeFailed as failed:
             self._report(failed.failure, None)
             return failed.failure

@@ -6,6 +6,7 @@ from octoroute_py.routing.judge import Judge
 from octoroute_py.routing.judge_prompt import Case, case_of
 from octoroute_py.routing.router import Inquiry
 from octoroute_py.routing.verdict import JudgeFailed
+from octoroute_py.tiers.breaker import Breaker
 
 
 class JudgeRouter:
@@ -25,9 +26,16 @@ class JudgeRouter:
     async def route(self, inquiry: Inquiry) -> Decision:
         """The tier that the judge names."""
         try:
-            return self._judged[await self._judge.judge(_case(inquiry), by_s=inquiry.by_s)]
+            trace = None if inquiry.trail is None else inquiry.trail.trace
+            tier = await self._judge.judge(_case(inquiry), by_s=inquiry.by_s, notes=inquiry.notes, trace=trace)
+            return self._judged[tier]
         except JudgeFailed:
             return self.unjudged
+
+    @property
+    def breaker(self) -> Breaker:
+        """The judge's own."""
+        return self._judge.breaker
 
     def known(self, inquiry: Inquiry) -> Decision | None:
         """What the judge said about the same words lately; it is not asked."""

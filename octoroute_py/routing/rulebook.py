@@ -4,7 +4,7 @@ What comes first decides; rules of the API name models, which only whoever knows
 """
 
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -15,7 +15,7 @@ from octoroute_py.core.words import Reason, Strategy, Tier
 from octoroute_py.features.facts import Facts
 from octoroute_py.routing.conditions import Condition, conditions_of_api, conditions_of_file
 from octoroute_py.routing.rule_index import RuleIndex
-from octoroute_py.routing.shapes import Has, Lacks, Place, Said, Word
+from octoroute_py.routing.shapes import Has, Lacks, Place, Said, Shape, Word
 
 
 class Source(enum.StrEnum):
@@ -56,19 +56,19 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 class Rulebook:
     """Rules in the order they are asked, and those that are switched off."""
 
-    __slots__ = ("_index", "disabled", "reads_headers", "reads_metadata", "rules")
+    __slots__ = ("_index", "asks", "disabled", "longest_user_tier", "reads_headers", "reads_metadata", "rules")
 
     def __init__(self, rules: Iterable[Rule], disabled: Iterable[Rule] = ()) -> None:
         self.rules = tuple(rules)
         self.disabled = tuple(disabled)
         self._index = RuleIndex([rule.conditions for rule in self.rules])
         shapes = [condition.shape for rule in self.rules for condition in rule.conditions]
-        places = {shape.place for shape in shapes if isinstance(shape, Has | Lacks)}
-        self.reads_headers = Place.HEADERS in places
+        self.asks: Mapping[Place, Mapping[str, int]] = {place: _members(shapes, place) for place in Place}
+        """The headers and metadata that rules ask for by name, each with the length of the longest value wanted."""
+        self.longest_user_tier = max((each.values.longest for each in _user_tiers(shapes)), default=0)
+        self.reads_headers = bool(self.asks[Place.HEADERS])
         """Whether a rule looks at the headers of a request."""
-        self.reads_metadata = Place.METADATA in places or any(
-            isinstance(shape, Said) and shape.word is Word.USER_TIER for shape in shapes
-        )
+        self.reads_metadata = bool(self.asks[Place.METADATA]) or any(True for _ in _user_tiers(shapes))
         """Whether a rule looks at the metadata of a request, where the user's tier may stand too."""
 
     def matching(self, facts: Facts, now: float) -> Iterator[Rule]:
@@ -130,3 +130,15 @@ def _of_api(rule: RoutingRule) -> Rule:
         rule_set=rule.rule_set,
         conditions=conditions_of_api(rule.conditions),
     )
+
+
+def _members(shapes: Sequence[Shape], place: Place) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for shape in shapes:
+        if isinstance(shape, Has | Lacks) and shape.place is place:
+            found[shape.name] = max(found.get(shape.name, 0), shape.values.longest)
+    return found
+
+
+def _user_tiers(shapes: Sequence[Shape]) -> Iterator[Said]:
+    return (shape for shape in shapes if isinstance(shape, Said) and shape.word is Word.USER_TIER)

@@ -57,6 +57,11 @@ class Values(msgspec.Struct, frozen=True):
         """Whether the value is one of them."""
         return value in self.any_of or (isinstance(value, str) and value.startswith(self.prefixes))
 
+    @property
+    def longest(self) -> int:
+        """The length of the longest text among them: of a value that is longer, the rest makes no difference."""
+        return max((len(each) for each in (*self.any_of, *self.prefixes) if isinstance(each, str)), default=0)
+
 
 ANYTHING: Final = Values(prefixes=("",))
 """Every text there is."""

@@ -15,11 +15,15 @@ from octoroute_py.core.experiment import Experiment
 from octoroute_py.core.registry import Kind, Registry
 from octoroute_py.core.rollout import CanaryDeployment
 from octoroute_py.core.rules import AgentPreferences, RoutingRule
+from octoroute_py.core.settings import NO_SETTINGS, Settings
 from octoroute_py.storage import audit
 from octoroute_py.storage.directory import decoded
 from octoroute_py.storage.schema import registry, registry_version
 
 T = TypeVar("T", bound=msgspec.Struct)
+
+SETTINGS_ID = "file"
+"""The one document of its kind: what lies over the configuration file."""
 
 _ONLY = registry_version.c.id == 1
 _NEXT = update(registry_version).where(_ONLY).values(version=registry_version.c.version + 1)
@@ -155,6 +159,7 @@ def read(connection: Connection) -> Registry:
         preferences=_all(connection, Kind.PREFERENCES, AgentPreferences),
         canaries=_all(connection, Kind.CANARY, CanaryDeployment),
         experiments=_all(connection, Kind.EXPERIMENT, Experiment),
+        settings=_all(connection, Kind.SETTINGS, Settings).get(SETTINGS_ID, NO_SETTINGS),
     )
 
 

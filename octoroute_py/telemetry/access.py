@@ -3,7 +3,7 @@
 Fields, those that a request does not have left out: `time`, `level`, `event` (always `request`), `status`, `surface`,
 `tier`, `strategy`, `reason`, `endpoint`, `attempts`, `failed` (the faults of failed attempts in order), `stream`, `key`
 (name of the principal), `error` (a code), `request_id`, `duration_ms`, `first_event_ms`, `prompt_tokens`,
-`completion_tokens`; times count from the request's arrival.
+`completion_tokens`, `trace_id` where requests are traced; times count from the request's arrival.
 """
 
 import msgspec
@@ -59,6 +59,7 @@ class AccessLog:
         completion_tokens: int | None = None,
         principal: str | None = None,
         error_code: str | None = None,
+        trace_id: str | None = None,
     ) -> None:
         """Write the line of a request that has just ended."""
         if not self._infos and not (self._warnings and _is_warning(status, error_code)):
@@ -73,6 +74,8 @@ class AccessLog:
                 line += f" first_event_ms={first_event_s * 1000.0:.3f}"
             if prompt_tokens is not None:
                 line += f" prompt_tokens={prompt_tokens} completion_tokens={completion_tokens or 0}"
+            if trace_id is not None:
+                line += f" trace_id={trace_id}"
             self._sink.write((line + "\n").encode("utf-8"))
             return
         line = f'{{"time":"{time}",{common},"request_id":{_quoted(request_id)},"duration_ms":{duration_s * 1000.0:.3f}'
@@ -80,6 +83,8 @@ class AccessLog:
             line += f',"first_event_ms":{first_event_s * 1000.0:.3f}'
         if prompt_tokens is not None:
             line += f',"prompt_tokens":{prompt_tokens},"completion_tokens":{completion_tokens or 0}'
+        if trace_id is not None:
+            line += f',"trace_id":"{trace_id}"'
         self._sink.write((line + "}\n").encode("utf-8"))
 
     def _remember(self, shared: tuple[object, ...], *, warning: bool) -> str:

@@ -9,7 +9,7 @@ from octoroute_py.telemetry.ledger_counts import KeepingRow
 
 
 class BreakerRow(msgspec.Struct, frozen=True):
-    """A breaker as it stands; `scope` is `endpoint` or `tier`, `id` is that one's.
+    """A breaker as it stands; `scope` is `endpoint`, `tier` or `judge`, `id` is that one's.
 
     `trips` and `failures` count from the start; failures are those the breaker was told of.
     """

@@ -234,7 +234,7 @@ class OctorouteCounts:
             "octoroute_breaker_trips_total", "Times that the breaker opened", labels=("scope", "id")
         )
         for row in {(row.scope, row.id): row for row in live.breakers}.values():
-            if row.id in known or row.scope == "tier":
+            if row.id in known or row.scope != "endpoint":
                 for each in BreakerState:
                     state.add_metric((row.scope, row.id, each.value), float(row.state is each))
                 trips.add_metric((row.scope, row.id), row.trips)

@@ -55,6 +55,12 @@ class VerdictWindow:
         self.total += 1
         self.failures += 1
 
+    def seen(self, now: float) -> tuple[int, int]:
+        """Bad and good verdicts that are still in the window at `now`; asking changes nothing."""
+        oldest = max(int(now / self._width_s), self._slot) - _BUCKETS + 1
+        kept = [slot % _BUCKETS for slot in range(max(oldest, self._slot - _BUCKETS + 1), self._slot + 1)]
+        return sum(self._bad[index] for index in kept), sum(self._good[index] for index in kept)
+
     def _advance(self, slot: int) -> None:
         for passed in range(min(slot - self._slot, _BUCKETS)):
             index = (slot - passed) % _BUCKETS
@@ -67,9 +73,10 @@ class VerdictWindow:
 class Breaker:
     """Decides from verdicts whether an endpoint may be called.
 
-    `trips` counts every opening, also those of a failed trial, `failures` every one that it was told of and that
-    mattered. `recovered_at` is the time it last closed after having been open (None: never opened, open now, or reset
-    by hand). A disabled policy is always closed.
+    `trips` counts every opening, also those of a failed trial, `failures` every failure that mattered. `recovered_at`
+    is the time it last closed after having been open (None: never opened, open now, or reset by hand), `opened_at` when
+    it last left being closed (None: it is closed now), however often it opened again since. A disabled policy is always
+    closed.
     """
 
     __slots__ = (
@@ -83,6 +90,7 @@ class Breaker:
         "consecutive_failures",
         "epoch",
         "failures",
+        "opened_at",
         "policy",
         "recovered_at",
         "trips",
@@ -95,6 +103,7 @@ class Breaker:
         self.failures = 0
         self.consecutive_failures = 0
         self.recovered_at: float | None = None
+        self.opened_at: float | None = None
         self._rng = rng
         self._window = VerdictWindow(policy.window_seconds)
         self._max_level = _levels(policy)
@@ -108,6 +117,15 @@ class Breaker:
         if self._open_until is None:
             return BreakerState.CLOSED
         return BreakerState.OPEN if now < self._open_until else BreakerState.HALF_OPEN
+
+    @property
+    def trials_under_way(self) -> int:
+        """Half-open trials that wait for their verdict: 0 or 1."""
+        return int(self._trial_in_flight)
+
+    def verdicts(self, now: float) -> tuple[int, int]:
+        """Failures and successes of the last `window_seconds` that it goes by; asking changes nothing."""
+        return self._window.seen(now)
 
     def admits(self, now: float) -> bool:
         """Whether an attempt may begin: closed, or half open with no trial under way."""
@@ -199,6 +217,8 @@ class Breaker:
     def _open(self, now: float) -> None:
         policy = self.policy
         longest_s = min(policy.open_seconds * 2.0**self._level, policy.max_open_seconds)
+        if self.opened_at is None:
+            self.opened_at = now
         self._open_until = now + longest_s / 2 + self._rng.random() * longest_s / 2
         self._level = min(self._level + 1, self._max_level)
         self._trial_in_flight = False
@@ -209,6 +229,7 @@ class Breaker:
 
     def _close(self, now: float | None) -> None:
         self._open_until = None
+        self.opened_at = None
         self._trial_in_flight = False
         self._trial_successes = 0
         self.recovered_at = now

@@ -20,7 +20,7 @@ SLOW_START_S = 30.0
 SLOW_START_FLOOR = 0.1
 """The share of its weight it begins with."""
 ASK_AGAIN_S = 1.0
-"""What `eligible_at` promises where the true time is not known: full, or out until a probe succeeds."""
+"""What `eligible_at` promises where the true time is not known: full, drained, or out until a probe succeeds."""
 
 
 class Hold:
@@ -134,6 +134,18 @@ class Endpoint:
         """An attempt begins; close the hold whatever happens."""
         return Hold(self.live, now)
 
+    def drain(self) -> None:
+        """No attempts from now on, as an operator asks; those under way go on. Outlasts a reload."""
+        self.live.drain(True)
+
+    def undrain(self) -> None:
+        """Attempts again, as far as nothing else keeps it out."""
+        self.live.drain(False)
+
+    def reset(self) -> None:
+        """Forget what keeps it out, so that the very next attempt may come here; a drained one stays drained."""
+        self.live.reset()
+
     def cool_down(self, now: float, seconds: float | None = None) -> None:
         """The upstream answered 429: leave it alone for `seconds`, at most 300.
 
@@ -189,17 +201,19 @@ class Endpoint:
         self.live.next_probe_at = None
 
     def back_at(self, now: float) -> float:
-        """When it stops being out by time alone: `now` if it is not out, infinity if only a probe can tell."""
+        """When time alone brings it back: `now` if it is not out, infinity if that takes a probe or an operator."""
         live = self.live
         if live.probe_down:
             return math.inf
         return max(now, live.held_until, self.breaker.retry_at(now))
 
     def eligible_at(self, now: float) -> float:
-        """The next time it may be tried, for Retry-After; an estimate where it is full or failed its probes."""
+        """The next time it may be tried, for Retry-After; an estimate where it is full, drained, or failed probes."""
         if self.unavailable(now) is None:
             return now
         live = self.live
+        if live.drained:
+            return now + ASK_AGAIN_S
         at = max(live.held_until, self.breaker.retry_at(now))
         if live.probe_down and live.next_probe_at is not None:
             at = max(at, live.next_probe_at)

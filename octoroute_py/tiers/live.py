@@ -11,8 +11,9 @@ from octoroute_py.tiers.recent import Recent
 
 
 class Unavailability(enum.StrEnum):
-    """Why an endpoint may not be tried now. All but FULL mean that it is out."""
+    """Why an endpoint may not be tried now. All but FULL mean that it is out; DRAINED is by an operator's will."""
 
+    DRAINED = "drained"
     BREAKER = "breaker"
     COOLDOWN = "cooldown"
     QUOTA = "quota_exhausted"
@@ -53,9 +54,9 @@ class Penalty:
 class Live:
     """What is known of an endpoint beyond its configuration; changed by its endpoint, its holds and the prober.
 
-    Times are monotonic seconds, None for "never". `held_until` is the end of the last running penalty; `penalised` says
-    that some penalty was imposed since the last forgiveness; `auth_trusted` that a call was answered with this
-    credential since it was last refused.
+    Times are monotonic seconds, None for "never". `held_until` is the end of the last running penalty, infinity while
+    it is drained, so that looking for the one finds the other; `penalised` says that some penalty was imposed since the
+    last forgiveness; `auth_trusted` that a call was answered with this credential since it was last refused.
     """
 
     __slots__ = (
@@ -63,6 +64,7 @@ class Live:
         "auth_trusted",
         "breaker",
         "cooldown",
+        "drained",
         "held_until",
         "in_flight",
         "last_check",
@@ -87,6 +89,7 @@ class Live:
         self.auth = Penalty(first_s=60.0, most_s=300.0)
         self.auth_trusted = False
         self.penalised = False
+        self.drained = False
         self.held_until = -math.inf
         self.probe_failures = 0
         self.probe_down = False
@@ -96,10 +99,32 @@ class Live:
     def hold_back(self) -> None:
         """Take a changed penalty into account."""
         self.penalised = True
-        self.held_until = max(self.cooldown.until, self.quota.until, self.auth.until)
+        self._hold()
+
+    def drain(self, drained: bool) -> None:
+        """Take no new attempts, or take them again."""
+        self.drained = drained
+        self._hold()
+
+    def reset(self) -> None:
+        """Forget whatever keeps it out but an operator's will: breaker, penalties, failed probes."""
+        self.breaker.reset()
+        self.forgive()
+        for penalty in (self.cooldown, self.quota, self.auth):
+            penalty.until = -math.inf
+        self._hold()
+        self.auth_trusted = False
+        self.probe_failures = 0
+        self.probe_down = False
+
+    def _hold(self) -> None:
+        ends = max(self.cooldown.until, self.quota.until, self.auth.until)
+        self.held_until = math.inf if self.drained else ends
 
     def held_by(self, now: float) -> Unavailability:
-        """The gravest of the penalties that run at `now`; one of them must."""
+        """That it is drained, else the gravest of the penalties that run at `now`; one of them must."""
+        if self.drained:
+            return Unavailability.DRAINED
         if now < self.auth.until:
             return Unavailability.AUTH
         if now < self.quota.until:

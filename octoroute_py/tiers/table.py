@@ -193,16 +193,25 @@ class TierTable:
     def tier_state(self, tier: Tier, now: float) -> BreakerState:
         """The tier's breaker: open when all its endpoints are out, half open when the best of the others is.
 
-        An endpoint is out by breaker, cooldown, quota, auth or probes, not by being full. Asking changes nothing.
+        An endpoint is out by breaker, cooldown, quota, auth or probes, not by being full. Drained ones are no failure
+        and do not count; where no other is left, the breaker is closed. Asking changes nothing.
         """
-        state = BreakerState.OPEN
-        for endpoint in self._by_tier[tier]:
-            if endpoint.out(now) is not None:
-                continue
-            if endpoint.breaker.state(now) is BreakerState.CLOSED:
-                return BreakerState.CLOSED
-            state = BreakerState.HALF_OPEN
-        return state
+        state, endpoints = BreakerState.OPEN, self._by_tier[tier]
+        drained = 0
+        for endpoint in endpoints:
+            if endpoint.live.drained:
+                drained += 1
+            elif endpoint.out(now) is None:
+                if endpoint.breaker.state(now) is BreakerState.CLOSED:
+                    return BreakerState.CLOSED
+                state = BreakerState.HALF_OPEN
+        return BreakerState.CLOSED if drained and drained == len(endpoints) else state
+
+    def best_state(self, now: float) -> BreakerState:
+        """The best state of any tier's breaker: open when all of them are. Asking changes nothing."""
+        states = {self.tier_state(tier, now) for tier in TIERS}
+        best = (BreakerState.CLOSED, BreakerState.HALF_OPEN, BreakerState.OPEN)
+        return next(state for state in best if state in states)
 
     def tier_trips(self, tier: Tier) -> int:
         """How often the tier's breaker opened, as far as `observe` was called."""
@@ -213,11 +222,11 @@ class TierTable:
         for tier, endpoints in self._by_tier.items():
             state, back_at = self.tier_state(tier, now), now
             if state is BreakerState.OPEN:  # only then does anybody ask, and it takes a look at everyone
-                back_at = min((endpoint.back_at(now) for endpoint in endpoints), default=now)
+                back_at = min((each.back_at(now) for each in endpoints if not each.live.drained), default=now)
             self._watches[tier].saw(state, now=now, back_at=back_at)
 
     def available_count(self, tier: Tier, now: float) -> int:
-        """How many endpoints of the tier are not out; zero exactly when the tier's breaker is open."""
+        """How many endpoints of the tier are neither out nor drained."""
         return sum(endpoint.out(now) is None for endpoint in self._by_tier[tier])
 
     def next_eligible_at(self, where: Tier | Iterable[Endpoint], now: float) -> float:

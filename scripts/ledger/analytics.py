@@ -32,6 +32,7 @@ from octoroute_py.storage.analytics import spend_by_day
 from octoroute_py.storage.db import Database
 from octoroute_py.storage.engine import connect_file
 from octoroute_py.storage.entries import JournalEntry, latency_bucket
+from octoroute_py.storage.history import Filter
 from octoroute_py.storage.rollups import RollUp
 from octoroute_py.storage.schema import journal
 from octoroute_py.storage.writer import QUEUE_JOBS
@@ -159,14 +160,14 @@ def calls(database: Database, case: Case) -> Iterator[tuple[str, Call]]:
         )
     yield "overview", analytics.last_hour
     for how in (None, *Ended):
-        yield f"requests {how or 'any'}", lambda h=how: analytics.requests(limit=100, how=h)  # type: ignore[misc]
+        yield f"requests {how or 'any'}", lambda h=how: analytics.requests(limit=100, only=Filter(how=h))  # type: ignore[misc]
         yield (
             f"requests of one workspace {how or 'any'}",
-            lambda h=how: analytics.requests(limit=100, how=h, workspaces=["workspace-3"]),  # type: ignore[misc]
+            lambda h=how: analytics.requests(limit=100, only=Filter(how=h), workspaces=["workspace-3"]),  # type: ignore[misc]
         )
         yield (
             f"requests of nobody {how or 'any'}",
-            lambda h=how: analytics.requests(limit=100, how=h, workspaces=["nobody"]),  # type: ignore[misc]
+            lambda h=how: analytics.requests(limit=100, only=Filter(how=h), workspaces=["nobody"]),  # type: ignore[misc]
         )
     middle = (int((NOW_S - case.over_s / 2) * 1000), 1)
     yield "requests, a page in the middle", lambda: analytics.requests(limit=100, before=middle)
@@ -176,7 +177,7 @@ def calls(database: Database, case: Case) -> Iterator[tuple[str, Call]]:
 
 
 async def rendered(analytics: Analytics, *, csv: bool) -> bytes:
-    records = await analytics.requests(limit=1000)
+    records = (await analytics.requests(limit=1000)).records
     return as_csv(records) if csv else as_json(records, next_=None)
 
 

@@ -61,7 +61,16 @@ async def reload(one: Running, toml: str, *, status: int = 200) -> dict[str, obj
 async def test_a_reload_is_in_force_for_the_next_request_and_counts_up() -> None:
     async with running(FIRST) as one:
         assert (await one.client.get("/v1/models/new-model")).status_code == 404
-        assert await reload(one, FIRST.replace("fast-model", "new-model")) == {"success": True, "generation": 2}
+        assert await reload(one, FIRST.replace("fast-model", "new-model")) == {
+            "success": True,
+            "message": "The configuration is in force.",
+            "generation": 2,
+            "config": {"changed": ['models["fast/fast-model#1"] (gone)', 'models["fast/new-model#1"] (new)']},
+            "artifact": None,
+            "needs_restart": [],
+            "overridden": [],
+            "dropped": [],
+        }
         assert (await one.client.get("/v1/models/new-model")).status_code == 200
         assert (await one.client.get("/v1/models/fast-model")).status_code == 404
         assert (await reload(one, FIRST))["generation"] == 3

@@ -10,6 +10,7 @@ from octoroute_py.config.environment import layered, parse_env
 from octoroute_py.config.load import load_config, parse_config
 from octoroute_py.config.problems import InvalidConfig, Problems
 from octoroute_py.config.schema import AdminConfig, Config, LogLevel
+from octoroute_py.core.words import Role
 from tests.fakes.configs import MINIMAL, with_endpoint
 
 
@@ -45,6 +46,18 @@ def test_the_admin_listener_can_come_from_the_environment_alone() -> None:
     assert config(TINY_DANCER_PORT="9000").admin == AdminConfig(host="127.0.0.1", port=9000)
     both = parse_config(MINIMAL + "[admin]\nport = 1", env={"TINY_DANCER_BIND_ADDRESS": "0.0.0.0"})
     assert both.admin == AdminConfig(host="0.0.0.0", port=1)
+
+
+def test_the_variables_of_tiny_dancer_may_stand_beside_the_file_and_the_process_wins(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(MINIMAL)
+    told = (
+        "TINY_DANCER_AUTH_TOKEN=okr-of-the-file-0123456789\nTINY_DANCER_BIND_ADDRESS=127.0.0.2\nTINY_DANCER_PORT=81\n"
+    )
+    (tmp_path / ".env").write_text(told)
+    env = {"TINY_DANCER_PORT": "8082"}
+    config = load_config(tmp_path / "config.toml", env=env)
+    assert config.admin == AdminConfig(host="127.0.0.2", port=8082)
+    assert [(key.name, key.role) for key in config.auth.keys] == [("tiny-dancer", Role.ADMIN)]
 
 
 @pytest.mark.parametrize(

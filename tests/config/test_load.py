@@ -232,6 +232,7 @@ def test_a_file_of_octoroute_2_is_told_apart() -> None:
         ("[health]\ninterval_seconds = -1", "health.interval_seconds: must be above 0"),
         ('[cors]\norigins = ["https://a.example/"]', "cors.origins[0]: must be exactly http(s)://host[:port]"),
         ('[cors]\norigins = ["https://a.example:443"]', "cors.origins[0]: must leave out the default port"),
+        ('[cors]\norigins = ["*", "https://a.example"]', 'cors.origins: "*" means every origin; give ["*"] alone'),
         ('[cors]\norigins = ["*", 3]', "cors.origins[1]: must be a string, not a whole number"),
         ("[admin]\nport = 3000", "admin: has the port of [server]"),
         ('[observability]\nlog_level = "loud"', "observability.log_level"),
@@ -272,8 +273,9 @@ def test_tls_files_that_hold_something_else_are_told(tmp_path: Path) -> None:
 
 
 def test_origins_become_what_browsers_send() -> None:
-    config = parse_config(MINIMAL + '[cors]\norigins = ["HTTPS://Chat.Example:8443", "http://[::1]:8000", "*"]')
-    assert config.cors.origins == ("https://chat.example:8443", "http://[::1]:8000", "*")
+    config = parse_config(MINIMAL + '[cors]\norigins = ["HTTPS://Chat.Example:8443", "http://[::1]:8000"]')
+    assert config.cors.origins == ("https://chat.example:8443", "http://[::1]:8000")
+    assert parse_config(MINIMAL + '[cors]\norigins = ["*"]').cors.origins == ("*",)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "auth": schema.AuthConfig,
     "admin": schema.AdminConfig,
     "observability": schema.ObservabilityConfig,
+    "tracing": schema.TracingConfig,
     "cors": schema.CorsConfig,
 }
 
@@ -105,6 +106,7 @@ def test_its_comments_are_settings_that_exist() -> None:
         "auth.keys[0].env",
         "registry.credentials.openai.env",
         "auth.jwt",
+        "tracing.headers_env",
     }
 
 
@@ -149,6 +151,7 @@ def test_it_shows_every_setting_there_is() -> None:
         "when",
         "neural",
         "keys",
+        "clients",
         "credentials",
         "jwt",
         *schema.Config.__struct_fields__,

@@ -46,6 +46,8 @@ NEW = {
     "octoroute_refused_requests": ("counter", {"reason"}),
     "octoroute_decisions": ("counter", {"strategy", "reason"}),
     "octoroute_config_reloads": ("counter", {"outcome"}),
+    "octoroute_spans_exported": ("counter", set()),
+    "octoroute_spans_dropped": ("counter", {"reason"}),
     "octoroute_drained_endpoints": ("gauge", set()),
     "octoroute_judge_calls": ("counter", {"result"}),
     "octoroute_judge_cost_usd": ("counter", set()),

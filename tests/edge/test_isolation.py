@@ -14,6 +14,7 @@ import pytest
 from octoroute_py.core.allowance import WorkspacePolicy
 from octoroute_py.core.words import Role
 from octoroute_py.edge.guard import Guarded, Reach
+from octoroute_py.edge.wire_io import PLAIN_ERRORS
 from tests.fakes import bodies
 from tests.fakes.application import Running, httpx_config, running, upstreams
 from tests.fakes.keyed import Keyed, holder, shown
@@ -33,6 +34,8 @@ BY_BODY = f"{HERE}::test_another_workspace_is_refused_by_body_and_nothing_is_sen
 ROWS = "tests/edge/api/test_analytics.py::test_a_bound_key_sees_the_rows_of_its_workspaces_alone"
 NO_OTHER = "tests/edge/api/test_analytics.py::test_to_a_bound_key_other_workspaces_do_not_exist"
 DESCRIPTION = "tests/edge/test_openapi.py::test_a_key_that_is_bound_to_workspaces_reads_what_every_other_reads"
+PLAYGROUND = "tests/edge/api/test_decisions.py::test_the_playground_keeps_to_the_workspaces_of_the_key"
+RECEIPTS = "tests/edge/api/test_decisions.py::test_a_bound_key_knows_of_no_decision_of_another_workspace"
 
 OWN: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/v1/chat/completions"): (BY_HEADER, BY_BODY),
@@ -40,6 +43,10 @@ OWN: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/v1/embeddings"): (BY_HEADER, BY_BODY),
     ("POST", "/v1/responses"): (BY_HEADER, BY_BODY),
     ("POST", "/v1/routing/explain"): (BY_HEADER, BY_BODY),
+    ("GET", "/v1/routing/decisions/{id:path}"): (RECEIPTS,),
+    ("GET", "/api/decisions/{id:path}"): (RECEIPTS,),
+    ("POST", "/api/playground/explain"): (PLAYGROUND,),
+    ("POST", "/api/playground/chat"): (PLAYGROUND,),
     ("POST", "/chat"): (BY_HEADER,),
     ("POST", "/api/route"): (AS_ROUTED,),
     ("POST", "/v1/feedback"): (FEEDBACK,),
@@ -60,7 +67,8 @@ OWN: dict[tuple[str, str], tuple[str, ...]] = {
 }
 """Routes with `Reach.OWN`, and the tests that show for each that it keeps to the workspaces of the key."""
 
-OPEN = {("GET", path) for path in ("/health", "/health/live", "/health/ready", "/metrics", "/info")}
+PAGE = ("/dashboard", "/dashboard/", "/dashboard/static/{path:path}")
+OPEN = {("GET", path) for path in ("/health", "/health/live", "/health/ready", "/metrics", "/info", *PAGE)}
 """Routes without a role: they tell what holds for everybody, and a bound key learns no more there than a stranger."""
 
 ASKED: dict[str, dict[str, Any]] = {
@@ -122,7 +130,7 @@ async def test_a_route_that_looks_beyond_workspaces_is_closed_to_a_bound_key_wha
         for method, path in closed:
             answer = await asked(one, method, path, Role.ADMIN.value)
             error = answer.json()
-            code = error["code"] if path.startswith("/api/") else error["error"]["code"]
+            code = error["code"] if path.startswith(PLAIN_ERRORS) else error["error"]["code"]
             assert (answer.status_code, code) == (403, "permission_denied"), path
 
 

@@ -27,6 +27,11 @@ SEEDED = httpx_config(
     '[[auth.keys]]\nname = "a"\nrole = "admin"\nenv = "ADMIN_KEY"\n',
     fast='api_key_env = "UPSTREAM_KEY"\nproxy = "env:PROXY"\nheaders = { "x-extra" = "header-secret-2222" }',
 )
+TELLING = (
+    *("/health", "/health/ready", "/health/detailed", "/metrics", "/info", "/models", "/v1/models"),
+    *("/admin/circuit-breaker", "/admin/drain", "/api/resilience/status", "/no-such-path"),
+)
+"""Where operators look."""
 HEALTH_FIELDS = {
     "status",
     "service",
@@ -142,6 +147,9 @@ async def test_info_shows_counters_to_all_and_the_configuration_to_viewers_only(
             "uptime_seconds",
             "counters",
             "request_duration_seconds",
+            "circuit_breaker_enabled",
+            "metrics",
+            "you",
         }
         assert (body["status"], body["api_version"]) == ("running", "v1")
         assert (body["counters"]["requests"], body["counters"]["completion_tokens"]) == (1, 5)
@@ -158,11 +166,13 @@ JSON = {"content-type": "application/json"}
 async def test_no_answer_of_an_operation_holds_a_secret() -> None:
     hashes = [hashlib.sha256(key.encode()).hexdigest() for key in (VIEWER, ADMIN)]
     async with running(SEEDED, env=SECRETS) as one:
-        for path in ("/health", "/health/ready", "/health/detailed", "/metrics", "/info", "/models", "/v1/models"):
-            for headers in ({}, {"x-api-key": VIEWER}, {"x-api-key": ADMIN}):
+        for path in TELLING:
+            for headers in ({}, {"x-api-key": VIEWER}, {"x-api-key": ADMIN}, {"x-api-key": VIEWER[:-1] + "x"}):
                 text = (await one.client.get(path, headers=headers)).text
                 for secret in (*SECRETS.values(), *hashes, "secret-"):
                     assert secret not in text, path
+                for key in (VIEWER, ADMIN, SECRETS["UPSTREAM_KEY"], *hashes):
+                    assert not any(key[at : at + 12] in text for at in range(len(key) - 11)), path
 
 
 async def test_metrics_are_one_text_page_and_one_family_on_demand() -> None:

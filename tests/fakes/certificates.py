@@ -3,6 +3,7 @@
 import datetime
 import ipaddress
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -29,32 +30,46 @@ class Authority:
 
     def server_context(self, host: str = "127.0.0.1", *, expired: bool = False) -> ssl.SSLContext:
         """A server's TLS context for a host name or address."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.issue("server", common=host, names=(host,), expired=expired))
+        return context
+
+    def issue(self, file: str, *, common: str, names: Sequence[str] = (), expired: bool = False) -> Path:
+        """A new key and its certificate in one PEM file of that name; `names` are hosts, addresses or URIs."""
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-        try:
-            alternative: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(host))
-        except ValueError:
-            alternative = x509.DNSName(host)
-        certificate = (
-            _blank(subject, self._name, key.public_key(), expired=expired)
-            .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
-            .sign(self._key, hashes.SHA256())
-        )
-        pem = self._folder / "server.pem"
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+        blank = _blank(subject, self._name, key.public_key(), expired=expired)
+        if names:
+            alternatives = x509.SubjectAlternativeName([_alternative(name) for name in names])
+            blank = blank.add_extension(alternatives, critical=False)
+        certificate = blank.add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
+        ).sign(self._key, hashes.SHA256())
+        pem = self._folder / f"{file}.pem"
         pem.write_bytes(
             key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
             + certificate.public_bytes(serialization.Encoding.PEM)
         )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(pem)
+        pem.chmod(0o600)
+        return pem
+
+    def client_context(self, certificate: Path | None = None) -> ssl.SSLContext:
+        """A verifying client's context that trusts this authority alone, and shows a certificate if it is given one."""
+        context = ssl.create_default_context(cafile=self.ca_file)
+        if certificate is not None:
+            context.load_cert_chain(certificate)
         return context
 
-    def client_context(self) -> ssl.SSLContext:
-        """A verifying client's context that trusts this authority alone."""
-        return ssl.create_default_context(cafile=self.ca_file)
+
+def _alternative(name: str) -> x509.GeneralName:
+    if "://" in name:
+        return x509.UniformResourceIdentifier(name)
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 def _blank(

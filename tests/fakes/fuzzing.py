@@ -118,6 +118,7 @@ _IDS: Final[Mapping[str, tuple[str, ...]]] = {
     "/api/workspaces/": ("fuzz-space",),
     "/api/analytics/workspaces/": ("fuzz-space",),
     "/api/feedback/": ("fuzz-request",),
+    "/api/decisions/": ("fuzz-request",),
 }
 _NAMED: Final[Mapping[str, tuple[str, ...]]] = {
     "modelId": (*MODELS, "fast"),
@@ -128,6 +129,7 @@ _NAMED: Final[Mapping[str, tuple[str, ...]]] = {
     "url": (UPSTREAM,),
     "healthCheckUrl": (UPSTREAM,),
     "requestId": ("fuzz-request",),
+    "model": ("fast", "auto"),
     "prompt": ("Hi", "Why does this function fail?"),
 }
 """Members of bodies that name something: most examples name what is there."""
@@ -143,7 +145,10 @@ class Tried(NamedTuple):
 
 
 def fuzz(document: Json, ask: Ask, *, examples: int, seed: int | None = None, only: str = "") -> Iterator[Tried]:
-    """Every operation with so many examples; without a seed they are the same ones every time."""
+    """Every operation with so many examples; without a seed they are the same ones every time.
+
+    But for those whose answer never ends: nobody here would hear of it.
+    """
     keyless = {name: part for name, part in document.items() if name != "security"}  # whoever asks has a key
     schema = schemathesis.openapi.from_dict(keyless)
     results = list(schema.get_all_operations())
@@ -151,9 +156,19 @@ def fuzz(document: Json, ask: Ask, *, examples: int, seed: int | None = None, on
     assert len(operations) == len(results)
     operations.sort(key=lambda operation: operation.label)
     for number, operation in enumerate(operations):
-        if only not in operation.label:
+        if only not in operation.label or operation.label in endless(document):
             continue
         yield _tried(operation, ask, examples=examples, seed=None if seed is None else seed + number)
+
+
+def endless(document: Json) -> set[str]:
+    """The operations that answer with a stream of events, as `GET /path`."""
+    return {
+        f"{method.upper()} {path}"
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if "text/event-stream" in operation["responses"].get("200", {}).get("content", {})
+    }
 
 
 def _tried(operation: Operation, ask: Ask, *, examples: int, seed: int | None) -> Tried:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from octoroute_py.config.schema import NeuralConfig
 from octoroute_py.core.score import Score
+from octoroute_py.core.trace import Trail
 from octoroute_py.core.words import TIERS, Tier
 from octoroute_py.features.vector import Prompt
 from octoroute_py.neural.decide import Basis, Dial, Prices
@@ -38,7 +39,7 @@ class FakeScorer:
         self._of = of if of is not None else score()
         self.prompts: list[Prompt] = []
 
-    def score(self, prompt: Prompt) -> Score:
+    def score(self, prompt: Prompt, trail: Trail | None = None) -> Score:
         """What the test said."""
         self.prompts.append(prompt)
         return self._of if isinstance(self._of, Score) else self._of(prompt)

@@ -146,14 +146,14 @@ async def test_until_the_scorer_is_prepared_the_gateway_lives_but_is_not_ready(
     judged: list[dict[str, Any]], scorer: FakeScorer
 ) -> None:
     late = neural(scorer, ready=False)
-    late.prepare = lambda: None  # type: ignore[method-assign]  # preparation that takes its time
+    prepare, late.prepare = late.prepare, lambda: None  # type: ignore[method-assign]  # preparation that takes its time
     async with running(HYBRID, neural=late) as one:
         ready = await one.client.get("/health/ready")
         assert (ready.status_code, ready.json()["model_loaded"]) == (503, False)
         assert ready.json()["reasons"] == ["the scorer is not loaded yet"]
         assert (await one.client.get("/health/live")).status_code == 200
         assert route_of(await one.chat(**asking("What is 2 + 2?"))) == ("balanced", "llm", "llm_judged")
-        late.ready = True
+        prepare()
         assert (await one.client.get("/health/ready")).json()["model_loaded"] is True
         assert route_of(await one.chat(**asking("What is 2 + 3?"))) == ("fast", "neural", "neural_decided")
 
@@ -178,7 +178,7 @@ async def test_a_reload_brings_a_scorer_that_is_ready(judged: list[dict[str, Any
     async with running(HYBRID.replace('"hybrid"', '"rule"')) as one:
         assert route_of(await one.chat(**asking("What is 2 + 2?"))) == ("deep", "rule", "default_tier")
         one.config = parse_config(HYBRID + '[routing.neural]\nartifact = "linear"\n')
-        assert await one.application.reload() == 2
+        assert (await one.application.reload()).generation == 2
         assert (await one.client.get("/health/ready")).json()["model_loaded"] is True
         assert route_of(await one.chat(**asking("What is 2 + 2?")))[1:] == ("neural", "neural_decided")
     assert judged == []

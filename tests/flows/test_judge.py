@@ -171,7 +171,7 @@ async def test_nothing_of_a_request_is_logged_when_its_judge_fails(fleet: Fleet)
 async def test_a_reload_lets_questions_under_way_finish_and_forgets_verdicts(fleet: Fleet) -> None:
     async with running(LLM) as one:
         await one.chat()
-        assert await one.application.reload() == 2
+        assert (await one.application.reload()).generation == 2
         await one.chat()
     assert len(fleet.questions) == 2
 

@@ -11,7 +11,7 @@ from octoroute_py.app.settings import known_secrets
 from octoroute_py.cli.serve import _first_key
 from octoroute_py.config.load import parse_config
 from octoroute_py.config.schema import Config
-from octoroute_py.edge.ops import shown_config
+from octoroute_py.edge.info import shown_config
 from tests.fakes import bodies
 from tests.fakes.application import Running, httpx_config, running, upstreams
 from tests.fakes.keyed import shown

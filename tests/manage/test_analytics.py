@@ -173,7 +173,7 @@ async def test_the_totals_of_all_pages_agree(analytics: Analytics) -> None:
     of_workspaces = [await analytics.workspace(TimeRange.MONTH, name) for name in ("default", "red", "blue")]
     savings = await analytics.savings(TimeRange.MONTH)
     start_ms = TimeRange.MONTH.since_s(NOW_S) * 1000
-    records = [row for row in await analytics.requests(limit=1000) if row.started_ms >= start_ms]
+    records = [row for row in (await analytics.requests(limit=1000)).records if row.started_ms >= start_ms]
     assert (
         whole.total_requests == sum(each.total_requests for each in of_workspaces) == savings.requests == len(records)
     )
@@ -203,7 +203,7 @@ async def test_an_empty_ledger_has_reports_too(tmp_path: Path) -> None:
     last_hour = await analytics.last_hour()
     assert last_hour is not None
     assert last_hour.total_requests == 0
-    assert await analytics.requests(limit=10) == []
+    assert await analytics.requests(limit=10) == ([], None)
     database.close()
 
 

@@ -32,16 +32,25 @@ def cells_of(**changes: Any) -> dict[str, str]:
 def test_a_record_has_the_documented_fields() -> None:
     attempts = '[{"endpoint":"fast/small#2","status":502}]'
     told = json_of(
-        routing_us=250_000, first_event_us=400_000, attempts=attempts, sends=2, agent_type="coder", cached_tokens=3
+        routing_us=250_000,
+        first_event_us=400_000,
+        attempts=attempts,
+        sends=2,
+        agent_type="coder",
+        cached_tokens=3,
+        arms="x:a,y:b",
     )
     assert told == {
         "requestId": "r",
+        "entry": "0",
         "timestamp": "2026-09-21T14:13:20.000Z",
         "status": "success",
         "httpStatus": 200,
         "error": None,
         "modelId": "fast/small#1",
         "tier": "fast",
+        "decidedTier": "fast",
+        "arms": ["x:a", "y:b"],
         "agentType": "coder",
         "workspaceId": "default",
         "keyId": "anonymous",

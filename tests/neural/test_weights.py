@@ -19,7 +19,7 @@ from octoroute_py.features.layout import SCHEMA_VERSION
 from octoroute_py.features.lexicon import BUCKETS as FEATURE_BUCKETS
 from octoroute_py.neural.artifact import BUCKETS, FEATURE_SCHEMA, SCALARS, Artifact, ArtifactError
 from octoroute_py.neural.compact import Int4, LowRank, Sparse, pruned
-from octoroute_py.neural.weights import MOST_BYTES, load, save, to_bytes
+from octoroute_py.neural.weights import MOST_BYTES, MOST_HEADER_BYTES, load, save, to_bytes
 from tests.fakes.artifacts import drawn_artifact
 from tests.fakes.evidence import calibrated
 
@@ -119,6 +119,34 @@ def test_pickles_and_damaged_files_are_refused_and_never_run(path: Path, monkeyp
         with pytest.raises(ArtifactError, match="no safetensors file, or a damaged one"):
             load(path)
     assert not Path("exploded").exists()
+
+
+def test_what_is_no_file_of_its_own_is_refused_without_waiting_for_it(path: Path) -> None:
+    real = path.with_name("real.safetensors")
+    save(drawn_artifact(), real)
+    path.symlink_to(real)
+    with pytest.raises(ArtifactError, match=r"a\.safetensors: is a symbolic link; name the file itself"):
+        load(path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ArtifactError, match="no such file"):
+        load(path)
+
+
+@pytest.mark.parametrize("kind", ["<f2", "<i8", "|b1"])
+def test_numbers_of_a_type_that_no_artifact_has_are_refused(path: Path, kind: str) -> None:
+    def add(tensors: Tensors, told: dict[str, Any]) -> None:
+        tensors["more"] = np.zeros(3, kind)
+
+    rewrite(path, add)
+    with pytest.raises(ArtifactError, match="numbers of a type that no artifact has"):
+        load(path)
+
+
+def test_a_table_of_contents_that_is_too_large_is_refused(path: Path) -> None:
+    rewrite(path, lambda tensors, told: told["card"].update(description="x" * MOST_HEADER_BYTES))
+    with pytest.raises(ArtifactError, match="table of contents that is larger than any artifact's"):
+        load(path)
 
 
 @pytest.mark.parametrize("name", ["table", "cell.u"])

@@ -69,13 +69,24 @@ async def test_it_abstains_until_it_is_prepared_and_asks_nothing() -> None:
     assert await one.route(Inquiry(facts())) is None
     assert scorer.prompts == []
     one.prepare()
-    assert len(scorer.prompts) == 1
+    assert len(scorer.prompts) == 10
     assert await one.route(Inquiry(facts())) is not None
 
 
-@pytest.mark.parametrize("wrong", [math.nan, math.inf])
-def test_an_artifact_that_predicts_nonsense_is_not_made_ready(wrong: float) -> None:
-    one = neural(FakeScorer(score(wrong)), ready=False)
+SOUND = score()
+NONSENSE = [
+    score(math.nan),
+    score(math.inf),
+    score(-0.5),
+    msgspec.structs.replace(SOUND, p_fast=0.9, p_balanced=0.5),
+    msgspec.structs.replace(SOUND, uncertainty=math.nan),
+    msgspec.structs.replace(SOUND, gain_balanced=math.inf),
+]
+
+
+@pytest.mark.parametrize("wrong", NONSENSE)
+def test_an_artifact_that_predicts_nonsense_of_any_prompt_is_not_made_ready(wrong: Score) -> None:
+    one = neural(FakeScorer(lambda prompt: wrong if "migration" in prompt.text else SOUND), ready=False)
     with pytest.raises(ConfigError, match="no probabilities"):
         one.prepare()
     assert not one.ready

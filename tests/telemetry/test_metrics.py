@@ -77,6 +77,8 @@ EXPECTED: dict[str, tuple[str, dict[str, set[str]]]] = {
     "octoroute_journal_skipped_total": ("counter", {}),
     "octoroute_journal_rows": ("gauge", {"where": {"waiting", "spool", "memory"}}),
     "octoroute_journal_lost_total": ("counter", {}),
+    "octoroute_spans_exported_total": ("counter", {}),
+    "octoroute_spans_dropped_total": ("counter", {"reason": {"queue_full", "export_failed", "broken"}}),
     "octoroute_storage_state": ("gauge", {"state": set(Keeping)}),
     "octoroute_decisions_total": ("counter", {"strategy": STRATEGY, "reason": {reason.value for reason in Reason}}),
 }

@@ -34,6 +34,7 @@ def world(*, endpoints: int, rules: int, workspaces: int, canaries: int = 0) -> 
         breakers=(
             *(BreakerRow("endpoint", name, BreakerState.OPEN, 1, 5) for name in names),
             *(BreakerRow("tier", tier.value, BreakerState.OPEN, 1) for tier in TIERS),
+            BreakerRow("judge", "judge", BreakerState.OPEN, 1),
         ),
         available=[(name, True) for name in names],
         up=[(name, True) for name in names],

@@ -1,6 +1,8 @@
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from octoroute_py.config.schema import BreakerConfig
 from octoroute_py.core.words import BreakerState
@@ -245,3 +247,34 @@ def test_the_window_counts_what_a_plain_list_counts(gap: float) -> None:
         seen.append((slot, bad))
         recent = [failed for at, failed in seen if at > slot - 10]
         assert (window.total, window.failures) == (len(recent), sum(recent))
+
+
+def test_it_tells_the_verdicts_of_its_window_and_telling_changes_nothing() -> None:
+    breaker = make()
+    for now, good in ((100.0, True), (101.0, False), (130.0, True)):
+        attempt(breaker, now, good=good)
+    assert breaker.verdicts(130.0) == (1, 2)
+    assert breaker.verdicts(175.0) == (0, 1)
+    assert breaker.verdicts(1e6) == (0, 0)
+    assert breaker.verdicts(130.0) == (1, 2)
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 15.0), st.booleans()), max_size=60), st.floats(0.0, 90.0))
+def test_what_it_tells_is_what_it_would_count_with_one_more(steps: list[tuple[float, bool]], later_s: float) -> None:
+    window, now = VerdictWindow(60.0), 1000.0
+    for gap, good in steps:
+        now += gap
+        window.add_success(now) if good else window.add_failure(now)
+    now += later_s
+    bad, good_ones = window.seen(now)
+    window.add_failure(now)
+    assert (window.failures, window.total) == (bad + 1, bad + good_ones + 1)
+
+
+def test_it_knows_since_when_it_has_not_been_closed() -> None:
+    breaker = tripped(100.0)
+    seen = [(breaker.opened_at, breaker.trips)]
+    for now, good in ((200.0, False), (400.0, True), (401.0, True)):
+        attempt(breaker, now, good=good)
+        seen.append((breaker.opened_at, breaker.trips))
+    assert seen == [(100.0, 1), (100.0, 2), (100.0, 2), (None, 2)]

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 
 import pytest
 
@@ -256,3 +257,57 @@ def test_identity_is_id_and_the_way_to_the_upstream() -> None:
     ):
         assert identity(other) != identity(base)
     assert "k1" not in repr(identity(base))
+
+
+def test_a_drained_endpoint_takes_nothing_and_is_no_failure_until_it_is_taken_back() -> None:
+    one = endpoint()
+    hold = one.begin(0.0)
+    one.drain()
+    assert one.unavailable(1.0) is one.out(1.0) is Unavailability.DRAINED
+    assert one.back_at(1.0) == math.inf
+    assert 1.0 < one.eligible_at(1.0) < 60.0
+    hold.success(2.0, 0.1)
+    hold.close()
+    assert one.unavailable(1e9) is Unavailability.DRAINED
+    assert (one.in_flight, one.breaker.trips, one.breaker.consecutive_failures) == (0, 0, 0)
+    one.undrain()
+    assert one.unavailable(2.0) is None
+
+
+def test_what_else_keeps_it_out_goes_on_below_a_drain() -> None:
+    one = endpoint()
+    one.drain()
+    one.auth_out(0.0)
+    assert one.unavailable(1.0) is Unavailability.DRAINED
+    one.undrain()
+    assert one.unavailable(1.0) is Unavailability.AUTH
+    assert one.unavailable(61.0) is None
+
+
+@pytest.mark.parametrize("trouble", ["breaker", "cooldown", "quota", "auth", "probe"])
+def test_a_reset_forgets_whatever_keeps_it_out_but_a_drain(trouble: str) -> None:
+    one = endpoint()
+    put_out: dict[str, Callable[[], None]] = {
+        "breaker": lambda: trip(one, 0.0),
+        "cooldown": lambda: one.cool_down(0.0, 300.0),
+        "quota": lambda: one.quota_out(0.0),
+        "auth": lambda: one.auth_out(0.0),
+        "probe": lambda: one.probe_failed(0.0, threshold=1),
+    }
+    put_out[trouble]()
+    assert one.unavailable(0.5) is not None
+    one.reset()
+    assert one.unavailable(0.5) is None
+    assert not one.live.penalised
+    one.drain()
+    one.reset()
+    assert one.unavailable(0.5) is Unavailability.DRAINED
+
+
+def test_after_a_reset_the_next_time_out_is_the_shortest_again() -> None:
+    one = endpoint()
+    for now in (0.0, 100.0, 300.0):
+        one.auth_out(now)
+    one.reset()
+    one.auth_out(400.0)
+    assert one.live.held_until == 460.0

@@ -211,3 +211,37 @@ def test_a_reload_that_fails_changes_nothing() -> None:
 )
 def test_the_tiers_are_tried_in_the_order_the_fallback_says(tier: str, fallback: str, order: str) -> None:
     assert " ".join(plan(Tier(tier), TierFallback(fallback))) == order
+
+
+def test_drained_endpoints_do_not_count_for_the_breaker_of_their_tier() -> None:
+    tiers = table(endpoint_config("fast/a#1"), endpoint_config("fast/b#1"))
+    one, other = tiers.endpoints
+    one.drain()
+    assert (tiers.tier_state(Tier.FAST, 0.0), tiers.available_count(Tier.FAST, 0.0)) == (BreakerState.CLOSED, 1)
+    other.drain()
+    assert (tiers.tier_state(Tier.FAST, 0.0), tiers.available_count(Tier.FAST, 0.0)) == (BreakerState.CLOSED, 0)
+    assert tiers.pick(Tier.FAST, now=0.0) is None
+    tiers.observe(0.0)
+    assert tiers.tier_trips(Tier.FAST) == 0
+    other.undrain()
+    trip(other, 0.0)
+    assert tiers.tier_state(Tier.FAST, 0.0) is BreakerState.OPEN
+    tiers.observe(0.0)
+    assert tiers.tier_trips(Tier.FAST) == 1
+
+
+def test_a_drain_outlasts_a_rebuild_of_the_same_endpoint_and_no_other() -> None:
+    tiers = table(endpoint_config("fast/a#1"), endpoint_config("fast/b#1"))
+    for each in tiers.endpoints:
+        each.drain()
+    moved = endpoint_config("fast/b#1", base_url="http://127.0.0.1:2/elsewhere")
+    after, _ = tiers.rebuild(config(endpoint_config("fast/a#1", weight=3.0), moved), lambda _: SilentTransport())
+    assert [each.live.drained for each in after.endpoints] == [True, False]
+
+
+def test_the_best_state_of_the_tiers_is_open_only_when_all_are() -> None:
+    tiers = table(*(endpoint_config(f"{tier.value}/a#1") for tier in Tier))
+    for each, state in zip(tiers.endpoints, (BreakerState.CLOSED, BreakerState.CLOSED, BreakerState.OPEN), strict=True):
+        trip(each, 0.0)
+        assert tiers.best_state(0.0) is state
+    assert tiers.best_state(1e6) is BreakerState.HALF_OPEN

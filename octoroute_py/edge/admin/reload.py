@@ -1,31 +1,73 @@
-"""POST /admin/reload: the same whole-or-nothing swap that SIGHUP asks for."""
+"""POST /admin/reload: the same whole-or-nothing swap that SIGHUP asks for, of the file, the artifact or both."""
 
+import enum
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from octoroute_py.core.errors import ConfigError
-from octoroute_py.edge.operation import Operation
-from octoroute_py.edge.wire_io import send_json
-
-ReloadConfig = Callable[[], Awaitable[int]]
-"""Reads the configuration again and puts it in force; the new generation. Raises ConfigError and changes nothing."""
+from octoroute_py.core.errors import BadRequest, ConfigError
+from octoroute_py.edge.api.wire import MAX_BODY_BYTES, decode, query, word
+from octoroute_py.edge.operation import Operation, Parameter
+from octoroute_py.edge.wire_io import ClientGone, read_body, send_json
 
 
-class Reloaded(msgspec.Struct, frozen=True):
-    """The number of the configuration that is in force now."""
+class What(enum.StrEnum):
+    """What is read again."""
 
-    success: bool
-    generation: int
+    CONFIG = "config"
+    ARTIFACT = "artifact"
+    BOTH = "both"
 
 
-class NotReloaded(msgspec.Struct, frozen=True):
-    """Every problem of the file; what was in force still is."""
+class ConfigTold(msgspec.Struct, frozen=True):
+    """What changed in the file, by dotted paths."""
+
+    changed: list[str]
+
+
+class ArtifactTold(msgspec.Struct, frozen=True, kw_only=True):
+    """The artifact that was read again; `changed` when it is another one than before."""
+
+    name: str
+    sha256: str
+    kind: str
+    changed: bool
+
+
+class Reloaded(msgspec.Struct, frozen=True, kw_only=True):
+    """What is in force now, and its number.
+
+    `needs_restart` names tables that have changed since the start and are fixed while the gateway runs, `overridden`
+    values of the file that changed but are hidden by settings that were kept, `dropped` settings that ended with this.
+    """
 
     success: bool
     message: str
+    generation: int
+    config: ConfigTold
+    artifact: ArtifactTold | None
+    needs_restart: list[str]
+    overridden: list[str]
+    dropped: list[str]
+
+
+class NotReloaded(msgspec.Struct, frozen=True):
+    """Every problem; what was in force still is."""
+
+    success: bool
+    message: str
+
+
+ReloadConfig = Callable[[What], Awaitable[Reloaded]]
+"""Reads what is asked for again and puts it in force. Raises ConfigError and changes nothing."""
+
+
+class ReloadOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to read again; absent: the file, and the artifact it names."""
+
+    what: What | None = None
 
 
 class Reload:
@@ -35,17 +77,34 @@ class Reload:
         self._reload = reload
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """200 with the new generation, 400 with every problem of the file."""
+        """200 with what is in force now, 400 with every problem."""
         try:
-            generation = await self._reload()
+            reloaded = await self._reload(await _what(scope, receive))
+        except ClientGone:
+            return
+        except BadRequest as error:
+            await send_json(scope, send, NotReloaded(success=False, message=error.client_message), status=error.status)
+            return
         except ConfigError as error:
             await send_json(scope, send, NotReloaded(success=False, message=str(error)), status=400)
             return
-        await send_json(scope, send, Reloaded(success=True, generation=generation))
+        await send_json(scope, send, reloaded)
+
+
+async def _what(scope: Scope, receive: Receive) -> What:
+    """What the query or the body names. Raises BadRequest."""
+    asked = word(query(scope, "what"), "what", What)
+    body = await read_body(scope, receive, MAX_BODY_BYTES)
+    ordered = decode(body, ReloadOrder).what if body.strip() else None
+    if asked is not None and ordered not in (None, asked):
+        raise BadRequest("The query and the body ask for different things.", param="what")
+    return asked or ordered or What.BOTH
 
 
 RELOAD: Final = Operation(
-    summary="Read the configuration file again, and put it in force whole or not at all",
+    summary="Read the configuration file and the artifact again, and put them in force whole or not at all",
+    body=ReloadOrder | None,
+    query=(Parameter(name="what", description="Only the one or the other; absent: both", shape=What),),
     answer=Reloaded,
     failure=NotReloaded,
 )

@@ -12,10 +12,10 @@ from typing import Annotated, Final, Literal, TypeVar
 import msgspec
 from starlette.types import Receive, Scope
 
-from octoroute_py.core.ending import Ended
 from octoroute_py.core.errors import BadRequest
 from octoroute_py.core.words import Role
 from octoroute_py.edge.api.answer import Answer, Ready
+from octoroute_py.edge.api.request_filter import FILTER_PARAMETERS, FILTERS, read_filter
 from octoroute_py.edge.api.wire import own_workspace, principal_of, query, whole_number
 from octoroute_py.edge.asgi import Table
 from octoroute_py.edge.guard import Reach
@@ -73,20 +73,21 @@ class AnalyticsApi:
         return await self._analytics.savings(_range(given), workspaces=principal_of(scope).workspaces)
 
     async def _requests(self, scope: Scope, receive: Receive) -> Ready:
-        given = query(scope, "limit", "before", "workspace", "status", "format")
+        given = query(scope, "limit", "before", "workspace", "format", *FILTERS)
         limit = whole_number(given, "limit", 100, low=1, high=MOST_ROWS)
         form = given.get("format", "json")
         if form not in ("json", "csv"):
             raise BadRequest("'format' must be json or csv.", param="format")
         before = _place(given.get("before"))
-        how = _word(given, "status", Ended) if "status" in given else None
-        records = await self._analytics.requests(limit=limit, before=before, workspaces=_whose(scope, given), how=how)
-        next_ = f"{records[-1].started_ms}-{records[-1].id}" if len(records) == limit else None
+        found = await self._analytics.requests(
+            limit=limit, before=before, workspaces=_whose(scope, given), only=read_filter(given)
+        )
+        next_ = None if found.next is None else f"{found.next.started_ms}-{found.next.id}"
         if form == "json":
-            body = await asyncio.to_thread(as_json, records, next_=next_)
+            body = await asyncio.to_thread(as_json, found.records, next_=next_)
             return Ready(body, ((b"content-type", b"application/json"),))
         more = () if next_ is None else ((b"x-octoroute-next", next_.encode()),)
-        return Ready(await asyncio.to_thread(as_csv, records), (*_CSV, *more))
+        return Ready(await asyncio.to_thread(as_csv, found.records), (*_CSV, *more))
 
     async def _overview(self, scope: Scope, receive: Receive) -> Overview:
         query(scope)
@@ -152,7 +153,7 @@ REQUESTS: Final = Operation(
         Parameter(name="limit", description="How many", shape=Annotated[int, msgspec.Meta(ge=1, le=MOST_ROWS)]),
         Parameter(name="before", description="The next of the page before"),
         Parameter(name="workspace", description="Only those of this workspace"),
-        Parameter(name="status", description="Only those that ended so", shape=Ended),
+        *FILTER_PARAMETERS,
         Parameter(name="format", description="JSON if not said", shape=Literal["json", "csv"]),
     ),
     errors=(404,),

@@ -43,7 +43,7 @@ def considered(found: Explanation) -> list[RuleConsidered]:
             name=trial.name,
             source=trial.source,
             priority=trial.priority,
-            matched=trial.matched,
+            matched=bool(trial.matched),
             decided=_decided(trial, found),
             failed=trial.failed or UNSET,
             wanted=trial.wanted or UNSET,
@@ -67,7 +67,7 @@ def reasoning(found: Explanation, *, model: str, agent_type: str | None) -> list
 
 
 def _decided(trial: RuleTrial, found: Explanation) -> bool:
-    return trial.matched and trial.id == found.rule_id
+    return bool(trial.matched) and trial.id == found.rule_id
 
 
 def _why(trial: RuleTrial, found: Explanation) -> str:

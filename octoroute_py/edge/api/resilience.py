@@ -1,5 +1,6 @@
 """`GET /api/resilience/status`: breakers, health, slots in use, retries left. Reading changes nothing."""
 
+import math
 from typing import Literal
 
 import msgspec
@@ -118,8 +119,8 @@ def _tier_breaker(table: TierTable, tier: Tier, now: float) -> BreakerStatus:
     state = table.tier_state(tier, now)
     after_s: float | msgspec.UnsetType = msgspec.UNSET
     if state is BreakerState.OPEN:
-        known = [each for each in table.of(tier) if not each.live.probe_down]
-        after_s = round(min(each.back_at(now) for each in known) - now, 3) if known else msgspec.UNSET
+        back_at = min((each.back_at(now) for each in table.of(tier)), default=math.inf)
+        after_s = msgspec.UNSET if back_at == math.inf else round(back_at - now, 3)
     return BreakerStatus(
         id=tier.value,
         scope="tier",

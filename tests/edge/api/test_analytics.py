@@ -4,8 +4,9 @@ import contextlib
 import csv
 import io
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from octoroute_py.admission.auth import Access
 from octoroute_py.admission.principal import Principal
 from octoroute_py.core.allowance import Grant
+from octoroute_py.core.clock import iso
 from octoroute_py.core.words import Role
 from octoroute_py.edge.api.analytics import AnalyticsApi
 from octoroute_py.edge.asgi import Table, build_app
@@ -21,6 +23,7 @@ from octoroute_py.manage.analytics import Analytics, Model
 from octoroute_py.manage.records import COLUMNS
 from octoroute_py.manage.store import Store
 from octoroute_py.storage.db import Database
+from octoroute_py.storage.entries import JournalEntry
 from tests.fakes.application import httpx_config, running
 from tests.fakes.endpoints import trip
 from tests.fakes.journal_rows import NOW_S, calls, keep, roll_all, varied
@@ -163,6 +166,48 @@ async def test_requests_are_filtered_by_workspace_and_by_how_they_ended(database
     wanted = {row.request_id for row in calls(ROWS) if row.workspace == "blue" and row.status == 504}
     assert {row["requestId"] for row in page["requests"]} == wanted
     assert {row["status"] for row in page["requests"]} == {"timeout"}
+
+
+async def test_requests_are_searched_for_by_what_was_decided(database: Database) -> None:
+    rows = calls(ROWS)
+    some = next(row for row in rows if row.endpoint and row.agent_type)
+    searches: list[tuple[str, Callable[[JournalEntry], bool]]] = [
+        ("tier=deep", lambda row: row.tier == "deep"),
+        ("decidedTier=fast&tier=fast", lambda row: row.decided_tier == row.tier == "fast"),
+        (f"endpoint={quote(some.endpoint)}", lambda row: row.endpoint == some.endpoint),
+        (f"agentType={some.agent_type}&strategy=rule", lambda row: row.agent_type == some.agent_type),
+        ("reason=default_tier&rule=nobody", lambda row: False),
+        ("status=failed", lambda row: row.error_code is not None and row.status != 499),
+        ("status=5xx", lambda row: row.status >= 500),
+        (f"requestId={some.request_id[:2]}", lambda row: row.request_id.startswith(some.request_id[:2])),
+        (f"since={iso(some.started_ms)}", lambda row: row.started_ms >= some.started_ms),
+        (f"until={iso(some.started_ms)}", lambda row: row.started_ms < some.started_ms),
+    ]
+    async with asking(database) as client:
+        for search, meant in searches:
+            page = await json_of(client, f"/api/metrics/requests?limit=1000&{search}")
+            assert {row["requestId"] for row in page["requests"]} == {r.request_id for r in rows if meant(r)}, search
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        "tier=huge",
+        "decidedTier=",
+        "strategy=magic",
+        "reason=whim",
+        "status=6xx",
+        "endpoint=",
+        "since=yesterday",
+        "since=2026-02-30T00:00:00Z",
+        "until=1790000000",
+        f"requestId={'r' * 600}",
+    ],
+)
+async def test_a_search_for_what_cannot_be_is_refused(database: Database, search: str) -> None:
+    async with asking(database) as client:
+        told = await json_of(client, f"/api/metrics/requests?{search}", status=400)
+    assert told["details"] == {"field": search.partition("=")[0]}
 
 
 async def test_a_page_as_csv_names_the_next_one_in_a_header(database: Database) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from octoroute_py.app.live import LONGEST_S, SAME_SCRAPE_S, Uptime
+from octoroute_py.app.scrape_view import LONGEST_S, SAME_SCRAPE_S, Uptime
 from tests.fakes.application import httpx_config, running
 
 

@@ -38,7 +38,7 @@ class Uptime:
 
 
 class LiveView:
-    """Reads it, from whatever thread; `drained` tells how many endpoints an operator has taken out."""
+    """Reads it, from whatever thread."""
 
     def __init__(
         self,
@@ -47,13 +47,11 @@ class LiveView:
         governing: Governing,
         ledger: Ledger,
         monotonic: Monotonic,
-        drained: Callable[[], int] = lambda: 0,
     ) -> None:
         self._gateway = gateway
         self._governing = governing
         self._ledger = ledger
         self._monotonic = monotonic
-        self._drained = drained
         self._uptime = Uptime(monotonic)
 
     def read(self) -> LiveRows:
@@ -69,7 +67,7 @@ class LiveView:
             up=[(each.id, each.out(now) is None) for each in table.endpoints],
             health=known_scores(self._governing.health.current, names),
             pools=_pools(gateway, table.endpoints),
-            drained=self._drained(),
+            drained=sum(each.live.drained for each in table.endpoints),
             models=_models(gateway),
             rules=_rules(gateway),
             canary_states={status.value: states[status.value] for status in RolloutStatus},
@@ -91,6 +89,10 @@ class LiveView:
             for e in table.endpoints
         ]
         rows += [BreakerRow("tier", t.value, table.tier_state(t, now), table.tier_trips(t)) for t in TIERS]
+        judge = self._gateway().snapshot.router.judge
+        if judge is not None:
+            own = judge.breaker
+            rows.append(BreakerRow("judge", "judge", own.state(now), own.trips, own.failures))
         return rows
 
 

@@ -1,0 +1,1 @@
+"""The page at /dashboard: its files, as they are sent."""
