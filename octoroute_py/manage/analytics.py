@@ -178,9 +178,11 @@ class Analytics:
 
         return await self._read(look)
 
-    async def named(self, request_id: str) -> list[Record]:
-        """The newest requests of this id, whoever they are of."""
-        return await self._read(lambda connection: named(connection, request_id))
+    async def named(
+        self, request_id: str, *, workspaces: Sequence[str] | None = None, key_id: str | None = None
+    ) -> list[Record]:
+        """The newest requests of this id, in these workspaces and with this key; None for all."""
+        return await self._read(lambda connection: named(connection, request_id, workspaces=workspaces, key_id=key_id))
 
     @property
     def keeps(self) -> bool:

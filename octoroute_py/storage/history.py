@@ -115,9 +115,22 @@ def page(
     return Page([Record(*row) for row in connection.execute(rows)], next_)
 
 
-def named(connection: Connection, request_id: str) -> list[Record]:
-    """The newest requests of this very id; judge calls are not among them."""
+def named(
+    connection: Connection,
+    request_id: str,
+    *,
+    workspaces: Sequence[str] | None = None,
+    key_id: str | None = None,
+) -> list[Record]:
+    """The newest requests of this very id, in these workspaces and with this key; judge calls are not among them.
+
+    Callers choose ids: what others send under one must not push out those that the reader may see.
+    """
     rows = select(*_COLUMNS).where(journal.c.request_id == request_id, journal.c.surface != JUDGE)
+    if workspaces is not None:
+        rows = rows.where(journal.c.workspace.in_(workspaces))
+    if key_id is not None:
+        rows = rows.where(journal.c.key_id == key_id)
     return [Record(*row) for row in connection.execute(rows.order_by(*_ORDER).limit(MOST_NAMED))]
 
 

@@ -186,3 +186,16 @@ def test_requests_of_one_id_are_found_in_any_age(tmp_path: Path) -> None:
         assert [row.entry for row in named(connection, "r1")] == [1, 0]
         assert named(connection, "r") == named(connection, "r%") == []
     database.close()
+
+
+def test_what_others_send_under_an_id_pushes_out_nobodys_own_request(tmp_path: Path) -> None:
+    database = Database.open("sqlite:///x.db", base_dir=tmp_path)
+    mine = entry(1, ago_s=900, key_id="mine", workspace="red")
+    others = [entry(1, ago_s=ago, entry=1 + ago, key_id="other", workspace="blue") for ago in range(history.MOST_NAMED)]
+    keep(database, [mine, *others])
+    with database.read() as connection:
+        assert len(named(connection, "r1")) == history.MOST_NAMED
+        assert [row.key_id for row in named(connection, "r1", key_id="mine")] == ["mine"]
+        assert [row.key_id for row in named(connection, "r1", workspaces=("red",))] == ["mine"]
+        assert named(connection, "r1", workspaces=("blue",), key_id="mine") == []
+    database.close()

@@ -77,7 +77,8 @@ class DecisionRoutes:
             return kept  # an id of our own making is there once
         seen = {_entry(each) for each in kept}
         try:
-            rows = await self._analytics.named(request_id)
+            own = None if by.may(Role.VIEWER) else by.key_id
+            rows = await self._analytics.named(request_id, workspaces=by.workspaces, key_id=own)
         except Refused:
             if not kept and self._analytics.keeps:
                 raise
