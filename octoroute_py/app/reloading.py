@@ -26,6 +26,7 @@ from octoroute_py.edge.admin.reload import ArtifactTold, ConfigTold, Reloaded, W
 from octoroute_py.manage.audit import actor_of
 from octoroute_py.manage.settings import KeptSettings
 from octoroute_py.routing.strategies import SCORED
+from octoroute_py.telemetry.labels import ReloadOutcome
 from octoroute_py.telemetry.scrub import Scrubber
 
 if TYPE_CHECKING:
@@ -72,6 +73,16 @@ class Reloading:
 
         A file that is read again takes away the settings that were not to be kept.
         """
+        counted = self._force.gateway.metrics.reloaded
+        try:
+            told = await self._reload(what)
+        except ConfigError:
+            counted(ReloadOutcome.REFUSED)
+            raise
+        counted(ReloadOutcome.APPLIED)
+        return told
+
+    async def _reload(self, what: What) -> Reloaded:
         async with self._one_at_a_time:
             before = self._force.layers
             if what is What.ARTIFACT:
