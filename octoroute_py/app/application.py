@@ -78,7 +78,7 @@ from octoroute_py.web.assets import read_assets
 if TYPE_CHECKING:
     from octoroute_py.routing.neural import NeuralRouter
 
-_log = structlog.stdlib.get_logger("octoroute")
+_log = structlog.stdlib.get_logger("octoroute.app")
 
 
 class Application:

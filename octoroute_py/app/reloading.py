@@ -27,12 +27,13 @@ from octoroute_py.manage.audit import actor_of
 from octoroute_py.manage.settings import KeptSettings
 from octoroute_py.routing.strategies import SCORED
 from octoroute_py.telemetry.labels import ReloadOutcome
+from octoroute_py.telemetry.logs import set_levels
 from octoroute_py.telemetry.scrub import Scrubber
 
 if TYPE_CHECKING:
     from octoroute_py.routing.neural import NeuralRouter
 
-_log = structlog.stdlib.get_logger("octoroute")
+_log = structlog.stdlib.get_logger("octoroute.app")
 
 LoadConfig = Callable[[], Config]
 """Reads the configuration again, as at the start; raises ConfigError. Called in a thread."""
@@ -189,6 +190,7 @@ class Reloading:
         access = self._means.access(file)
         self._means.renew(file)
         self._means.scrubber.learn(known_secrets(file))
+        set_levels(self._means.started.observability.log_level, file.observability.log_levels)
         return self._force.put(layers, self._governing.registry, scorer, access=access, anew=True)
 
     def _layers(self, file: Config, runtime: Settings) -> Layers:
