@@ -4,14 +4,15 @@ usage: scripts/dashboard-cost [--seconds S] [--rounds N] [--rate R] [--watchers 
 
 A gateway process with a journal answers clients at a steady rate, or nobody; its CPU time (user and system, as the
 kernel counts it) is taken over so many seconds without and with watchers of /api/live, in turn, so that a machine that
-is busy otherwise disturbs both alike. Then the two things that the feed does are measured by themselves: what it costs
-a request to be counted, and what one event costs, which is made once for all who watch.
+is busy otherwise disturbs both alike; the difference is told with its standard error. Then the two things that the feed
+does are measured by themselves: what it costs a request to be counted, and how large an event is.
 """
 
 import argparse
 import asyncio
 import contextlib
 import itertools
+import math
 import random
 import statistics
 import tempfile
@@ -108,10 +109,13 @@ async def compare(one: Town, asked: Asked, *, rate: float) -> None:
                     await asyncio.sleep(1.0)
                     shares[watchers].append(await cpu_of(one, asked.seconds))
         reached = (answered[0] - counted) / (time.monotonic() - began)
-    without, with_ = (statistics.fmean(each) for each in shares.values())
-    load_told = f"{reached:5.0f} requests/s" if rate else "         idle"
-    print(f"{load_told}: {without:6.2f} % of a core, with {asked.watchers} watching {with_:6.2f} %", end="")
-    print(f", more: {with_ - without:+.2f}")
+    without, with_ = shares[0], shares[asked.watchers]
+    more = [high - low for low, high in zip(without, with_, strict=True)]
+    give = statistics.stdev(more) / math.sqrt(len(more)) if len(more) > 1 else math.nan
+    print(
+        f"{f'{reached:.0f} requests/s' if rate else 'idle':>14}: {statistics.fmean(without):.2f} % of a core, "
+        f"with {asked.watchers} watching {statistics.fmean(with_):.2f} %: {statistics.fmean(more):+.2f} ± {give:.2f}"
+    )
 
 
 def cost_of_counting() -> float:
@@ -164,8 +168,8 @@ async def main(asked: Asked) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="What it costs a gateway that somebody looks at its page.")
-    parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--rate", type=float, default=100.0)
     parser.add_argument("--watchers", type=int, default=3)
     asyncio.run(main(Asked(**vars(parser.parse_args()))))

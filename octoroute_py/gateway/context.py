@@ -185,8 +185,7 @@ class RequestContext:
         self.monotonic = monotonic
         self.wall = wall
         self.started_s = self.deadline_s = monotonic()
-        self.source = source
-        self.entry = entry
+        self.source, self.entry = source, entry
         self.hints = _NO_HINTS
         self.policy: WorkspacePolicy | None = None
         self.claims: tuple[Claim, ...] = ()

@@ -78,7 +78,7 @@ class CandidateView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EndpointChoice(msgspec.Struct, frozen=True, kw_only=True):
-    """Why this endpoint: the first attempt was drawn by `balancer` among `drawn_among`, the ids of one class.
+    """Why this endpoint: the first attempt was drawn by `balancer` among endpoints of one class, told by their ids.
 
     `candidates` are the first hundred, `more` how many others there were.
     """
@@ -92,7 +92,7 @@ class EndpointChoice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AttemptView(msgspec.Struct, frozen=True, kw_only=True):
-    """One send; `started_ms` counts from the request's arrival, None where nobody wrote it down."""
+    """One send; its start counts from the request's arrival in ms, None where nobody wrote it down."""
 
     endpoint: str
     tier: str
@@ -125,11 +125,11 @@ class UsageView(msgspec.Struct, frozen=True, kw_only=True):
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """A past decision, in the fields of an `Explanation`, and what came of it.
 
-    `tier`, `strategy` and `reason` are those that were decided, `answered_tier` and `answered_reason` those of the
-    answer's headers, which differ after a fallback. What nobody knows is None or empty: of a `complete` receipt
-    `unknown` names it, because nobody asked then. One that is not complete is told from the journal alone.
-    `saved_usd` is None where there is nothing to compare with. `entries` are those of all requests of this id that the
-    reader may see, newest first.
+    `tier`, `strategy` and `reason` are those that were decided, the answered tier and reason those of the answer's
+    headers, which differ after a fallback. What nobody knows is None or empty: of a `complete` receipt `unknown` names
+    it, because nobody asked then. One that is not complete is told from the journal alone. What was saved is None
+    where there is nothing to compare with. `entries` are those of all requests of this id that the reader may see,
+    newest first.
     """
 
     tier: str | None

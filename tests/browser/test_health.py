@@ -43,7 +43,7 @@ async def test_it_says_what_the_gateway_says_of_itself(page: Page, own: Town) ->
     await opened(page, own, "viewer")
     await expect(page.locator(".health-verdict")).to_have_text("Ready")
     info = await own.look("/info")
-    facts = await page.locator(".facts").first.inner_text()
+    facts = await page.locator(".health-facts").first.inner_text()
     assert info["version"] in facts
     health = await own.look("/health/detailed")
     assert str(health["generation"]) in facts

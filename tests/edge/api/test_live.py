@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class Feed:
         self.left = asyncio.Event()
         self._news = asyncio.Event()
 
-    async def receive(self) -> Mapping[str, Any]:
+    async def receive(self) -> MutableMapping[str, Any]:
         await self.left.wait()
         return {"type": "http.disconnect"}
 

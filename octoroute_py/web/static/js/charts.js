@@ -3,7 +3,6 @@
 import { clear, h, mark, say } from "./dom.js";
 import { clock } from "./format.js";
 
-const HEIGHT = 136;
 const SYNC = "now";
 
 /** What a custom property such as "--fast" is right now, as a colour that a canvas takes. */
@@ -105,7 +104,7 @@ export class Chart {
 
   fit() {
     const width = Math.floor(this.area.clientWidth);
-    if (width > 0 && this.plot !== null && this.plot.width !== width) this.plot.setSize({ width, height: HEIGHT });
+    if (width > 0 && this.plot !== null && this.plot.width !== width) this.plot.setSize({ width, height: this.area.clientHeight });
     else if (width > 0 && this.plot === null && this.data) this.show(this.times, this.columns, this.told);
   }
 
@@ -122,7 +121,8 @@ export class Chart {
     if (width === 0) return;
     const muted = colour("--muted");
     const line = colour("--line");
-    const font = `11px ${getComputedStyle(document.documentElement).fontFamily}`;
+    const page = getComputedStyle(document.documentElement);
+    const font = `${Math.round(Number.parseFloat(page.fontSize) * 0.8)}px ${page.fontFamily}`;
     const bars = uPlot.paths.bars({ size: [0.72, 20], align: 1, radius: 0.12 });
     const drawn = [...this.series].reverse().map((each) => {
       const stroke = colour(each.colour);
@@ -132,9 +132,9 @@ export class Chart {
     });
     this.plot = new uPlot({
       width,
-      height: HEIGHT,
+      height: this.area.clientHeight,
       legend: { show: false },
-      padding: [8, 4, 0, 0],
+      padding: [8, 16, 0, 0],
       cursor: { y: false, drag: { x: false, y: false }, sync: { key: SYNC, setSeries: false }, points: { show: false } },
       scales: { x: { time: true, auto: false }, y: { auto: false } },
       series: [{}, ...drawn],

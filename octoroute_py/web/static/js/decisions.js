@@ -181,13 +181,14 @@ class Decisions {
       this.merge(page.requests.map(kept));
       this.loaded = true;
     });
+    this.hear(this.app.live.state);
   }
 
   async more() {
     this.older.disabled = true;
     await this.ask({ before: this.next }, (page) => {
       this.next = page.next;
-      this.merge(page.requests.map(kept), { most: Infinity });
+      this.merge(page.requests.map(kept), { older: true, most: Infinity });
     });
     this.older.disabled = false;
   }
@@ -231,10 +232,11 @@ class Decisions {
     this.status = state.status;
     this.missed = state.missed - this.caughtUp;
     this.offer(state);
+    if (!this.loaded && !this.failed) return; // the journal comes first, so that nothing is missing in between
     const known = (row) => this.rows.has(keyOf(row)) || this.waiting.has(keyOf(row));
     const news = (state.decisions ?? []).map(heard).filter((row) => !known(row) && matches(row, this.filters));
     const oldest = this.oldest();
-    this.add(news.filter((row) => oldest === null || row.at >= oldest));
+    this.add(news.filter((row) => oldest === null || row.at > oldest));
   }
 
   /** Rows of the feed that are older than the journal's page come with the pages after it. */
@@ -271,7 +273,7 @@ class Decisions {
     this.showFresh();
     this.merge(rows, { fresh: true });
     if (asked) {
-      this.list.querySelector("a")?.focus({ preventScroll: true });
+      this.app.announce(`${rows.length} new shown`);
       scrollTo({ top: 0, behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
     }
   }
@@ -282,9 +284,9 @@ class Decisions {
   }
 
   /** Puts rows where they belong by their time, and drops the oldest beyond the limit; of one time they stay as given. */
-  merge(rows, { fresh = false, most = MOST_ROWS } = {}) {
+  merge(rows, { fresh = false, older = false, most = MOST_ROWS } = {}) {
     const given = rows.map((row) => [keyOf(row), this.rows.get(keyOf(row)) ?? { row, node: this.item(row, fresh) }]);
-    const all = new Map([...given, ...this.rows]);
+    const all = new Map(older ? [...this.rows, ...given] : [...given, ...this.rows]);
     const inOrder = [...all].sort(([, a], [, b]) => (a.row.at < b.row.at ? 1 : a.row.at > b.row.at ? -1 : 0)).slice(0, most);
     this.rows = new Map(inOrder);
     let place = this.list.firstChild;
@@ -397,7 +399,9 @@ class Decisions {
   tell(body, node) {
     clear(body).append(node);
     this.app.announce(node.querySelector("h2, h3")?.textContent ?? "");
-    if (getComputedStyle(this.list.parentElement).display === "none") this.reading.focus();
+    if (getComputedStyle(this.list.parentElement).display !== "none") return;
+    this.reading.focus({ preventScroll: true });
+    scrollTo(0, 0);
   }
 
   back() {

@@ -21,6 +21,7 @@ export function exact(value) {
 export function rate(value) {
   if (absent(value)) return DASH;
   if (value === 0) return "0";
+  if (value < 0.01) return "<0.01";
   if (value < 1) return value.toFixed(2);
   if (value < 100) return value.toFixed(1);
   return count(value);

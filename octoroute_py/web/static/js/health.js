@@ -147,7 +147,7 @@ class Health {
 class Facts {
   constructor(names) {
     this.values = names.map(() => h("dd", null, "–"));
-    this.node = h("dl", { class: "facts" }, names.map((name, at) => [h("dt", null, name), this.values[at]]));
+    this.node = h("dl", { class: "health-facts" }, names.map((name, at) => [h("dt", null, name), this.values[at]]));
   }
 
   set(texts) {
@@ -164,7 +164,7 @@ class Endpoints {
     this.head = ["Endpoint", "State", "Requests, 5 min", "Failed", "Latency", "Rate", "In flight", "Weight · priority", ...(page.admin ? ["Actions"] : [])];
     this.table = h("table", { class: "table endpoints" },
       h("caption", { class: "sr-only" }, "Every endpoint by tier"),
-      h("thead", null, h("tr", null, this.head.map((name, at) => h("th", { scope: "col", class: at > 1 && at < 8 ? "num" : null }, name)))));
+      h("thead", null, h("tr", null, this.head.map((name, at) => h("th", { scope: "col", class: at > 1 ? "num" : null }, name)))));
     this.node = h("div", { class: "scroll-x", tabindex: "0", role: "region", "aria-label": "Table of endpoints" }, this.table);
   }
 

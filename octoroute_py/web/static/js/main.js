@@ -146,7 +146,7 @@ const status = {
   word: h("span", null, "connecting"),
   node: h("span", { class: "link-state", data: { status: "connecting" } }),
 };
-status.node.append(h("span", { class: "dot", "aria-hidden": "true" }), status.word);
+status.node.append(h("span", { class: "link-dot", "aria-hidden": "true" }), status.word);
 
 function drawTop() {
   const end = clear(document.getElementById("top-end"));

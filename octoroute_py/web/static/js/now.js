@@ -88,13 +88,14 @@ class Now {
     const errors = total(series.errors);
     stats.perSecond.set([rate(tick.perSecond), ""], `${count(tick.totals.requests)} since start`, `${exact(tick.totals.requests)} requests since the start`);
     stats.inFlight.set([count(tick.inFlight), ""], tick.draining ? "draining" : "right now");
-    stats.p50.set(durationParts(tick.latency.p50Ms), "half are faster");
-    stats.p95.set(durationParts(tick.latency.p95Ms), "1 in 20 slower");
-    stats.p99.set(durationParts(tick.latency.p99Ms), "1 in 100 slower");
+    const timed = `of the newest ${exact(tick.latency.count)} routed requests`;
+    stats.p50.set(durationParts(tick.latency.p50Ms), "half are faster", timed);
+    stats.p95.set(durationParts(tick.latency.p95Ms), "1 in 20 slower", timed);
+    stats.p99.set(durationParts(tick.latency.p99Ms), "1 in 100 slower", timed);
     stats.failed.set([percent(requests ? errors / requests : 0), ""], `${count(errors)} of ${count(requests)}, 5 min`, `${exact(errors)} of ${exact(requests)} requests of the last five minutes`);
     mark(stats.failed.node, "data-state", requests ? gravity(errors / requests) : null);
     const of = tick.money;
-    stats.spent.set([money(of?.costUsd), ""], `${count(of?.requests)} requests, UTC day`, exactMoney(of?.costUsd));
+    stats.spent.set([money(of?.costUsd), ""], of ? `${count(of.requests)} requests, UTC day` : "not known without a journal", exactMoney(of?.costUsd));
     stats.saved.set([money(of?.savedUsd), ""], of?.savedPercent === null || of?.savedPercent === undefined ? "against all at deep" : `${of.savedPercent.toFixed(1)}% of ${money(of.baselineUsd)} at deep`, exactMoney(of?.savedUsd));
     mark(stats.saved.node, "data-state", of?.savedUsd > 0 ? "ok" : null);
   }

@@ -212,7 +212,7 @@ function steps(doc) {
     judge
       ? step("Judge", by === "judge", `${spoken(JUDGE_STATES, judge.state)} (on ${judge.tier}, ${judge.strategy})`)
       : by === "judge" ? step("Judge", true, null) : null,
-    doc.default_tier ? step("Default tier", by === "default", doc.default_tier) : by === "default" ? step("Default tier", true, null) : null,
+    doc.default_tier && by !== "client" ? step("Default tier", by === "default", doc.default_tier) : by === "default" ? step("Default tier", true, null) : null,
   );
 }
 
@@ -233,10 +233,10 @@ function step(name, decided, said, ...more) {
 /** Who could take it, why the others could not, and why this endpoint. */
 function answering(doc) {
   const why = doc.why_endpoint;
-  const others = why ? why.candidates.map(candidate) : able(doc);
+  const listed = why ? why.candidates.map((each) => candidate(each, doc.attempts.length > 0)) : able(doc);
   return [
     why ? drawn(doc, why) : null,
-    others.length > 0 ? h("ul", { class: "candidates" }, others) : null,
+    listed.length > 0 ? h("ul", { class: "candidates" }, listed) : null,
     why?.more ? h("p", { class: "muted" }, `and ${count(why.more)} more`) : null,
     h("dl", { class: "facts" }, named("Models, in order", doc.models), named("Drawn first among", doc.first), named("Arms", doc.arms)),
   ];
@@ -251,8 +251,9 @@ function drawn(doc, why) {
   return h("p", { class: "drawn" }, h("strong", null, first?.endpoint ?? doc.endpoint), ` was asked first: ${how} of priority ${why.priority ?? "–"}.`, last);
 }
 
-function candidate(each) {
-  const part = each.part === "unfit" ? spoken(MISFITS, each.unfit) : spoken(PARTS, each.part);
+function candidate(each, sentAny) {
+  const known = sentAny || each.part !== "not_reached" ? spoken(PARTS, each.part) : "not asked";
+  const part = each.part === "unfit" ? spoken(MISFITS, each.unfit) : known;
   const sent = each.attempts.length > 0 ? `attempt ${each.attempts.join(", ")} · ` : "";
   return h(
     "li",
