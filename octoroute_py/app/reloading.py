@@ -187,7 +187,8 @@ class Reloading:
             if layers.whole() == whole:
                 break
         access = self._means.access(file)
-        self._means.renew(file)
+        if anew and file is not self._force.layers.file:
+            self._means.renew(file)
         self._means.scrubber.learn(known_secrets(file))
         return self._force.put(layers, self._governing.registry, scorer, access=access, anew=True)
 

@@ -138,7 +138,8 @@ async def photograph(page: Page, url: str, view: str, request_id: str, target: P
         await page.keyboard.press("Control+Enter")
     await asyncio.sleep(4.0)
     with Image.open(io.BytesIO(await page.screenshot())) as picture:  # 256 colours: a third of the bytes
-        picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(target, optimize=True)
+        few = picture.convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        few.save(target, optimize=True)
 
 
 async def photographs(browser: Browser, url: str, request_id: str, asked: argparse.Namespace) -> None:

@@ -11,7 +11,8 @@ from tests.fakes.browsing import PHONE, WIDE, Trouble, contrast, dead_controls, 
 from tests.fakes.town import GONE, Ask, Town
 from tests.fakes.town import town as running_town
 
-WINDOWS = pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
+WALL = (2560, 1440)
+WINDOWS = pytest.mark.parametrize("viewport", [WIDE, PHONE, WALL], ids=["wide", "phone", "wall"])
 SCHEMES = pytest.mark.parametrize("scheme", ["light", "dark"])
 DRAWN = "() => document.querySelectorAll('.endpoint-row').length > 4"
 ASK_GONE = Ask({"model": GONE, "messages": [{"role": "user", "content": "hello"}]}, good=False)

@@ -13,7 +13,8 @@ from tests.fakes.browsing import PHONE, WIDE, contrast, dead_controls, focusable
 from tests.fakes.town import GONE, PAYLOADS, Ask, Town
 from tests.fakes.town import town as running_town
 
-WINDOWS = pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
+WALL = (2560, 1440)
+WINDOWS = pytest.mark.parametrize("viewport", [WIDE, PHONE, WALL], ids=["wide", "phone", "wall"])
 SCHEMES = pytest.mark.parametrize("scheme", ["light", "dark"])
 DRAWN = "() => document.querySelectorAll('.tick-line').length > 3 && document.querySelector('.u-wrap') !== null"
 STAT = "(name) => document.querySelector(`[data-stat='${name}'] .value`)?.title"

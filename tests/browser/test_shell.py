@@ -50,6 +50,17 @@ async def test_a_key_that_may_only_send_is_told_which_role_is_needed(page: Page,
     await expect(page.locator("#key-wrong")).to_contain_text("viewer, operator or admin")
 
 
+async def test_a_key_that_is_bound_to_workspaces_is_told_why_it_sees_no_numbers(
+    page: Page, town: Town, trouble: Trouble
+) -> None:
+    trouble.expect("403")
+    made = await town.post("/api/keys", {"name": "bound", "role": "viewer", "workspaces": ["default"]})
+    assert made.status_code < 300, made.text
+    await sign_in(page, town.url, made.json()["key"])
+    await expect(page.locator(".banner")).to_contain_text("bound to workspaces")
+    await expect(page.locator(".now-waiting")).to_contain_text("bound to workspaces")
+
+
 async def test_the_key_is_kept_nowhere_but_in_memory(page: Page, town: Town) -> None:
     await sign_in(page, town.url, town.keys["viewer"])
     await until(page, LIVE)
