@@ -273,7 +273,7 @@ class Decisions {
     this.showFresh();
     this.merge(rows, { fresh: true });
     if (asked) {
-      this.list.querySelector("a")?.focus({ preventScroll: true });
+      this.app.announce(`${rows.length} new shown`);
       scrollTo({ top: 0, behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
     }
   }
@@ -399,7 +399,9 @@ class Decisions {
   tell(body, node) {
     clear(body).append(node);
     this.app.announce(node.querySelector("h2, h3")?.textContent ?? "");
-    if (getComputedStyle(this.list.parentElement).display === "none") this.reading.focus();
+    if (getComputedStyle(this.list.parentElement).display !== "none") return;
+    this.reading.focus({ preventScroll: true });
+    scrollTo(0, 0);
   }
 
   back() {

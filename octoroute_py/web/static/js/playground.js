@@ -80,7 +80,7 @@ class Playground {
         "div",
         { class: "composer-choices" },
         labelled("Model", "pg-model", this.model),
-        labelled("Importance", "pg-importance", this.choice("pg-importance", "importance", ["low", "normal", "high"], "as configured")),
+        labelled("Importance", "pg-importance", this.choice("pg-importance", "importance", ["low", "normal", "high"], "default")),
         labelled("Task", "pg-task", this.choice("pg-task", "task", TASKS, "inferred")),
         labelled("Privacy", "pg-privacy", this.choice("pg-privacy", "privacy", ["local-only"], "anywhere")),
         labelled("Most tokens", "pg-most", this.most()),
@@ -221,6 +221,7 @@ class Playground {
     this.sending = sending;
     this.busy(true);
     const shown = new Answer(this.answer, this.app, this.predicted);
+    if (matchMedia("(max-width: 980px)").matches) this.answer.scrollIntoView({ block: "start" });
     try {
       await send(bodyOf(this.draft), { signal: sending.signal, told: (route) => shown.told(route), piece: (piece) => shown.piece(piece) });
       shown.ended();
