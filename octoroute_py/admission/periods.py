@@ -1,6 +1,7 @@
 """What time money believes it is, and the days, weeks and months (UTC) that budgets are for."""
 
 import enum
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from octoroute_py.core.clock import Monotonic, Wall
@@ -9,6 +10,8 @@ DOUBT_S = 24 * 3600.0
 """A jump of the wall clock by more than this is believed only once it has lasted."""
 LASTING_S = 60.0
 """How long a jump has to last to be believed."""
+BEHIND_S = 1.0
+"""A wall clock that goes back by more than this is an error; less is a clock being set right."""
 _DAY_S = 86400
 _MONDAY_OFFSET = 3  # 1970-01-01 was a Thursday
 
@@ -23,17 +26,27 @@ class BelievedClock:
 
     `seen_s` is the latest time known from before this process (Unix seconds), that of the journal's last row: a start
     is no way back either. A wall clock ahead of it is believed at once: nobody knows how long the gateway was off.
+    `on_error` hears each time that the wall clock begins to be wrong.
     """
 
-    __slots__ = ("_at", "_doubted_offset", "_doubted_since", "_monotonic", "_seen_s", "_wall")
+    __slots__ = ("_at", "_behind", "_doubted_offset", "_doubted_since", "_monotonic", "_on_error", "_seen_s", "_wall")
 
-    def __init__(self, wall: Wall, monotonic: Monotonic, *, seen_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        wall: Wall,
+        monotonic: Monotonic,
+        *,
+        seen_s: float = 0.0,
+        on_error: Callable[[], None] = lambda: None,
+    ) -> None:
         self._wall = wall
         self._monotonic = monotonic
         self._at = monotonic()
         self._seen_s = max(seen_s, wall())
         self._doubted_since: float | None = None
         self._doubted_offset = 0.0
+        self._on_error = on_error
+        self._behind = False
 
     def read(self) -> float:
         """Unix seconds, as far as they can be believed."""
@@ -42,6 +55,10 @@ class BelievedClock:
         if abs(now - expected) <= DOUBT_S:
             self._doubted_since = None
             believed = max(self._seen_s, now)
+            behind = now < self._seen_s - BEHIND_S
+            if behind and not self._behind:
+                self._on_error()
+            self._behind = behind
         else:
             believed = now if self._has_lasted(now - at, at) else expected
         self._at, self._seen_s = at, believed
@@ -52,6 +69,7 @@ class BelievedClock:
         if self._doubted_since is None or abs(offset - self._doubted_offset) > DOUBT_S:
             self._doubted_since = at
             self._doubted_offset = offset
+            self._on_error()
         if at - self._doubted_since < LASTING_S:
             return False
         self._doubted_since = None

@@ -20,6 +20,7 @@ from octoroute_py.app.in_force import InForce, Layers
 from octoroute_py.app.ledger import CLOSE_WITHIN_S, Ledger
 from octoroute_py.app.probes import Probes
 from octoroute_py.app.reloading import LoadConfig, Means, Reloading
+from octoroute_py.app.scrape_view import LiveView
 from octoroute_py.app.settings import known_secrets, listening_hosts, open_database, refuse_unbuilt
 from octoroute_py.app.tracing import Traces
 from octoroute_py.app.watch import log_reach, watch_endpoints
@@ -28,7 +29,7 @@ from octoroute_py.core import clock
 from octoroute_py.core.allowance import NO_BUDGETS
 from octoroute_py.core.errors import ConfigError
 from octoroute_py.core.registry import Registry
-from octoroute_py.core.words import TIERS, Keeping
+from octoroute_py.core.words import Keeping
 from octoroute_py.edge.admin.breakers import BreakerRoutes
 from octoroute_py.edge.admin.config import ConfigRoutes
 from octoroute_py.edge.admin.drain import DrainRoutes
@@ -56,7 +57,6 @@ from octoroute_py.manage.directories import follow_directory
 from octoroute_py.manage.feedback import Feedback
 from octoroute_py.manage.key_order import known_in
 from octoroute_py.manage.keys import Keys
-from octoroute_py.manage.model_health import known_scores
 from octoroute_py.manage.store import Store
 from octoroute_py.manage.today import Today
 from octoroute_py.manage.workspaces import Workspaces
@@ -64,8 +64,9 @@ from octoroute_py.neural.process import RouterProcess
 from octoroute_py.routing.artifact import load_neural
 from octoroute_py.storage.errors import StorageError
 from octoroute_py.telemetry.access import AccessLog
-from octoroute_py.telemetry.labels import BackgroundFailure
-from octoroute_py.telemetry.metrics import BreakerRow, LiveRows, Metrics
+from octoroute_py.telemetry.labels import BackgroundFailure, HealthFailure
+from octoroute_py.telemetry.live_rows import LiveRows
+from octoroute_py.telemetry.metrics import Metrics
 from octoroute_py.telemetry.scrub import Scrubber
 from octoroute_py.telemetry.sink import Sink
 from octoroute_py.tiers.health import HealthProber
@@ -118,6 +119,9 @@ class Application:
         self._started = False
         with contextlib.ExitStack() as opened:
             self._open_storage(config, opened)
+            self._view = LiveView(
+                lambda: self.gateway, governing=self._governing, ledger=self._ledger, monotonic=clock.monotonic
+            )
             self._pulse = Pulse(self._ledger.wall)
             self.gateway = self._make_gateway(config, neural, access_log)
             self.gateway.policies = self._directory.current.directory.workspaces
@@ -165,7 +169,6 @@ class Application:
             later=self._later,
         )
         snapshot = force.first(neural or load_neural(force.config), rng=self._rng)
-        self._metrics.bind(endpoint.id for endpoint in snapshot.config.endpoints)
         force.gateway = Gateway(
             snapshot,
             self._access(config),
@@ -272,6 +275,7 @@ class Application:
             clock=clock.monotonic,
             rng=self._rng,
             on_failure=self._prober_failed,
+            on_lost=lambda id_, why: self._metrics.health_tracking_failure(id_, HealthFailure(why.value)),
         )
 
     @property
@@ -387,18 +391,7 @@ class Application:
         return task
 
     def _live_rows(self) -> LiveRows:
-        """Breakers and availability as they are now, for a scrape."""
-        now = clock.monotonic()
-        table = self.gateway.snapshot.table
-        breakers = [BreakerRow("endpoint", e.id, e.breaker.state(now), e.breaker.trips) for e in table.endpoints]
-        breakers += [BreakerRow("tier", t.value, table.tier_state(t, now), table.tier_trips(t)) for t in TIERS]
-        judge = self.gateway.snapshot.router.judge
-        if judge is not None:
-            breakers.append(BreakerRow("judge", "judge", judge.breaker.state(now), judge.breaker.trips))
-        available = [(e.id, e.unavailable(now) is None) for e in table.endpoints]
-        models = {*(e.name for e in table.endpoints), *self._governing.registry.models}
-        health = known_scores(self._governing.health.current, models)
-        return LiveRows(breakers, available, health, self._ledger.keeping())
+        return self._view.read()
 
 
 async def _all_ended(work: Iterable[Awaitable[None]]) -> None:

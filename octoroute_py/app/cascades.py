@@ -74,6 +74,8 @@ class Cascades:
         before = self._made
         if scorer is not None and before is not None:
             scorer = scorer.under(config.routing.neural, config.endpoints)
+        if scorer is not None:
+            scorer.told = self._metrics.dancer.scored
         judged_by = _judged_by(config)
         same = before is not None and before.judged_by == judged_by and not anew
         judge = before.judge if before is not None and same else self._new_judge(config)

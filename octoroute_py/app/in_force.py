@@ -105,6 +105,7 @@ class InForce:
         self.layers, self.config = layers, config
         self.gateway.swap(snapshot, access or self.gateway.access)
         retired = self._cascades.take(made)
+        self.gateway.metrics.dancer.retire_trips(sum(endpoint.breaker.trips for endpoint in removed))
         self._tell(registry)
         self._governing.watch.follow(registry, whole.endpoints)
         if retired is not None:

@@ -1,7 +1,7 @@
 """What keeps and what limits, as one part of the application: made with it, started before its first request."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,7 @@ from octoroute_py.admission.limits import Limiter
 from octoroute_py.admission.periods import BelievedClock, Period
 from octoroute_py.config.schema import StorageConfig, Synchronous
 from octoroute_py.core import clock
-from octoroute_py.core.allowance import Budgets
+from octoroute_py.core.allowance import Budgets, WorkspacePolicy
 from octoroute_py.core.clock import iso
 from octoroute_py.core.errors import ConfigError
 from octoroute_py.core.money import usd
@@ -32,6 +32,7 @@ from octoroute_py.storage.errors import StorageError
 from octoroute_py.storage.spool import Spool, spool_path
 from octoroute_py.storage.transaction import Transaction
 from octoroute_py.telemetry.ledger_counts import KeepingRow
+from octoroute_py.telemetry.live_rows import BudgetRow
 from octoroute_py.telemetry.metrics import Metrics
 
 _log = structlog.stdlib.get_logger("octoroute")
@@ -57,7 +58,7 @@ class Ledger:
         seen_s = 0.0 if database is None else _latest_start_s(database)
         self._spool = _open_spool(storage, database)
         self._keeper = Keeper(database, self._spool)
-        self.wall = BelievedClock(clock.wall, clock.monotonic, seen_s=seen_s).read
+        self.wall = BelievedClock(clock.wall, clock.monotonic, seen_s=seen_s, on_error=metrics.clock_error).read
         """The clock that periods and rows go by; it never goes back."""
         self.book = BudgetBook(on_event=self._budget_reached, on_gap=None if database is None else self._gap)
         self._making_up: set[asyncio.Task[None]] = set()
@@ -95,6 +96,17 @@ class Ledger:
             }
             for row in rows
         }
+
+    def budgets(self, policies: Mapping[str, WorkspacePolicy]) -> list[BudgetRow]:
+        """How workspaces with a budget stand; safe from any thread."""
+        at_s = clock.wall()
+        rows = []
+        for workspace, policy in sorted(policies.items()):
+            standing = self.book.status(Subject.WORKSPACE, workspace, policy.budgets, at_s=at_s)
+            shares = [each.spent_uusd / each.limit_uusd for each in standing if each.limit_uusd]
+            if shares:
+                rows.append(BudgetRow(workspace, max(shares), usd(standing[0].spent_uusd)))
+        return rows
 
     async def start(self) -> None:
         """Bring in what the last run left behind, and learn from the journal what everybody has spent.

@@ -26,6 +26,7 @@ from octoroute_py.edge.admin.reload import ArtifactTold, ConfigTold, Reloaded, W
 from octoroute_py.manage.audit import actor_of
 from octoroute_py.manage.settings import KeptSettings
 from octoroute_py.routing.strategies import SCORED
+from octoroute_py.telemetry.labels import ReloadOutcome
 from octoroute_py.telemetry.scrub import Scrubber
 
 if TYPE_CHECKING:
@@ -72,6 +73,16 @@ class Reloading:
 
         A file that is read again takes away the settings that were not to be kept.
         """
+        counted = self._force.gateway.metrics.reloaded
+        try:
+            told = await self._reload(what)
+        except ConfigError:
+            counted(ReloadOutcome.REFUSED)
+            raise
+        counted(ReloadOutcome.APPLIED)
+        return told
+
+    async def _reload(self, what: What) -> Reloaded:
         async with self._one_at_a_time:
             before = self._force.layers
             if what is What.ARTIFACT:
@@ -176,7 +187,8 @@ class Reloading:
             if layers.whole() == whole:
                 break
         access = self._means.access(file)
-        self._means.renew(file)
+        if anew and file is not self._force.layers.file:
+            self._means.renew(file)
         self._means.scrubber.learn(known_secrets(file))
         return self._force.put(layers, self._governing.registry, scorer, access=access, anew=True)
 

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
+import msgspec
 from starlette.types import Receive, Scope, Send
 
 from octoroute_py.core.errors import GatewayError, Refused
@@ -11,10 +12,21 @@ from octoroute_py.edge.wire_io import ClientGone, RawHeaders, read_body, request
 from octoroute_py.gateway.pipeline import DRAIN_RETRY_S, RETRY_SOON_S, Gateway
 from octoroute_py.neural.body import RouteBody, RoutingResponse
 from octoroute_py.neural.process import Broken, Busy
+from octoroute_py.telemetry.dancer_counts import Ranked
+
+
+class _Error(msgspec.Struct):
+    code: str
+
+
+_read_error = msgspec.json.Decoder(_Error).decode
 
 
 class RouterAnswer(Protocol):
-    """What the router says: a status, a JSON body, and the seconds to wait before trying again (0: says nothing)."""
+    """What the router says: a status, a JSON body, and the seconds to wait before trying again (0: says nothing).
+
+    `ranked` is what it did, for metrics, where it did anything.
+    """
 
     @property
     def status(self) -> int: ...
@@ -24,6 +36,9 @@ class RouterAnswer(Protocol):
 
     @property
     def retry_after_s(self) -> int: ...
+
+    @property
+    def ranked(self) -> Ranked | None: ...
 
 
 AskRouter = Callable[[bytes], Awaitable[RouterAnswer]]
@@ -44,6 +59,7 @@ class NeuralRoute:
                 raise Refused("The gateway takes no new requests.", code="overloaded", retry_after_s=DRAIN_RETRY_S)
             body = await read_body(scope, receive, self._gateway.config.limits.max_request_bytes)
             answer = await self._ask(body)
+            self._count(answer)
         except ClientGone:
             return
         except GatewayError as error:
@@ -54,6 +70,7 @@ class NeuralRoute:
             await send_error(scope, send, busy)
             return
         except Broken:
+            self._gateway.metrics.dancer.failed("router_unavailable")
             broken = Refused("The router did not answer.", code="router_unavailable", retry_after_s=RETRY_SOON_S)
             await send_error(scope, send, broken)
             return
@@ -64,6 +81,21 @@ class NeuralRoute:
         if answer.retry_after_s:
             headers.append((b"retry-after", b"%d" % answer.retry_after_s))
         await send_bytes(send, answer.status, answer.body, headers)
+
+    def _count(self, answer: RouterAnswer) -> None:
+        dancer = self._gateway.metrics.dancer
+        if answer.ranked is not None:
+            dancer.ranked(answer.ranked)
+        elif answer.status >= 500:
+            dancer.failed(_code(answer.body))
+
+
+def _code(body: bytes) -> str:
+    """The error code of a short body of the router's own."""
+    try:
+        return _read_error(body).code
+    except msgspec.MsgspecError:
+        return ""
 
 
 ROUTE: Final = Operation(

@@ -1,6 +1,5 @@
 """What operators and orchestrators ask: health, readiness, metrics (contract §6)."""
 
-import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 from urllib.parse import parse_qs
@@ -12,10 +11,11 @@ from octoroute_py import __version__
 from octoroute_py.core.errors import BadRequest
 from octoroute_py.core.words import TIERS, Keeping
 from octoroute_py.edge.models import endpoint_rows
+from octoroute_py.edge.scrapes import Scrapes
 from octoroute_py.edge.wire_io import request_id_of, send_bytes, send_error, send_json
 from octoroute_py.gateway.pipeline import Gateway
 from octoroute_py.telemetry.ledger_counts import KeepingRow
-from octoroute_py.telemetry.metrics import CONTENT_TYPE
+from octoroute_py.telemetry.metrics import CONTENT_TYPE, FAMILIES
 from octoroute_py.tiers.health import HealthProber
 
 
@@ -26,6 +26,7 @@ class Operations:
         self._gateway = gateway
         self._keeping = keeping
         self._prober = prober
+        self._scrapes = Scrapes(gateway.metrics.render)
         self._started_s = gateway.monotonic()
 
     @property
@@ -64,13 +65,13 @@ class Operations:
     async def metrics(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET /metrics, rendered off the event loop; `?family=` serves one family alone."""
         asked = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True).get("family")
-        self._gateway.settle()
-        try:
-            page = await asyncio.to_thread(self._gateway.metrics.render, asked[0] if asked else None)
-        except ValueError:
-            known = "octoroute, tiny_dancer, model_router"
+        family = asked[0] if asked else None
+        if family is not None and family not in FAMILIES:
+            known = ", ".join(FAMILIES)
             await send_error(scope, send, BadRequest(f"'family' must be one of {known}.", param="family"))
             return
+        self._gateway.settle()
+        page = await self._scrapes.page(family)
         headers = [(b"content-type", CONTENT_TYPE.encode()), (b"x-request-id", request_id_of(scope).encode())]
         await send_bytes(send, 200, page, headers)
 

@@ -113,8 +113,16 @@ class JudgeCalls:
             status, code = _STATUS.get(failed.failure, 502), failed.failure.value
             raise
         finally:
-            if self._report is not None and tried.attempts:
-                self._report(self._outcome(tried, status, code))
+            if tried.attempts:
+                self._tell(self._outcome(tried, status, code))
+
+    def _tell(self, outcome: Outcome) -> None:
+        result = "ok" if outcome.status == 200 else (outcome.error_code or "abandoned")
+        if outcome.endpoint_id is not None:
+            cost_uusd = outcome.cost_uusd
+            self._metrics.judged(outcome.endpoint_id, result, usage=outcome.usage, cost_uusd=cost_uusd)
+        if self._report is not None:
+            self._report(outcome)
 
     async def _answer(self, question: Question, tried: _Tried) -> bytes:
         failure = JudgeFailure.UNAVAILABLE
@@ -187,12 +195,12 @@ class JudgeCalls:
                 tell_endpoint(endpoint, hold, result, now, time_out_counts=False, rng=self._rng)
                 return result
             hold.success(now)
-            if result.usage is not None:
-                self._metrics.tokens(endpoint.id, result.usage)
             return result.body
         finally:
             hold.close()
-            tried.attempts.append(_billed(endpoint, body, exchanged, started_s, self._monotonic(), hop))
+            billed = _billed(endpoint, body, exchanged, started_s, self._monotonic(), hop)
+            self._metrics.cost(endpoint.id, billed.cost_uusd)
+            tried.attempts.append(billed)
 
     async def _exchange(
         self, endpoint: Endpoint, request: UpstreamRequest, until: float, exchanged: _Exchanged

@@ -48,7 +48,10 @@ class Grounds(msgspec.Struct, frozen=True, gc=False):
 
 def without_words(facts: Facts) -> Facts:
     """The facts without what the request says, and without its headers and metadata."""
-    return msgspec.structs.replace(facts, last_user_text="", conversation=None, headers={}, metadata={})
+    bare = msgspec.structs.replace(facts, last_user_text="", conversation=None)
+    if not facts.headers and not facts.metadata:  # as for nearly all requests
+        return bare
+    return msgspec.structs.replace(bare, headers={}, metadata={}, user_tier="")
 
 
 def kept_facts(bare: Facts, facts: Facts, book: Rulebook) -> Facts:

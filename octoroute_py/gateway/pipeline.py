@@ -21,6 +21,7 @@ from octoroute_py.gateway.attempt import Sent
 from octoroute_py.gateway.choosing import choose
 from octoroute_py.gateway.context import RawHeaders, RequestContext, Snapshot
 from octoroute_py.gateway.dispatch import Dispatcher
+from octoroute_py.gateway.known import known_in
 from octoroute_py.gateway.plan import Plan
 from octoroute_py.gateway.receipts import Receipts
 from octoroute_py.ledger.outcome import Outcome
@@ -55,9 +56,8 @@ class Gateway:
         self.snapshot = snapshot
         self.access = access
         self.metrics = metrics
-        metrics.rules.bind(snapshot.rule_ids)
-        self.policies: Mapping[str, WorkspacePolicy] = {}
-        """What holds in each workspace that has a configuration; replaced whole when one of them changes."""
+        self._policies: Mapping[str, WorkspacePolicy] = {}
+        metrics.know(known_in(snapshot, self._policies))
         self.draining = False
         self._ending = False
         self.monotonic = monotonic
@@ -77,6 +77,17 @@ class Gateway:
         return self.snapshot.config
 
     @property
+    def policies(self) -> Mapping[str, WorkspacePolicy]:
+        """What holds in each workspace that has a configuration; replaced whole when one of them changes."""
+        return self._policies
+
+    @policies.setter
+    def policies(self, policies: Mapping[str, WorkspacePolicy]) -> None:
+        if policies.keys() != self._policies.keys():
+            self.metrics.know(known_in(self.snapshot, policies))
+        self._policies = policies
+
+    @property
     def in_flight(self) -> int:
         """Requests under way."""
         return len(self._live)
@@ -84,8 +95,7 @@ class Gateway:
     def swap(self, snapshot: Snapshot, access: Access) -> None:
         """Put a new snapshot in force, whole, for requests from now on."""
         self.snapshot, self.access = snapshot, access
-        self.metrics.bind(endpoint.id for endpoint in snapshot.config.endpoints)
-        self.metrics.rules.bind(snapshot.rule_ids)
+        self.metrics.know(known_in(snapshot, self._policies))
 
     # a request's life
 
@@ -129,7 +139,7 @@ class Gateway:
         if ctx.refusal is not None:
             raise ctx.refusal
         ctx.read(parse_body(body, ctx.surface))
-        ctx.enter(self.policies)
+        ctx.enter(self._policies)
         self._accounts.admit(ctx)
         self._accounts.foresee(ctx)
         plan = await self._plan(ctx)

@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
+from octoroute_py.core.ending import ended
+from octoroute_py.core.words import Surface
 from octoroute_py.ledger.outcome import Attempt, Outcome
 from octoroute_py.telemetry.access import AccessLog
+from octoroute_py.telemetry.genai_counts import OPERATIONS
 from octoroute_py.telemetry.labels import RecordingFailure
 from octoroute_py.telemetry.metrics import Metrics
 
@@ -51,6 +54,8 @@ class Recorder:
         if strategy is not None and outcome.routing_s is not None:
             metrics.routing_duration(strategy, outcome.routing_s * 1000.0)
         self._count_attempts(outcome)
+        if isinstance(outcome.surface, Surface):
+            self._count_families(outcome, outcome.surface)
         if tier is not None:
             if outcome.first_event_s is not None:
                 metrics.first_event(tier, outcome.first_event_s)
@@ -75,6 +80,34 @@ class Recorder:
             elif sent:
                 metrics.retry(attempt.tier)
             before, sent = attempt.tier, True
+
+    def _count_families(self, outcome: Outcome, surface: Surface) -> None:
+        """The same request in the words of the other families."""
+        metrics, status, error = self._metrics, outcome.status, outcome.error_code
+        tenant, operation = metrics.tenant(outcome.workspace), OPERATIONS[surface]
+        metrics.requests.ended(surface, status, tenant=tenant, seconds=outcome.duration_s, error=error)
+        if error is not None and (status >= 500 or outcome.broken_stream):
+            metrics.dancer.failed(error)
+        elif outcome.tier is not None:
+            metrics.dancer.routed(outcome.tier, outcome.routing_s)
+        for attempt in outcome.attempts:
+            seconds = attempt.ended_s - attempt.started_s
+            metrics.models.attempted(attempt.endpoint_id, tenant=tenant, seconds=seconds, cost_uusd=attempt.cost_uusd)
+            metrics.gen_ai.attempted(attempt.endpoint_id, operation, seconds)
+        if outcome.endpoint_id is not None:
+            metrics.models.ended(
+                outcome.endpoint_id,
+                agent_type=outcome.agent_type,
+                tenant=tenant,
+                usage=outcome.usage,
+                seconds=outcome.duration_s,
+            )
+            if outcome.usage is not None:
+                metrics.gen_ai.used(outcome.endpoint_id, operation, outcome.usage)
+        if outcome.first_event_s is not None:
+            metrics.gen_ai.first_token(operation, outcome.first_event_s)
+        if outcome.arms is not None:
+            metrics.requests.decided(outcome.arms, ended(status, failed=error is not None))
 
     def _write(self, outcome: Outcome) -> None:
         usage = outcome.usage

@@ -8,7 +8,6 @@ the gateway does, however that ends, and is started again when it dies: only the
 import asyncio
 import contextlib
 import socket
-import struct
 import subprocess
 import sys
 from collections.abc import Coroutine
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from octoroute_py.config.schema import ObservabilityConfig
+from octoroute_py.neural.frame import HEAD, LENGTH, read_head
+from octoroute_py.telemetry.dancer_counts import Ranked
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 WAITING = 64
@@ -25,8 +26,6 @@ CLOSE_S = 5.0
 CHUNK_BYTES = 256 * 1024
 LARGEST_REPLY_BYTES = 64 * 1024 * 1024
 
-_LENGTH = struct.Struct("<I")
-_HEAD = struct.Struct("<HH")
 _MAIN = (
     "import os, sys; os.environ.setdefault('OPENBLAS_NUM_THREADS', '1'); sys.path.insert(0, sys.argv.pop(1)); "
     "from octoroute_py.neural.worker import main; main()"
@@ -43,11 +42,12 @@ class Broken(Exception):
 
 
 class Answer(NamedTuple):
-    """The worker's reply; `retry_after_s` is 0 where it says nothing about trying again."""
+    """The worker's reply; `retry_after_s` is 0 where it says nothing about trying again, `ranked` is for metrics."""
 
     status: int
     body: bytes
     retry_after_s: int
+    ranked: Ranked | None = None
 
 
 class _Worker(NamedTuple):
@@ -136,17 +136,17 @@ class RouterProcess:
         if self._worker is None:
             self._worker = await _start(self._arguments)
         to, back = self._worker.to, self._worker.back
-        to.write(_LENGTH.pack(len(body)))
+        to.write(LENGTH.pack(len(body)))
         for at in range(0, len(body), CHUNK_BYTES):
             to.write(body[at : at + CHUNK_BYTES])
             await to.drain()
             await asyncio.sleep(0)  # a socket that takes all of it must not hold the event loop for all of it
-        (length,) = _LENGTH.unpack(await back.readexactly(_LENGTH.size))
-        if not _HEAD.size <= length <= LARGEST_REPLY_BYTES:
+        (length,) = LENGTH.unpack(await back.readexactly(LENGTH.size))
+        if not HEAD.size <= length <= LARGEST_REPLY_BYTES:
             raise EOFError
         reply = await back.readexactly(length)
-        status, retry_after_s = _HEAD.unpack_from(reply)
-        return Answer(status, reply[_HEAD.size :], retry_after_s)
+        status, retry_after_s, ranked = read_head(reply)
+        return Answer(status, reply[HEAD.size :], retry_after_s, ranked)
 
     async def _end(self, *, kill: bool = False) -> None:
         worker, self._worker = self._worker, None

@@ -5,20 +5,22 @@ from typing import NamedTuple
 
 import msgspec
 
-from octoroute_py.neural.body import RouteBody
+from octoroute_py.neural.body import RouteBody, RoutingResponse
 from octoroute_py.neural.candidate import Candidate, RoutingRequest
 from octoroute_py.neural.errors import CircuitOpen, InferenceFailed, InvalidInput, RouterError, StorageProblem
 from octoroute_py.neural.router import Router
+from octoroute_py.telemetry.dancer_counts import Ranked
 
 INVALID = "invalid_request"
 
 
 class Reply(NamedTuple):
-    """What a client is to get; `retry_after_s` where trying again makes sense, else 0."""
+    """What a client is to get; `retry_after_s` where trying again makes sense, else 0; `ranked` for metrics."""
 
     status: int
     body: bytes
     retry_after_s: int = 0
+    ranked: Ranked | None = None
 
 
 _decode = msgspec.json.Decoder(RouteBody).decode
@@ -27,7 +29,8 @@ _decode = msgspec.json.Decoder(RouteBody).decode
 def answer(router: Router, body: bytes) -> Reply:
     """What POST /api/neural/route says to this body."""
     try:
-        return Reply(200, msgspec.json.encode(router.route(read_request(body))))
+        response = router.route(read_request(body))
+        return Reply(200, msgspec.json.encode(response), ranked=_ranked(response))
     except InvalidInput as error:
         return refusal(400, str(error), code=INVALID, field=error.field)
     except CircuitOpen as error:
@@ -38,6 +41,19 @@ def answer(router: Router, body: bytes) -> Reply:
         return refusal(500, str(error), code="inference_failed")
     except RouterError as error:
         return refusal(500, str(error), code="router_failed")
+
+
+def _ranked(response: RoutingResponse) -> Ranked:
+    """What metrics count of a response: the work, and the leading decision."""
+    leading = response.decisions[0] if response.decisions else None
+    return Ranked(
+        None if leading is None else leading.use_lightweight,
+        0.0 if leading is None else leading.confidence,
+        0.0 if leading is None else leading.uncertainty,
+        response.candidates_processed,
+        response.feature_time_us / 1e6,
+        max(0, response.inference_time_us - response.feature_time_us) / 1e6,
+    )
 
 
 def read_request(body: bytes) -> RoutingRequest:

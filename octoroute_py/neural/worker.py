@@ -1,12 +1,11 @@
 """The process that routes for the gateway: frames of JSON on stdin, frames of answers on stdout, until stdin ends.
 
-A frame is its length as four bytes, little-endian, and so many bytes. A reply begins with its status and the seconds
-after which to try again, two bytes each. What would be printed goes to stderr, where the log is like the gateway's.
+A frame is its length as four bytes, little-endian, and so many bytes. A reply begins with a head (`frame`). What would
+be printed goes to stderr, where the log is like the gateway's.
 """
 
 import contextlib
 import os
-import struct
 import sys
 from typing import BinaryIO
 
@@ -16,6 +15,7 @@ from octoroute_py.config.schema import LogFormat, LogLevel
 from octoroute_py.core import clock
 from octoroute_py.neural.candidate import RouterConfig
 from octoroute_py.neural.errors import RouterError
+from octoroute_py.neural.frame import LENGTH, head_of
 from octoroute_py.neural.router import Router
 from octoroute_py.neural.wire import Reply, answer, refusal
 from octoroute_py.telemetry.logs import configure_logs
@@ -23,9 +23,6 @@ from octoroute_py.telemetry.scrub import Scrubber
 from octoroute_py.telemetry.sink import Sink
 
 _log = structlog.stdlib.get_logger("octoroute.neural")
-
-LENGTH = struct.Struct("<I")
-HEAD = struct.Struct("<HH")
 
 
 def serve(requests: BinaryIO, replies: BinaryIO, config: RouterConfig) -> None:
@@ -62,7 +59,7 @@ def read_frame(stream: BinaryIO) -> bytes | None:
 
 def write_reply(stream: BinaryIO, reply: Reply) -> None:
     """One reply as a frame."""
-    head = HEAD.pack(reply.status, min(reply.retry_after_s, 0xFFFF))
+    head = head_of(reply.status, reply.retry_after_s, reply.ranked)
     stream.write(LENGTH.pack(len(head) + len(reply.body)) + head + reply.body)
     stream.flush()
 

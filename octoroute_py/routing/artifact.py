@@ -38,6 +38,7 @@ def load_neural(config: Config) -> "NeuralRouter | None":
         config=config.routing.neural,
         prices=tier_prices(config.endpoints),
         warm=scorer.warm,
+        spent=lambda: (scorer.feature_s, scorer.inference_s),
         artifact=ArtifactFacts(
             name=str(named),
             sha256=hashlib.sha256(data).hexdigest(),

@@ -23,6 +23,7 @@ from octoroute_py.features.vector import Prompt
 from octoroute_py.neural.decide import DEFAULT_PRICES, Choice, Limits, Prices
 from octoroute_py.neural.flips import Asked, Flip, Thresholds, decide, flips
 from octoroute_py.routing.router import Inquiry
+from octoroute_py.telemetry.dancer_counts import Scored
 from octoroute_py.telemetry.semconv import UNCERTAINTY_SPAN
 
 _TRIALS: Final = (
@@ -77,7 +78,8 @@ class _Preparation:
 class NeuralRouter:
     """Takes the cheapest tier whose risk stays within the dial; abstains until it has been prepared.
 
-    `prepare` compiles the kernels or loads them from their cache. `artifact` is what it was read from.
+    `prepare` compiles the kernels or loads them from their cache. `artifact` is what it was read from. `spent` says how
+    many seconds the last score took, first for its features, then in the network.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class NeuralRouter:
         config: NeuralConfig,
         prices: Prices,
         warm: Callable[[], None],
+        spent: Callable[[], tuple[float, float]] = lambda: (0.0, 0.0),
         artifact: ArtifactFacts | None = None,
     ) -> None:
         self._scorer = scorer
@@ -96,6 +99,9 @@ class NeuralRouter:
         self._limits = Limits(confidence_threshold=config.confidence_threshold, max_uncertainty=config.max_uncertainty)
         self._prices = prices
         self._warm = warm
+        self._spent = spent
+        self.told: Callable[[Scored], None] | None = None
+        """Hears of every prompt that was scored for a request."""
         self.artifact = artifact
         self._preparation = _Preparation()
 
@@ -123,8 +129,10 @@ class NeuralRouter:
             config=config,
             prices=tier_prices(endpoints),
             warm=self._warm,
+            spent=self._spent,
             artifact=self.artifact,
         )
+        other.told = self.told
         other._preparation = self._preparation
         return other
 
@@ -137,6 +145,8 @@ class NeuralRouter:
         if inquiry.notes is not None:
             inquiry.notes.weighed = weighed
         choice = weighed.choice
+        if self.told is not None:
+            self.told(Scored(choice.tier, choice.confidence, weighed.asked.score.uncertainty, *self._spent()))
         if choice.tier is None:
             return None
         return Decision(choice.tier, Strategy.NEURAL, Reason.NEURAL_DECIDED, choice.confidence)

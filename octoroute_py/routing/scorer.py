@@ -18,7 +18,7 @@ from octoroute_py.telemetry.semconv import FEATURES_SPAN, INFERENCE_SPAN
 class Scorer:
     """Scores prompts by one artifact, which must be calibrated; one thread at a time, as its buffers are reused."""
 
-    __slots__ = ("_network", "_vectoriser", "artifact", "calibration")
+    __slots__ = ("_ended_s", "_network", "_vectoriser", "artifact", "calibration", "feature_s", "inference_s")
 
     def __init__(self, artifact: Artifact) -> None:
         if artifact.calibration is None:
@@ -27,6 +27,8 @@ class Scorer:
         self.calibration: Calibration = artifact.calibration
         self._vectoriser = Vectoriser()
         self._network = Network(artifact)
+        self.feature_s = self.inference_s = self._ended_s = 0.0
+        """How long reading the last prompt took, and the network over it."""
 
     def warm(self) -> None:
         """Compile what scoring needs, or load it from the cache, and score once; not for the event loop."""
@@ -36,17 +38,20 @@ class Scorer:
 
     def score(self, prompt: Prompt, trail: Trail | None = None) -> Score:
         """What the artifact believes about this prompt; how long that took is noted in `trail`."""
-        if trail is None:
-            return self.calibration.score(self.raw(prompt))
-        started_s = monotonic()
-        vector = self._vectoriser.read(prompt)
-        read_s = monotonic()
-        raw = self._network.raw(vector.tokens, vector.scalars, tag=prompt.tag)
-        trail.step(FEATURES_SPAN, started_s, read_s)
-        trail.step(INFERENCE_SPAN, read_s, monotonic())
+        raw = self.raw(prompt)
+        if trail is not None:
+            ended_s = self._ended_s
+            read_s = ended_s - self.inference_s
+            trail.step(FEATURES_SPAN, read_s - self.feature_s, read_s)
+            trail.step(INFERENCE_SPAN, read_s, ended_s)
         return self.calibration.score(raw)
 
     def raw(self, prompt: Prompt) -> list[float]:
         """The network's own seven numbers, uncalibrated (see `neural.calibration.Raw`)."""
+        began = monotonic()
         vector = self._vectoriser.read(prompt)
-        return self._network.raw(vector.tokens, vector.scalars, tag=prompt.tag)
+        read = monotonic()
+        raw = self._network.raw(vector.tokens, vector.scalars, tag=prompt.tag)
+        self._ended_s = monotonic()
+        self.feature_s, self.inference_s = read - began, self._ended_s - read
+        return raw

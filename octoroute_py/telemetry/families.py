@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
 from octoroute_py.telemetry.samples import Histogram
 
@@ -31,3 +31,13 @@ def histogram(
 def by_one_label(counts: Iterable[tuple[str, int]]) -> Iterator[tuple[tuple[str], int]]:
     """The rows of a counter with a single label."""
     return (((label,), count) for label, count in counts)
+
+
+def gauge(
+    name: str, text: str, labels: Sequence[str], rows: Iterable[tuple[Sequence[str], float]]
+) -> GaugeMetricFamily:
+    """A gauge with a row for each set of label values."""
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for values, number in rows:
+        family.add_metric(values, number)
+    return family

@@ -48,6 +48,58 @@ class BackgroundFailure(enum.StrEnum):
     UNEXPECTED_TERMINATION = "unexpected_termination"
 
 
+class ReloadOutcome(enum.StrEnum):
+    """What came of reading the configuration again."""
+
+    APPLIED = "applied"
+    REFUSED = "refused"
+
+
+JUDGE_RESULTS = ("ok", "timeout", "unavailable", "upstream", "oversize", "abandoned", OTHER)
+"""How a question to the judge ended; `abandoned`: nobody waits for its answer any more."""
+
+
+DANCER_ERRORS = (
+    "circuit_open",
+    "inference_failed",
+    "router_failed",
+    "router_unavailable",
+    "storage_failed",
+    "internal_error",
+    "no_endpoint_available",
+    "upstream_error",
+    "upstream_timeout",
+    "upstream_quota",
+    "upstream_auth_failed",
+    "upstream_stalled",
+    "upstream_truncated",
+)
+"""Error codes of requests that were let in and not answered, those of the candidate router first."""
+
+CODES = frozenset(
+    (
+        *DANCER_ERRORS,
+        "client_gone",
+        "context_length_exceeded",
+        "headers_too_large",
+        "insufficient_quota",
+        "invalid_api_key",
+        "invalid_request_error",
+        "limit_reached",
+        "loop_detected",
+        "model_not_found",
+        "not_found",
+        "overloaded",
+        "permission_denied",
+        "rate_limit_exceeded",
+        "request_too_large",
+        "server_error",
+        "storage_unavailable",
+    )
+)
+"""Error codes that a client of a model may get, or that its row has."""
+
+
 def status_class(status: int) -> int:
     """Index into STATUS_CLASSES; what is no HTTP status at all counts as the gateway's fault."""
     return status // 100 - 2 if 200 <= status < 600 else 3

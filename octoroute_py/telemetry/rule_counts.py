@@ -1,14 +1,10 @@
-"""How often each rule decided: as many labels as there are rules, and never more than MAX_RULES."""
+"""How often each rule decided: as many labels as there are rules, or as the page has room for."""
 
 from collections.abc import Iterable, Iterator
-from typing import Final
 
 from prometheus_client.core import Metric, UntypedMetricFamily
 
 from octoroute_py.telemetry.labels import OTHER
-
-MAX_RULES: Final = 2_100
-"""Rules with labels of their own: as many as the API keeps, and some of the configuration."""
 
 
 class RuleCounts:
@@ -24,8 +20,6 @@ class RuleCounts:
         """Take these rules as the known ones: counts of those that stay go on."""
         bound: dict[str, int] = {}
         for id_ in ids:
-            if len(bound) == MAX_RULES:
-                break
             bound[id_] = self._counts.get(id_, 0)
         self._counts = bound
 

@@ -26,13 +26,18 @@ class Histogram:
         self._sum += value
         return True
 
+    @property
+    def touched(self) -> bool:
+        """Whether any value was counted."""
+        return any(self._counts)
+
     def cumulative(self) -> tuple[list[tuple[str, float]], float]:
         """Prometheus's view: (upper bound, values up to it) pairs ending with +Inf, and the sum."""
         total = 0
         rows: list[tuple[str, float]] = []
         for bound, count in zip((*self._bounds, math.inf), list(self._counts), strict=True):
             total += count
-            rows.append(("+Inf" if bound == math.inf else f"{bound:g}", total))
+            rows.append(("+Inf" if bound == math.inf else f"{bound:.12g}", total))
         return rows, self._sum
 
 
@@ -54,6 +59,11 @@ class Window:
         self._values: deque[float] = deque(maxlen=size)
         self.add = self._values.append
         """Take in a value in place of the oldest one."""
+
+    def mean(self) -> float:
+        """The mean of the values it holds, not a number while there are none."""
+        values = self._values.copy()
+        return math.fsum(values) / len(values) if values else math.nan
 
     def percentiles(self) -> Percentiles | None:
         """Nearest-rank percentiles of the values it holds, None while there are none."""

@@ -73,9 +73,10 @@ class VerdictWindow:
 class Breaker:
     """Decides from verdicts whether an endpoint may be called.
 
-    `trips` counts every opening, also those of a failed trial. `recovered_at` is the time it last closed after having
-    been open (None: never opened, open now, or reset by hand), `opened_at` when it last left being closed (None: it is
-    closed now), however often it opened again since. A disabled policy is always closed.
+    `trips` counts every opening, also those of a failed trial, `failures` every failure that mattered. `recovered_at`
+    is the time it last closed after having been open (None: never opened, open now, or reset by hand), `opened_at` when
+    it last left being closed (None: it is closed now), however often it opened again since. A disabled policy is always
+    closed.
     """
 
     __slots__ = (
@@ -88,6 +89,7 @@ class Breaker:
         "_window",
         "consecutive_failures",
         "epoch",
+        "failures",
         "opened_at",
         "policy",
         "recovered_at",
@@ -98,6 +100,7 @@ class Breaker:
         self.policy = policy
         self.epoch = 0
         self.trips = 0
+        self.failures = 0
         self.consecutive_failures = 0
         self.recovered_at: float | None = None
         self.opened_at: float | None = None
@@ -157,6 +160,7 @@ class Breaker:
         """
         if epoch != self.epoch or not self.policy.enabled:
             return
+        self.failures += 1
         if self._open_until is None:
             self.consecutive_failures += 1
             self._window.add_failure(now)

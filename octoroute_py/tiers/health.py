@@ -13,7 +13,7 @@ from octoroute_py.config.schema import HealthConfig
 from octoroute_py.core.clock import Monotonic
 from octoroute_py.tiers.endpoint import Endpoint
 from octoroute_py.tiers.table import TierTable
-from octoroute_py.transport.base import TransportError
+from octoroute_py.transport.base import NoSocket, NotPermitted, TransportError
 
 MAX_CONCURRENT_PROBES = 16
 FIRST_ROUND_WITHIN_S = 1.0
@@ -30,6 +30,13 @@ class LoopFailure(enum.StrEnum):
 
     PANIC = "panic"
     UNEXPECTED_TERMINATION = "unexpected_termination"
+
+
+class LostProbe(enum.StrEnum):
+    """Why nobody could be asked: label `error_type` of `octoroute_health_tracking_failures_total`."""
+
+    NO_CLIENT = "http_client_failed"
+    NO_URL = "invalid_url"
 
 
 class HealthProber:
@@ -49,6 +56,7 @@ class HealthProber:
         clock: Monotonic,
         rng: random.Random,
         on_failure: Callable[[str], None],
+        on_lost: Callable[[str, LostProbe], None] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.failures = 0
@@ -60,6 +68,7 @@ class HealthProber:
         self._clock = clock
         self._rng = rng
         self._on_failure = on_failure
+        self._on_lost = on_lost
         self._sleep = sleep
         self._restarts = 0
 
@@ -118,10 +127,15 @@ class HealthProber:
             try:
                 async with asyncio.timeout(config.timeout_seconds):
                     status = await self._probe(endpoint, config.timeout_seconds)
-            except (TransportError, TimeoutError):
+            except (TransportError, TimeoutError) as error:
+                if isinstance(error, NotPermitted):
+                    self._lost(endpoint, LostProbe.NO_URL)
+                elif isinstance(error, NoSocket):
+                    self._lost(endpoint, LostProbe.NO_CLIENT)
                 endpoint.probe_failed(self._clock(), threshold=config.failure_threshold)
                 return
             except OSError:
+                self._lost(endpoint, LostProbe.NO_CLIENT)
                 return  # we are out of descriptors or memory ourselves: that says nothing of the endpoint
         now = self._clock()
         if status in {401, 403}:
@@ -130,3 +144,7 @@ class HealthProber:
             endpoint.probe_alive(now)
         else:
             endpoint.probe_failed(now, threshold=config.failure_threshold)
+
+    def _lost(self, endpoint: Endpoint, why: LostProbe) -> None:
+        if self._on_lost is not None:
+            self._on_lost(endpoint.id, why)

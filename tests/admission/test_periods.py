@@ -36,6 +36,29 @@ class Clocks:
         return BelievedClock(self.wall, self.monotonic, seen_s=seen_s)
 
 
+def test_every_time_that_the_wall_clock_begins_to_be_wrong_is_told_once() -> None:
+    clocks, told = Clocks(), []
+    clock = BelievedClock(clocks.wall, clocks.monotonic, on_error=lambda: told.append(clocks.elapsed))
+
+    def read_on(seconds: int) -> int:
+        for _ in range(seconds):
+            clocks.elapsed += 1.0
+            clock.read()
+        return len(told)
+
+    assert read_on(10) == 0
+    clocks.offset -= 0.5  # set right
+    assert read_on(10) == 0
+    clocks.offset -= HOUR
+    assert read_on(100) == 1
+    clocks.offset += HOUR
+    assert read_on(10) == 1
+    clocks.offset += 3 * DAY
+    assert read_on(30) == 2
+    clocks.offset -= 3 * DAY
+    assert read_on(30) == 2
+
+
 def test_it_follows_the_wall_clock() -> None:
     clocks = Clocks()
     clock = clocks.believed()

@@ -45,12 +45,70 @@ NEW = {
     "octoroute_tokens": ("counter", {"endpoint", "kind"}),
     "octoroute_refused_requests": ("counter", {"reason"}),
     "octoroute_decisions": ("counter", {"strategy", "reason"}),
+    "octoroute_config_reloads": ("counter", {"outcome"}),
+    "octoroute_spans_exported": ("counter", set()),
+    "octoroute_spans_dropped": ("counter", {"reason"}),
+    "octoroute_drained_endpoints": ("gauge", set()),
+    "octoroute_judge_calls": ("counter", {"result"}),
+    "octoroute_judge_cost_usd": ("counter", set()),
+    "octoroute_judge_tokens": ("counter", {"kind"}),
     "model_router_model_health_score": ("gauge", {"model_id"}),
     "model_router_routing_rule_matches": ("unknown", {"rule_id"}),
 }
+DANCER = {
+    "tiny_dancer_requests": ("counter", set()),
+    "tiny_dancer_lightweight_routes": ("counter", set()),
+    "tiny_dancer_powerful_routes": ("counter", set()),
+    "tiny_dancer_inference_time_microseconds": ("gauge", set()),
+    "tiny_dancer_latency_microseconds": ("gauge", {"quantile"}),
+    "tiny_dancer_errors": ("counter", set()),
+    "tiny_dancer_circuit_breaker_trips": ("counter", set()),
+    "tiny_dancer_uptime_seconds": ("gauge", set()),
+    "tiny_dancer_routing_requests": ("counter", {"status"}),
+    "tiny_dancer_routing_latency_seconds": ("histogram", {"operation"}),
+    "tiny_dancer_feature_engineering_duration_seconds": ("histogram", {"batch_size"}),
+    "tiny_dancer_model_inference_duration_seconds": ("histogram", {"model_type"}),
+    "tiny_dancer_circuit_breaker_state": ("gauge", set()),
+    "tiny_dancer_routing_decisions": ("counter", {"model_type"}),
+    "tiny_dancer_errors_by_type": ("counter", {"error_type"}),
+    "tiny_dancer_candidates_processed": ("counter", {"batch_size_range"}),
+    "tiny_dancer_confidence_scores": ("histogram", {"decision_type"}),
+    "tiny_dancer_uncertainty_estimates": ("histogram", {"decision_type"}),
+}
+ROUTER = {
+    "model_router_requests": ("counter", {"method", "route", "status_code", "tenant_id_hash"}),
+    "model_router_request_duration_seconds": ("histogram", {"method", "route"}),
+    "model_router_errors": ("counter", {"method", "route", "error_type", "tenant_id_hash"}),
+    "model_router_circuit_breaker_state": ("gauge", {"model_id", "circuit_breaker_name"}),
+    "model_router_circuit_breaker_failures": ("counter", {"model_id", "circuit_breaker_name"}),
+    "model_router_endpoint_health": ("gauge", {"endpoint_url", "model_provider"}),
+    "model_router_endpoint_latency_seconds": ("histogram", {"endpoint_url", "model_provider"}),
+    "model_router_bulkhead_pool_usage": ("gauge", {"pool_name"}),
+    "model_router_model_requests": ("counter", {"model_id", "model_provider", "agent_type", "tenant_id_hash"}),
+    "model_router_model_latency_seconds": ("histogram", {"model_id", "model_provider"}),
+    "model_router_tokens": ("counter", {"model_id", "token_type", "tenant_id_hash"}),
+    "model_router_cost_usd": ("counter", {"model_id", "model_provider", "tenant_id_hash"}),
+    "model_router_canary_requests": ("counter", {"deployment_id", "is_canary", "model_id"}),
+    "model_router_canary_errors": ("counter", {"deployment_id", "is_canary", "model_id", "error_type"}),
+    "model_router_canary_traffic_split_production": ("gauge", {"deployment_id"}),
+    "model_router_canary_traffic_split_canary": ("gauge", {"deployment_id"}),
+    "model_router_canary_deployments_total": ("gauge", {"status"}),
+    "model_router_models_total": ("gauge", {"status"}),
+    "model_router_routing_rules_total": ("gauge", {"enabled"}),
+    "model_router_workspace_budget_utilization": ("gauge", {"workspace_id"}),
+    "model_router_workspace_daily_spend": ("gauge", {"workspace_id"}),
+}
+_GEN_AI = {"gen_ai_operation_name", "gen_ai_provider_name"}
+GEN_AI = {
+    "gen_ai_client_operation_duration_seconds": ("histogram", {*_GEN_AI, "gen_ai_request_model"}),
+    "gen_ai_client_token_usage": ("histogram", {*_GEN_AI, "gen_ai_request_model", "gen_ai_token_type"}),
+    "gen_ai_server_time_to_first_token_seconds": ("histogram", _GEN_AI),
+}
+ALL = OLD | NEW | DANCER | ROUTER | GEN_AI
 BUCKETS_MS = ["0.1", "0.5", "1", "5", "10", "50", "100", "500", "1000", "+Inf"]
 SAMPLE_LINE = re.compile(
-    r'(?:octoroute|model_router)_[a-z_]+(\{[a-z_]+="[^"\\]*"(,[a-z_]+="[^"\\]*")*\})? (\d|\+Inf|-Inf|NaN)\S*'
+    r"(?:octoroute|tiny_dancer|model_router|gen_ai)_[a-z_]+"
+    r'(\{[a-z_]+="[^"\\]*"(,[a-z_]+="[^"\\]*")*\})? (\d|\+Inf|-Inf|NaN)\S*'
 )
 
 ENDPOINTS = {"fast/small#1", "fast/org#1", "balanced/middle#1", "balanced/middle#2", "deep/large#1"}
@@ -106,13 +164,13 @@ async def value(house: House, name: str, **labels: str) -> float:
 
 async def test_an_untouched_gateway_has_every_family(house: House) -> None:
     read = families((await scrape(house)).body)
-    for name, (kind, labels) in (OLD | NEW).items():
+    for name, (kind, labels) in ALL.items():
         family = read[name]
         assert family.type == kind
         assert family.documentation
         for sample in family.samples:
             assert set(sample.labels) - {"le"} == labels
-    assert set(read) == set(OLD | NEW)
+    assert set(read) == set(ALL)
 
 
 async def test_old_buckets_are_kept(house: House) -> None:
@@ -156,7 +214,7 @@ async def test_one_family_can_be_asked_for(house: House) -> None:
     page = await scrape(house, "?family=octoroute")
     assert [line for line in series(page.body) if not line.startswith("octoroute_")] == []
     assert len(list(series(page.body))) > 100
-    for other in ("tiny_dancer", "model_router"):
+    for other in ("tiny_dancer", "model_router", "gen_ai"):
         assert [line for line in series((await scrape(house, f"?family={other}")).body) if other not in line] == []
     assert (await house.ask(get("/metrics?family=nonsense"))).status == 400
 

@@ -248,6 +248,26 @@ async def test_its_calls_are_counted_as_upstream_calls_and_tokens_but_not_as_req
     assert bench.counted("octoroute_model_invocations_total") == {}
 
 
+async def test_what_its_calls_come_to_and_cost_is_counted() -> None:
+    bench = Bench(
+        {ONE: [Reply(200, chat_body("FAST", usage=(80, 3))), Reply(500)]},
+        each={ONE: {"input_cost_per_mtok": 2.0, "output_cost_per_mtok": 10.0}},
+    )
+    await bench.ask()
+    await bench.failure()
+    assert bench.counted("octoroute_judge_calls_total") == {
+        'octoroute_judge_calls_total{result="ok"}': 1.0,
+        'octoroute_judge_calls_total{result="upstream"}': 1.0,
+    }
+    assert bench.counted("octoroute_judge_tokens_total") == {
+        'octoroute_judge_tokens_total{kind="prompt"}': 80.0,
+        'octoroute_judge_tokens_total{kind="completion"}': 3.0,
+    }
+    cost = sum(attempt.cost_uusd for outcome in bench.reported for attempt in outcome.attempts) / 1e6
+    assert bench.counted("octoroute_judge_cost_usd_total") == {"octoroute_judge_cost_usd_total": cost}
+    assert sum(bench.counted("octoroute_cost_usd_total").values()) == cost > 0
+
+
 def test_a_case_counts_what_stands_around_the_request_too() -> None:
     said = Conversation(text="x" * 3_000)
     assert case_of(facts(said.text), local_only=False).tokens > 750

@@ -57,7 +57,7 @@ class Book:
         """Every series that is not zero, buckets aside, as `name{values}`."""
         return {
             f"{sample.name.removeprefix('octoroute_')}{{{','.join(sample.labels.values())}}}": sample.value
-            for family in text_string_to_metric_families(self.metrics.render().decode())
+            for family in text_string_to_metric_families(self.metrics.render("octoroute").decode())
             for sample in family.samples
             if sample.value and not sample.name.endswith(("_bucket", "_sum", "_storage_state"))
         }
@@ -163,3 +163,73 @@ def test_recording_never_raises_and_counts_what_failed(book: Book) -> None:
     assert counted["metrics_recording_failures_total{write_access_line}"] == 1
     book.recorder.record(GOOD)
     assert book.counted()["requests_total{rule,fast}"] == 1
+
+
+def family(book: Book, name: str) -> dict[str, float]:
+    """The series of a family that are not zero, without buckets, sums and quantiles."""
+    return {
+        f"{sample.name.removeprefix(f'{name}_')}{{{','.join(sample.labels.values())}}}": sample.value
+        for each in text_string_to_metric_families(book.metrics.render(name).decode())
+        for sample in each.samples
+        if sample.value > 0 and not sample.name.endswith(("_bucket", "_sum", "_microseconds"))
+    }
+
+
+def test_a_good_answer_counts_in_every_family(book: Book) -> None:
+    book.recorder.record(msgspec.structs.replace(GOOD, cost_uusd=7, workspace="default"))
+    assert family(book, "tiny_dancer") == {
+        "requests_total{}": 1,
+        "lightweight_routes_total{}": 1,
+        "routing_requests_total{success}": 1,
+        "routing_latency_seconds_count{total}": 1,
+        "routing_decisions_total{lightweight}": 1,
+    }
+    chat, tenant = "POST,/v1/chat/completions", "37a8eec1"
+    assert family(book, "model_router") == {
+        f"requests_total{{{chat},200,{tenant}}}": 1,
+        f"request_duration_seconds_count{{{chat}}}": 1,
+        "endpoint_latency_seconds_count{fast/a,openai}": 1,
+        f"model_requests_total{{none,fast/a,openai,{tenant}}}": 1,
+        "model_latency_seconds_count{fast/a,openai}": 1,
+        f"tokens_total{{fast/a,{tenant},prompt}}": 10,
+        f"tokens_total{{fast/a,{tenant},completion}}": 20,
+        f"tokens_total{{fast/a,{tenant},total}}": 30,
+    }
+    assert family(book, "gen_ai") == {
+        "client_operation_duration_seconds_count{chat,openai,fast/a}": 1,
+        "client_token_usage_count{chat,openai,fast/a,input}": 1,
+        "client_token_usage_count{chat,openai,fast/a,output}": 1,
+        "server_time_to_first_token_seconds_count{chat,octoroute}": 1,
+    }
+
+
+def test_a_failed_request_is_an_error_and_no_decision_and_costs_go_to_who_caused_them(book: Book) -> None:
+    attempts = (
+        msgspec.structs.replace(attempt("fast/a", 500, "server_error"), cost_uusd=2_000_000),
+        msgspec.structs.replace(attempt("deep/c", None, "timeout"), cost_uusd=1_000_000),
+    )
+    failed = msgspec.structs.replace(
+        GOOD, status=504, error_code="upstream_timeout", attempts=attempts, endpoint_id="deep/c", usage=None
+    )
+    book.recorder.record(failed)
+    dancer, router = family(book, "tiny_dancer"), family(book, "model_router")
+    assert dancer["errors_by_type_total{upstream_timeout}"] == dancer["requests_total{}"] == 1
+    assert "routing_decisions_total{lightweight}" not in dancer
+    assert router["errors_total{upstream_timeout,POST,/v1/chat/completions,37a8eec1}"] == 1
+    assert router["cost_usd_total{fast/a,openai,37a8eec1}"] == 2
+    assert router["cost_usd_total{deep/c,openai,37a8eec1}"] == 1
+
+
+def test_a_request_that_was_refused_is_no_routing(book: Book) -> None:
+    book.recorder.record(
+        Outcome(
+            request_id="r",
+            surface=Surface.CHAT,
+            status=404,
+            started_wall_s=0.0,
+            duration_s=0.001,
+            error_code="model_not_found",
+        )
+    )
+    assert family(book, "tiny_dancer") == {}
+    assert family(book, "model_router")["requests_total{POST,/v1/chat/completions,404,37a8eec1}"] == 1

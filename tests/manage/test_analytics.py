@@ -14,13 +14,16 @@ import pytest
 
 from octoroute_py.core.ending import ended
 from octoroute_py.core.errors import Refused
+from octoroute_py.manage import analytics as reports_of_the_ledger
 from octoroute_py.manage.analytics import AT_ONCE, Analytics, Model
 from octoroute_py.manage.figures import MOST_NAMES
 from octoroute_py.manage.reports import Figures, TimeRange
 from octoroute_py.manage.store import TRY_AGAIN_S, Store
+from octoroute_py.storage import limited
 from octoroute_py.storage.analytics import Scope, cells
 from octoroute_py.storage.db import Database
 from octoroute_py.storage.entries import JournalEntry
+from octoroute_py.storage.history import Filter
 from tests.fakes.journal_rows import DAY_S, NOW_S, calls, entry, keep, roll_all, varied
 
 MODELS = (
@@ -271,3 +274,15 @@ async def test_reports_leave_threads_to_those_whom_requests_wait_for(
     reports = analytics_of(database)
     await asyncio.gather(*(reports.savings(TimeRange.HOUR) for _ in range(8)))
     assert most == AT_ONCE
+
+
+async def test_a_search_that_takes_too_long_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limited, "_STEPS", 1)
+    monkeypatch.setattr(reports_of_the_ledger, "LONGEST_LOOK_S", 0.0)
+    database = Database.open("sqlite:///x.db", base_dir=tmp_path)
+    keep(database, [entry(number) for number in range(20)])
+    analytics = Analytics(Store(database), wall=lambda: NOW_S, models=list, baseline=lambda: None)
+    with pytest.raises(Refused) as refused:
+        await analytics.requests(limit=5, only=Filter(rule="nobody"))
+    database.close()
+    assert (refused.value.status, refused.value.code) == (503, "search_too_long")

@@ -9,10 +9,12 @@ from contextlib import closing
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from octoroute_py.neural.candidate import RouterConfig
+from octoroute_py.neural.frame import HEAD, LENGTH, read_head
 from octoroute_py.neural.wire import Reply
-from octoroute_py.neural.worker import HEAD, LENGTH, serve
+from octoroute_py.neural.worker import serve
 
 
 def replies_to(*bodies: bytes, config: RouterConfig | None = None, cut: int = 0) -> list[Reply]:
@@ -24,8 +26,8 @@ def replies_to(*bodies: bytes, config: RouterConfig | None = None, cut: int = 0)
     while data:
         (length,) = LENGTH.unpack_from(data)
         frame, data = data[LENGTH.size : LENGTH.size + length], data[LENGTH.size + length :]
-        status, retry_after_s = HEAD.unpack_from(frame)
-        found.append(Reply(status, frame[HEAD.size :], retry_after_s))
+        status, retry_after_s, ranked = read_head(frame)
+        found.append(Reply(status, frame[HEAD.size :], retry_after_s, ranked))
     return found
 
 
@@ -36,6 +38,21 @@ def question(**more: object) -> bytes:
 def test_every_frame_is_answered_in_turn() -> None:
     found = replies_to(question(), b"{", question())
     assert [each.status for each in found] == [200, 400, 200]
+
+
+def test_an_answer_tells_what_it_took_and_an_error_has_nothing_to_tell() -> None:
+    candidates = [{"id": each, "embedding": [1.0]} for each in "abc"]
+    good, bad, none = replies_to(question(candidates=candidates), b"{", question(candidates=candidates, topK=1))
+    leading = json.loads(good.body)["decisions"][0]
+    assert good.ranked is not None
+    assert good.ranked.lightweight is leading["useLightweight"]
+    assert good.ranked.confidence == pytest.approx(leading["confidence"], abs=1e-6)
+    assert good.ranked.uncertainty == pytest.approx(leading["uncertainty"], abs=1e-6)
+    assert good.ranked.candidates == 3
+    assert 0 < good.ranked.inference_s + good.ranked.feature_s < 60
+    assert bad.ranked is None
+    assert none.ranked is not None
+    assert none.ranked.candidates == 3
 
 
 def test_a_frame_that_is_cut_off_ends_it() -> None:

@@ -11,9 +11,11 @@ from octoroute_py.admission.limits import Measure
 from octoroute_py.admission.tallies import LEVELS
 from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import TIERS, BreakerState, Keeping, Reason, Strategy, Tier
-from octoroute_py.telemetry.labels import BackgroundFailure, HealthFailure, RecordingFailure
+from octoroute_py.telemetry.labels import JUDGE_RESULTS, BackgroundFailure, HealthFailure, RecordingFailure
 from octoroute_py.telemetry.ledger_counts import BUDGET_LEVELS, LIMITS, SUBJECTS, KeepingRow
-from octoroute_py.telemetry.metrics import MAX_ENDPOINTS, MAX_MODELS, BreakerRow, LiveRows, Metrics
+from octoroute_py.telemetry.live_rows import BreakerRow, LiveRows
+from octoroute_py.telemetry.metrics import FAMILIES, Metrics
+from octoroute_py.telemetry.served import Known, Served
 
 TIER = {"fast", "balanced", "deep"}
 STRATEGY = {"rule", "llm", "neural", "tool"}
@@ -46,8 +48,11 @@ EXPECTED: dict[str, tuple[str, dict[str, set[str]]]] = {
         {"failure_type": {"panic", "unexpected_termination"}},
     ),
     "octoroute_clock_errors_total": ("counter", {}),
-    "model_router_model_health_score": ("gauge", {"model_id": {"gpt-4o", "small"}}),
-    "model_router_routing_rule_matches": ("untyped", {"rule_id": {"config:night", "vip"}}),
+    "octoroute_config_reloads_total": ("counter", {"outcome": {"applied", "refused"}}),
+    "octoroute_drained_endpoints": ("gauge", {}),
+    "octoroute_judge_calls_total": ("counter", {"result": set(JUDGE_RESULTS)}),
+    "octoroute_judge_cost_usd_total": ("counter", {}),
+    "octoroute_judge_tokens_total": ("counter", {"kind": {"prompt", "completion", "cached"}}),
     "octoroute_refused_requests_total": (
         "counter",
         {"reason": {"invalid_api_key", "permission_denied", "rate_limit_exceeded"}},
@@ -95,8 +100,9 @@ def live() -> LiveRows:
 
 @pytest.fixture
 def metrics() -> Metrics:
-    made = Metrics(sorted(ENDPOINT), live=live)
-    made.rules.bind(["config:night", "vip"])
+    made = Metrics(live=live)
+    endpoints = (Served("deep/b", "gpt-4o"), Served("fast/a", "small"))
+    made.know(Known(endpoints=endpoints, rules=("config:night", "vip")))
     return made
 
 
@@ -116,7 +122,7 @@ def value(metrics: Metrics, name: str, **labels: str) -> float:
 
 
 def test_every_metric_has_its_help_its_type_and_only_these_labels(metrics: Metrics) -> None:
-    page = metrics.render().decode()
+    page = metrics.render("octoroute").decode()
     assert dict(re.findall(r"^# TYPE (\S+) (\S+)$", page, re.M)) == {name: kind for name, (kind, _) in EXPECTED.items()}
     assert Counter(re.findall(r"^# HELP (\S+) \S", page, re.M)) == Counter(EXPECTED.keys())
     for name, labels in samples(page.encode()):
@@ -130,7 +136,7 @@ def test_every_metric_has_its_help_its_type_and_only_these_labels(metrics: Metri
 def test_there_are_no_creation_times_and_no_process_metrics(metrics: Metrics) -> None:
     names = {name for name, _ in samples(metrics.render())}
     assert not any(name.endswith("_created") for name in names)
-    assert all(name.startswith(("octoroute_", "model_router_")) for name in names)
+    assert all(name.startswith(FAMILIES) for name in names)
 
 
 def test_a_gateway_without_endpoints_has_a_page() -> None:
@@ -192,7 +198,8 @@ def test_what_happens_is_counted_where_it_belongs(metrics: Metrics) -> None:
     metrics.ledger.budget_reached("workspace", 80)
     metrics.ledger.budget_reached("workspace", 81)
     metrics.ledger.journal_skipped()
-    nonzero = {key: number for key, number in samples(metrics.render()).items() if number and "_bucket" not in key[0]}
+    page = metrics.render("octoroute")
+    nonzero = {key: number for key, number in samples(page).items() if number and "_bucket" not in key[0]}
     expected: dict[Key, float] = {
         ("octoroute_in_flight_requests", ()): 1,
         ("octoroute_requests_total", (("strategy", "rule"), ("tier", "fast"))): 1,
@@ -227,7 +234,6 @@ def test_what_happens_is_counted_where_it_belongs(metrics: Metrics) -> None:
         ("octoroute_storage_state", (("state", "degraded"),)): 1,
         ("octoroute_journal_lost_total", ()): 4,
         ("octoroute_endpoint_available", (("endpoint", "fast/a"),)): 1,
-        ("model_router_model_health_score", (("model_id", "gpt-4o"),)): 85.39,
         **{
             ("octoroute_breaker_state", (("id", name), ("scope", "endpoint"), ("state", "closed"))): 1
             for name in ENDPOINT
@@ -286,26 +292,6 @@ def test_ten_thousand_unknown_names_become_one() -> None:
     assert len(after) - before <= 13
 
 
-def test_the_page_stays_below_two_thousand_series_with_any_number_of_endpoints() -> None:
-    names = [f"fast/{number}" for number in range(1000)]
-    rows = LiveRows(
-        breakers=(
-            *(BreakerRow("endpoint", name, BreakerState.OPEN, 1) for name in names),
-            *(BreakerRow("tier", tier.value, BreakerState.OPEN, 1) for tier in TIERS),
-        ),
-        available=[(name, True) for name in names],
-    )
-    metrics = Metrics(names, live=lambda: rows)
-    for name in names:
-        metrics.upstream(name, 200)
-    page = metrics.render()
-    found = samples(page)
-    named = {dict(labels)["endpoint"] for name, labels in found if name == "octoroute_upstream_requests_total"}
-    assert len(named) == MAX_ENDPOINTS + 1
-    assert len(found) < 2000
-    assert len(page) < 1_000_000
-
-
 def test_a_reload_keeps_the_counts_of_what_stays_and_ends_the_rest(metrics: Metrics) -> None:
     metrics.upstream("fast/a", 200)
     metrics.upstream("deep/b", 200)
@@ -324,19 +310,13 @@ def test_an_endpoint_id_is_escaped() -> None:
 
 
 def test_one_family_can_be_asked_for(metrics: Metrics) -> None:
-    assert metrics.render("octoroute") + metrics.render("model_router") == metrics.render()
-    assert metrics.render("tiny_dancer") == b""
+    whole = metrics.render().decode().splitlines()
+    for family in FAMILIES:
+        lines = metrics.render(family).decode().splitlines()
+        assert lines
+        assert lines == [line for line in whole if re.match(rf"(# \w+ )?{family}_", line)]
     with pytest.raises(ValueError, match="octoroute"):
         metrics.render("go")
-
-
-def test_scores_of_models_are_bounded() -> None:
-    rows = [(f"m{number:05}", float(number % 101)) for number in range(MAX_MODELS + 5)]
-    metrics = Metrics(live=lambda: LiveRows(health=rows))
-    page = metrics.render("model_router").decode().splitlines()
-    series = [line for line in page if line.startswith("model_router_model_health_score")]
-    assert len(series) == MAX_MODELS
-    assert series[1] == 'model_router_model_health_score{model_id="m00001"} 1.0'
 
 
 def test_concurrent_scrapes_of_an_idle_gateway_are_identical(metrics: Metrics) -> None:

@@ -44,6 +44,16 @@ def test_it_opens_at_five_failures_in_a_row_and_not_before() -> None:
     assert breaker.trips == 1
 
 
+def test_failures_that_it_was_told_of_are_counted_and_late_ones_are_not() -> None:
+    breaker = make()
+    late = breaker.epoch
+    for _ in range(6):
+        attempt(breaker, 1.0, good=False)  # the sixth while it is open
+    assert breaker.failures == 6
+    breaker.failure(1.0, epoch=late)
+    assert breaker.failures == 6
+
+
 def test_a_success_starts_the_row_of_failures_over() -> None:
     breaker = make(BreakerConfig(min_requests=1000))
     for _ in range(20):

@@ -7,10 +7,10 @@ import pytest
 from octoroute_py.config.schema import HealthConfig
 from octoroute_py.core.words import Tier
 from octoroute_py.tiers.endpoint import Endpoint
-from octoroute_py.tiers.health import MAX_CONCURRENT_PROBES, HealthProber, Probe
+from octoroute_py.tiers.health import MAX_CONCURRENT_PROBES, HealthProber, LostProbe, Probe
 from octoroute_py.tiers.live import Unavailability
 from octoroute_py.tiers.table import TierTable
-from octoroute_py.transport.base import ConnectFailed
+from octoroute_py.transport.base import ConnectFailed, NoSocket, NotPermitted
 from tests.fakes.endpoints import endpoint_config, table
 
 Answer = Callable[[Endpoint], int]
@@ -36,7 +36,12 @@ class Bench:
         self.answer = answer
         self.prober = self.make(self.probe, self.sleep)
 
-    def make(self, probe: Probe, sleep: Callable[[float], Awaitable[None]]) -> HealthProber:
+    def make(
+        self,
+        probe: Probe,
+        sleep: Callable[[float], Awaitable[None]],
+        on_lost: Callable[[str, LostProbe], None] | None = None,
+    ) -> HealthProber:
         return HealthProber(
             lambda: self.tiers,
             config_getter=lambda: self.config,
@@ -44,6 +49,7 @@ class Bench:
             clock=lambda: self.now,
             rng=random.Random(4),
             on_failure=self.broke.append,
+            on_lost=on_lost,
             sleep=sleep,
         )
 
@@ -238,3 +244,28 @@ async def test_a_reload_is_followed_in_the_next_round() -> None:
     bench.tiers, bench.pauses = table(endpoint_config("fast/b#1")), 1
     await bench.run()
     assert [name for name, _ in bench.probed] == ["fast/a#1", "fast/b#1"]
+
+
+@pytest.mark.parametrize(
+    ("error", "why", "counts_against_it"),
+    [
+        (OSError(24, "no descriptors"), LostProbe.NO_CLIENT, False),
+        (NoSocket("no socket"), LostProbe.NO_CLIENT, True),
+        (NotPermitted("leads elsewhere"), LostProbe.NO_URL, True),
+        (ConnectFailed("refused"), None, True),
+    ],
+)
+async def test_a_probe_that_could_not_be_made_is_told(
+    error: Exception, why: LostProbe | None, counts_against_it: bool
+) -> None:
+    lost: list[tuple[str, LostProbe]] = []
+
+    def answer(_: Endpoint) -> int:
+        raise error
+
+    bench = Bench(table(endpoint_config()), answer)
+    bench.prober = bench.make(bench.probe, bench.sleep, on_lost=lambda id_, reason: lost.append((id_, reason)))
+    await bench.run()
+    one = bench.tiers.endpoints[0]
+    assert lost == ([] if why is None else [(one.id, why)])
+    assert one.live.probe_failures == int(counts_against_it)
