@@ -187,6 +187,11 @@ class Metrics:
         if cost_uusd > 0:
             self._own.of(endpoint_id).cost_uusd += cost_uusd
 
+    def baseline(self, baseline_uusd: int) -> None:
+        """An answer would have cost so many micro-USD at the deep tier's baseline."""
+        if baseline_uusd > 0:
+            self._own.baseline_uusd += baseline_uusd
+
     def mid_stream_failure(self, endpoint_id: str) -> None:
         """A stream broke after its first event had left for the client."""
         self._own.of(endpoint_id).mid_stream += 1

@@ -68,6 +68,7 @@ class OctorouteCounts:
 
     __slots__ = (
         "background_failures",
+        "baseline_uusd",
         "clock_errors",
         "decisions",
         "durations",
@@ -100,6 +101,7 @@ class OctorouteCounts:
         self.refused = dict.fromkeys((reason.value for reason in Refusal), 0)
         self.reloads = dict.fromkeys(ReloadOutcome, 0)
         self.judge = JudgeCounts()
+        self.baseline_uusd = 0
         self.clock_errors = 0
         self.in_flight = 0
         self.other = EndpointCounts()
@@ -204,6 +206,12 @@ class OctorouteCounts:
             "What the attempts cost, in USD",
             ("endpoint",),
             (((name,), usd(row.cost_uusd)) for name, row in rows),
+        )
+        yield counter(
+            "octoroute_baseline_usd_total",
+            "What whole answers would have cost at the deep tier's baseline, in USD",
+            (),
+            [((), usd(self.baseline_uusd))],
         )
         yield counter(
             "octoroute_mid_stream_failures_total",

@@ -134,6 +134,9 @@ def test_prometheus_scrapes_services_where_they_listen(services: dict[str, Servi
     assert jobs["octoroute"]["static_configs"] == [{"targets": [f"gateway:{services['gateway'].port}"]}]
     assert jobs["octoroute"]["metrics_path"] == "/metrics"
     prometheus = services["prometheus"]
+    [rules] = config["rule_files"]
+    told = Path(bind_mounts(prometheus)["./deploy/prometheus.yml"])
+    assert bind_mounts(prometheus)[f"./deploy/{rules}"] == str(told.with_name(rules))
     assert f"--config.file={bind_mounts(prometheus)['./deploy/prometheus.yml']}" in prometheus.argv
     beside = str(Path(bind_mounts(prometheus)["./deploy/prometheus.yml"]).parent)
     mounted = {f"{beside}/{name}" for name in config["rule_files"]}
