@@ -5,7 +5,7 @@ from typing import Final
 
 from octoroute_py.config.schema import BalancerName
 from octoroute_py.gateway.plan import Needs, Plan
-from octoroute_py.gateway.receipt import CandidateView, EndpointChoice, Part
+from octoroute_py.gateway.receipt import CandidateFate, CandidateView, EndpointChoice
 from octoroute_py.ledger.outcome import Attempt
 from octoroute_py.tiers.eligibility import Misfit
 from octoroute_py.tiers.endpoint import Endpoint
@@ -31,7 +31,7 @@ def chosen_endpoint(
         _view(endpoint, place, first=first, misfit=misfits[endpoint.id] if able else None, tried=tried)
         for place, endpoint in _in_order(plan)
     ]
-    drawn = [each for each in views if each.part in (Part.CHOSEN, Part.NOT_DRAWN)]
+    drawn = [each for each in views if each.part in (CandidateFate.CHOSEN, CandidateFate.NOT_DRAWN)]
     choice = EndpointChoice(
         balancer=balancer.value,
         pool=None if first is None else first[0],
@@ -88,16 +88,16 @@ def _view(
 
 def _part(
     endpoint: Endpoint, place: int, *, first: tuple[int, Endpoint] | None, misfit: Misfit | None
-) -> tuple[Part, bool | None]:
+) -> tuple[CandidateFate, bool | None]:
     """What became of it at the first attempt, and whether it could have taken that."""
     if misfit is not None:
-        return Part.UNFIT, None
+        return CandidateFate.UNFIT, None
     if first is None:
-        return Part.NOT_REACHED, None
+        return CandidateFate.NOT_REACHED, None
     chosen_from, chosen = first
     if endpoint.id == chosen.id:
-        return Part.CHOSEN, True
+        return CandidateFate.CHOSEN, True
     if place == chosen_from and endpoint.priority == chosen.priority:
-        return Part.NOT_DRAWN, None
+        return CandidateFate.NOT_DRAWN, None
     before = (place, -endpoint.priority) < (chosen_from, -chosen.priority)
-    return (Part.PASSED_OVER, False) if before else (Part.NOT_REACHED, None)
+    return (CandidateFate.PASSED_OVER, False) if before else (CandidateFate.NOT_REACHED, None)

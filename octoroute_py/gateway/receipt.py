@@ -17,7 +17,7 @@ from octoroute_py.tiers.eligibility import Misfit
 _ATTEMPTS: Final = msgspec.json.Decoder(list[AttemptRow])
 
 
-class KeyView(msgspec.Struct, frozen=True, kw_only=True):
+class ReceiptKey(msgspec.Struct, frozen=True, kw_only=True):
     """Whose key a request came with; `name` None where only the journal remembers."""
 
     id: str
@@ -41,11 +41,11 @@ class RequestView(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool
     workspace: str
     agent_type: str | None
-    key: KeyView | None
+    key: ReceiptKey | None
     generation: int | None
 
 
-class Part(enum.StrEnum):
+class CandidateFate(enum.StrEnum):
     """What became of a candidate at the first attempt."""
 
     CHOSEN = "chosen"
@@ -71,7 +71,7 @@ class CandidateView(msgspec.Struct, frozen=True, kw_only=True):
     pool: int
     priority: int
     weight: float
-    part: Part
+    part: CandidateFate
     available: bool | None
     unfit: Misfit | None
     attempts: tuple[int, ...]
@@ -167,7 +167,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     entries: tuple[str, ...] = ()
 
 
-def receipt_of_row(row: JournalEntry, *, key: KeyView | None, generation: int | None = None) -> Receipt:
+def receipt_of_row(row: JournalEntry, *, key: ReceiptKey | None, generation: int | None = None) -> Receipt:
     """What a row of the journal says; its arms are those that had an effect."""
     fell_back = row.reason == Reason.TIER_FALLBACK
     return Receipt(
@@ -212,7 +212,7 @@ def attempt_view(row: AttemptRow) -> AttemptView:
     )
 
 
-def _request(row: JournalEntry, *, key: KeyView | None, generation: int | None) -> RequestView:
+def _request(row: JournalEntry, *, key: ReceiptKey | None, generation: int | None) -> RequestView:
     return RequestView(
         request_id=row.request_id,
         entry=str(row.entry),

@@ -16,7 +16,7 @@ from octoroute_py.gateway.endpoint_choice import chosen_endpoint
 from octoroute_py.gateway.explaining import decider_of
 from octoroute_py.gateway.grounds import Grounds
 from octoroute_py.gateway.plan import narrowed
-from octoroute_py.gateway.receipt import KeyView, Receipt, attempt_view, receipt_of_row
+from octoroute_py.gateway.receipt import Receipt, ReceiptKey, attempt_view, receipt_of_row
 from octoroute_py.ledger.entry import attempt_row, entry_of
 from octoroute_py.ledger.outcome import Outcome
 from octoroute_py.routing.explain import (
@@ -78,7 +78,7 @@ class Receipts:
 def tell(kept: Kept, *, shows_key: bool) -> Receipt:
     """The receipt of a kept decision; `shows_key` tells whose it was, too."""
     outcome, grounds = kept.outcome, kept.grounds
-    key = KeyView(id=outcome.key_id, name=outcome.principal) if shows_key else None
+    key = ReceiptKey(id=outcome.key_id, name=outcome.principal) if shows_key else None
     told = receipt_of_row(entry_of(outcome), key=key, generation=kept.generation)
     attempts = tuple(attempt_view(attempt_row(each, outcome.started_s)) for each in outcome.attempts)
     told = msgspec.structs.replace(told, attempts=attempts, rule_id=outcome.rule_id)

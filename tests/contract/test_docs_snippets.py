@@ -119,7 +119,8 @@ async def test_the_readmes_model_and_rule_are_in_force_at_once(demo: RunningGate
 
 
 async def test_the_pages_that_the_demo_names_exist(demo: RunningGateway) -> None:
-    pages = re.findall(r"http://[\d.]+:\d+/[a-z]+", (paragraph("\n".join(demo.stdout), "Ask for a tier")))
-    assert len(pages) == 2
+    told = "\n".join(demo.stdout)
+    pages = re.findall(r"http://[\d.]+:\d+/[a-z]+", paragraph(told, "Watch it") + paragraph(told, "Ask for a tier"))
+    assert len(pages) == 3
     async with httpx.AsyncClient(trust_env=False) as client:
-        assert [(await client.get(page)).status_code for page in pages] == [200, 200]
+        assert [(await client.get(page)).status_code for page in pages] == [200, 200, 200]

@@ -138,6 +138,9 @@ def test_prometheus_scrapes_services_where_they_listen(services: dict[str, Servi
     told = Path(bind_mounts(prometheus)["./deploy/prometheus.yml"])
     assert bind_mounts(prometheus)[f"./deploy/{rules}"] == str(told.with_name(rules))
     assert f"--config.file={bind_mounts(prometheus)['./deploy/prometheus.yml']}" in prometheus.argv
+    beside = str(Path(bind_mounts(prometheus)["./deploy/prometheus.yml"]).parent)
+    mounted = {f"{beside}/{name}" for name in config["rule_files"]}
+    assert mounted <= set(bind_mounts(prometheus).values())
     assert f"--storage.tsdb.path={named_volumes(prometheus)['prometheus-data']}" in prometheus.argv
     assert re.fullmatch(r"prom/prometheus:v\d+\.\d+\.\d+", prometheus.spec["image"])
 

@@ -24,7 +24,7 @@ from octoroute_py.edge.operation import Operation, Parameter
 from octoroute_py.edge.wire_io import api_error_body
 from octoroute_py.gateway.context import RequestContext
 from octoroute_py.gateway.pipeline import Gateway
-from octoroute_py.gateway.receipt import KeyView, Receipt, receipt_of_row
+from octoroute_py.gateway.receipt import Receipt, ReceiptKey, receipt_of_row
 from octoroute_py.gateway.receipts import Kept, tell
 from octoroute_py.manage.analytics import Analytics
 from octoroute_py.manage.store import TRY_AGAIN_S
@@ -116,7 +116,7 @@ def _started_ms(found: Found) -> int:
 def _receipt(found: Found, by: Principal) -> Receipt:
     shows_key = by.may(Role.VIEWER)
     if isinstance(found, Record):
-        return receipt_of_row(found, key=KeyView(id=found.key_id, name=None) if shows_key else None)
+        return receipt_of_row(found, key=ReceiptKey(id=found.key_id, name=None) if shows_key else None)
     return tell(found, shows_key=shows_key)
 
 
