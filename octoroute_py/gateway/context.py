@@ -185,8 +185,7 @@ class RequestContext:
         self.snapshot = snapshot
         self.principal = principal
         self.raw_headers = raw_headers
-        self.monotonic = monotonic
-        self.wall = wall
+        self.monotonic, self.wall = monotonic, wall
         self.started_s = self.deadline_s = monotonic()
         self.source, self.entry = source, entry
         self.hints = _NO_HINTS
