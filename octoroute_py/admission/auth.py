@@ -103,7 +103,12 @@ class Access:
         if needed is None:
             return self._known(headers, source) or unkeyed
         if unkeyed.may(needed) or anonymous.may(needed):
-            return self._known(headers, source) or self._unkeyed(headers, unkeyed)
+            known = self._known(headers, source)
+            if known is None:
+                return self._unkeyed(headers, unkeyed)
+            if known.may(needed) or anonymous.may(needed):
+                return known
+            raise _lacking(needed, "key")  # the role of a certificate without its bounds would be nobody's
         key = presented_key(headers)
         if key is None and unkeyed is not anonymous:
             raise _lacking(needed, "certificate")
@@ -132,9 +137,9 @@ class Access:
         A key that is bound to workspaces may not.
         """
         unkeyed = self._anonymous if certificate is None else self._certified(certificate)
-        found = [self._known(headers, source)]
-        if self._is_named_well(headers):
-            found += [unkeyed, self._anonymous]
+        found = [self._known(headers, source), unkeyed, self._anonymous]
+        if not self._is_named_well(headers):
+            found = [each for each in found if each is not self._anonymous]
         return next((each for each in found if each and each.may(needed) and each.workspaces is None), None)
 
     def _certified(self, certificate: ClientCertificate) -> Principal:
@@ -164,7 +169,7 @@ class Access:
                     code="permission_denied",
                     status=403,
                 )
-        if not self._is_named_well(headers):
+        if principal is self._anonymous and not self._is_named_well(headers):
             raise Denied(
                 "Nobody without a key may use the gateway by this name; cors.origins can allow it.",
                 code="permission_denied",
