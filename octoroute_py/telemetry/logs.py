@@ -94,7 +94,7 @@ class _Pipeline:
             fields.setdefault(self._clean(key), self._plain(value, _MAX_DEPTH))
         if error is not None:
             fields.update(describe_exception(error))
-        line = _as_text(fields) if self._text else msgspec.json.encode(fields).decode("utf-8")
+        line = as_text(fields) if self._text else msgspec.json.encode(fields).decode("utf-8")
         self._sink.write(escaped(line).encode("utf-8") + b"\n")
 
     def _plain(self, value: object, depth: int) -> Plain:
@@ -213,7 +213,7 @@ def _exception_of(exc_info: object) -> BaseException | None:
     return None
 
 
-def _as_text(fields: dict[str, Plain]) -> str:
+def as_text(fields: dict[str, Plain]) -> str:
     """`time level event name=value ...`; values with spaces or quotes are spelled as JSON."""
     parts = [f"{fields['time']} {fields['level']:<7} {fields['event']}"]
     for name, value in fields.items():
