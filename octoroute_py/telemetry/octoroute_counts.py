@@ -182,6 +182,12 @@ class OctorouteCounts:
             ("from_tier", "to_tier"),
             self.fallbacks.items(),
         )
+        yield counter(
+            "octoroute_baseline_usd_total",
+            "What whole answers would have cost at the deep tier's baseline, in USD",
+            (),
+            [((), usd(self.baseline_uusd))],
+        )
 
     def _endpoint_families(self) -> Iterator[Metric]:
         rows = self.rows()
@@ -206,12 +212,6 @@ class OctorouteCounts:
             "What the attempts cost, in USD",
             ("endpoint",),
             (((name,), usd(row.cost_uusd)) for name, row in rows),
-        )
-        yield counter(
-            "octoroute_baseline_usd_total",
-            "What whole answers would have cost at the deep tier's baseline, in USD",
-            (),
-            [((), usd(self.baseline_uusd))],
         )
         yield counter(
             "octoroute_mid_stream_failures_total",
