@@ -21,7 +21,7 @@ from octoroute_py.app.in_force import InForce, Layers
 from octoroute_py.app.ledger import CLOSE_WITHIN_S, Ledger
 from octoroute_py.app.probes import Probes
 from octoroute_py.app.reloading import LoadConfig, Means, Reloading
-from octoroute_py.app.scrape_view import LiveView
+from octoroute_py.app.scrape_view import ScrapeView
 from octoroute_py.app.settings import known_secrets, listening_hosts, open_database, refuse_unbuilt
 from octoroute_py.app.tracing import Traces
 from octoroute_py.app.watch import log_reach, watch_endpoints
@@ -121,7 +121,7 @@ class Application:
         self._started = False
         with contextlib.ExitStack() as opened:
             self._open_storage(config, opened)
-            self._view = LiveView(
+            self._view = ScrapeView(
                 lambda: self.gateway, governing=self._governing, ledger=self._ledger, monotonic=clock.monotonic
             )
             self._pulse = Pulse(self._ledger.wall)
