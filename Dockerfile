@@ -2,9 +2,9 @@
 FROM python:3.12-slim-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
-COPY requirements.lock requirements-build.lock ./
+COPY requirements-image.lock requirements-build.lock ./
 RUN ["python", "-m", "venv", "--without-pip", "/opt/octoroute"]
-RUN ["pip", "--python", "/opt/octoroute/bin/python", "install", "--require-hashes", "--only-binary", ":all:", "-r", "requirements.lock"]
+RUN ["pip", "--python", "/opt/octoroute/bin/python", "install", "--require-hashes", "--only-binary", ":all:", "-r", "requirements-image.lock"]
 RUN ["pip", "install", "--require-hashes", "--only-binary", ":all:", "-r", "requirements-build.lock"]
 COPY pyproject.toml README.md LICENSE ./
 COPY octoroute_py ./octoroute_py

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-_log = structlog.stdlib.get_logger("octoroute")
+_log = structlog.stdlib.get_logger("octoroute.app")
 
 LOOK_S = 1.0
 """How often the files are looked at: a change is in force one or two looks later."""

@@ -37,7 +37,7 @@ class Uptime:
         return float(int(self._told - self._started))
 
 
-class LiveView:
+class ScrapeView:
     """Reads it, from whatever thread."""
 
     def __init__(

@@ -13,32 +13,14 @@ from starlette.types import Receive, Scope, Send
 from octoroute_py import __version__
 from octoroute_py.admission.principal import Principal
 from octoroute_py.config.schema import Config, Secret
-from octoroute_py.core.words import Role, Tier
+from octoroute_py.core.words import Role
 from octoroute_py.edge.guard import PRINCIPAL, certificate_of, source_of
 from octoroute_py.edge.models import endpoint_rows
 from octoroute_py.edge.wire_io import send_json
 from octoroute_py.gateway.pipeline import Gateway
+from octoroute_py.telemetry.dancer_counts import Figures
 
 API_VERSION = "v1"
-
-
-class RouterFigures(msgspec.Struct, frozen=True):
-    """The totals of Tiny Dancer's admin API, as they are here.
-
-    A lightweight route goes to the fast tier, a powerful one to the deep tier. Times are those of choosing, in
-    microseconds: the mean of all, and exact percentiles of the last 1,024; null before the first. `error_count` are
-    answers of 500 and above.
-    """
-
-    total_requests: int
-    lightweight_routes: int
-    powerful_routes: int
-    avg_inference_time_us: float | None
-    p50_latency_us: float | None
-    p95_latency_us: float | None
-    p99_latency_us: float | None
-    error_count: int
-    circuit_breaker_trips: int
 
 
 class You(msgspec.Struct, frozen=True):
@@ -80,25 +62,9 @@ class Info:
             body["endpoints"] = endpoint_rows(gateway)
         await send_json(scope, send, body)
 
-    def _figures(self) -> RouterFigures:
-        metrics = self._gateway.metrics
-        routing = metrics.routing()
-        times = routing.percentiles
-        return RouterFigures(
-            total_requests=sum(routing.by_tier.values()),
-            lightweight_routes=routing.by_tier[Tier.FAST],
-            powerful_routes=routing.by_tier[Tier.DEEP],
-            avg_inference_time_us=_us(routing.mean_s),
-            p50_latency_us=None if times is None else _us(times.p50_s),
-            p95_latency_us=None if times is None else _us(times.p95_s),
-            p99_latency_us=None if times is None else _us(times.p99_s),
-            error_count=metrics.counters().failed,
-            circuit_breaker_trips=sum(each.breaker.trips for each in self._gateway.snapshot.table.endpoints),
-        )
-
-
-def _us(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds * 1e6, 1)
+    def _figures(self) -> Figures:
+        trips = sum(each.breaker.trips for each in self._gateway.snapshot.table.endpoints)
+        return self._gateway.metrics.dancer.figures(trips)
 
 
 def shown_config(config: Config) -> object:

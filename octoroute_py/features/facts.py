@@ -30,7 +30,7 @@ _NO_TOOL: Final = re.compile(rb'\s*(?:null|"none")\s*')
 _NO_REASONING: Final = re.compile(rb'\s*(?:null|false|"none")\s*')
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
+class Facts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Typed observations of one request.
 
     `tokens` is the estimate code points / 4, floored, over all message text. `model` is the name the client asked

@@ -36,16 +36,20 @@ _HOW_ARE: Final = re.compile(r"\s*how are(?!\w)")
 _CLASS: Final = re.compile(r"class \w{1,64}+(?:\([\w., ]{0,64}+\))?\s?[:{]")
 # A character that prose seldom has, the words beside it, and what they must look like: looking for one character first
 # costs a twentieth of looking for words.
-_CODE: Final[tuple[tuple[str, str, re.Pattern[str] | None], ...]] = (
-    ("`", FENCE, None),
-    (";", "();", None),
-    ("<", "#include <", None),
-    ("<", "</", re.compile(r"</\w{1,32}+>")),
-    ("(", "Traceback (most recent call last)", None),
-    ("(", "def ", re.compile(r"def \w{1,64}+\(")),
-    ("(", "function ", re.compile(r"function \w{1,64}+\(")),
-    (":", "class ", _CLASS),
-    ("{", "class ", _CLASS),
+_CODE: Final[tuple[tuple[str, tuple[tuple[str, re.Pattern[str] | None], ...]], ...]] = (
+    ("`", ((FENCE, None),)),
+    (";", (("();", None),)),
+    ("<", (("#include <", None), ("</", re.compile(r"</\w{1,32}+>")))),
+    (
+        "(",
+        (
+            ("Traceback (most recent call last)", None),
+            ("def ", re.compile(r"def \w{1,64}+\(")),
+            ("function ", re.compile(r"function \w{1,64}+\(")),
+        ),
+    ),
+    (":", (("class ", _CLASS),)),
+    ("{", (("class ", _CLASS),)),
 )
 
 
@@ -71,7 +75,9 @@ def infer_task_type(text: str) -> TaskType:
 def shows_code(text: str) -> bool:
     """Whether the text contains code itself (a fence, a definition, a traceback), not just words about it."""
     text = text[:LOOKED_AT]
-    for rare, words, shape in _CODE:
-        if rare in text and words in text and (shape is None or shape.search(text) is not None):
-            return True
+    for rare, forms in _CODE:
+        if rare in text:
+            for words, shape in forms:
+                if words in text and (shape is None or shape.search(text) is not None):
+                    return True
     return False

@@ -17,7 +17,7 @@ from octoroute_py.gateway.context import RequestContext
 from octoroute_py.gateway.governing import Case, eligible_targets, preferred
 from octoroute_py.gateway.plan import Plan, narrowed
 from octoroute_py.gateway.ways import Way, way_of
-from octoroute_py.routing.explain import Decider, Explanation, RuleTrial, Trail, seen, walk
+from octoroute_py.routing.explain import Decider, Explanation, RuleTrial, Walk, seen, walk
 from octoroute_py.routing.intent import Auto, Intent
 from octoroute_py.routing.rulebook import Rulebook
 
@@ -32,11 +32,11 @@ async def explain(ctx: RequestContext, *, ask_judge: bool) -> Explanation:
     facts = facts_of(ctx, words=snapshot.reads_words)
     case = Case(ctx, facts, needs_of(ctx, facts))
     way = way_of(case) if isinstance(intent, Auto) else Way(book=snapshot.rulebook, router=snapshot.router)
-    trail, decider = Trail(), Decider.CLIENT
+    walked, decider = Walk(), Decider.CLIENT
     if isinstance(intent, Auto):
         governed = governed_plan(case, way)
         decider = decider_of(governed, way)
-        trail = await walk(
+        walked = await walk(
             way.router,
             inquiry_of(ctx, facts),
             book=way.book,
@@ -45,14 +45,14 @@ async def explain(ctx: RequestContext, *, ask_judge: bool) -> Explanation:
             now=ctx.wall(),
             ask_judge=ask_judge,
         )
-        plan = governed or exposed(tier_plan(ctx, trail.decision or way.router.otherwise, case.needs), way)
+        plan = governed or exposed(tier_plan(ctx, walked.decision or way.router.otherwise, case.needs), way)
     else:
         plan = named_plan(ctx, intent, case.needs)
     plan = rolled_out(ctx, plan, case.needs)
-    return _told(case, way, trail, intent=intent, decider=decider, plan=plan)
+    return _told(case, way, walked, intent=intent, decider=decider, plan=plan)
 
 
-def _told(case: Case, way: Way, trail: Trail, *, intent: Intent, decider: Decider, plan: Plan) -> Explanation:
+def _told(case: Case, way: Way, walked: Walk, *, intent: Intent, decider: Decider, plan: Plan) -> Explanation:
     decision, carried_out = plan.decision, narrowed(plan, case.needs)
     left_to_us = isinstance(intent, Auto)
     misfits = {endpoint.id: case.needs.misfit(endpoint.config) for endpoint in plan.pools[0].endpoints}
@@ -62,11 +62,11 @@ def _told(case: Case, way: Way, trail: Trail, *, intent: Intent, decider: Decide
         reason=decision.reason,
         rule=decision.rule,
         confidence=decision.confidence,
-        next_step="judge" if left_to_us and trail.decision is None else None,
+        next_step="judge" if left_to_us and walked.decision is None else None,
         default_tier=way.router.otherwise.tier,
-        rules=_with_eligible(case, way.book, trail.rules),
-        scorer=trail.scorer,
-        judge=trail.judge,
+        rules=_with_eligible(case, way.book, walked.rules),
+        scorer=walked.scorer,
+        judge=walked.judge,
         candidates=tuple(each for each, found in misfits.items() if found is None),
         unfit={each: found for each, found in misfits.items() if found is not None},
         facts=seen(case.facts, has_code=case.facts.has_code),

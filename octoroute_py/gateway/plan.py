@@ -34,7 +34,7 @@ _NO_FIT_RETRY_S = 60.0
 _NONE: frozenset[Capability] = frozenset()
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Plan(msgspec.Struct, frozen=True, gc=False):
     """Pools in the order they are tried, nothing else.
 
     `quality` is asked of an endpoint at the moment it is picked. `exposures` are the experiments and canary deployments
@@ -56,7 +56,7 @@ class Plan(msgspec.Struct, frozen=True):
         return chain.from_iterable(pool.endpoints for pool in self.pools)
 
 
-class Needs(msgspec.Struct, frozen=True):
+class Needs(msgspec.Struct, frozen=True, gc=False):
     """What a request asks of an endpoint.
 
     `output_tokens` is the client's own token limit, `scope` where it may go, `demand` what its agent type asks for.

@@ -17,7 +17,7 @@ from octoroute_py.routing.rulebook import Rulebook
 _UNDER_TEST: Final = (ModelStatus.CANARY, ModelStatus.TESTING)
 
 
-class Way(msgspec.Struct, frozen=True, kw_only=True):
+class Way(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How a request is decided about: at once by `plan`, else by the rules in `book`, else by `router`.
 
     `exposure` is the arm it was given; with `by_router` that counts only where the router came to decide.

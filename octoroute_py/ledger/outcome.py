@@ -34,7 +34,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     hop: Hop | None = None
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A finished request, or a finished question of the gateway's own (`surface` is Inward).
 
     `status` is what the client got, CLIENT_GONE if it left. `tier` and `endpoint_id` are those that answered, or that

@@ -54,6 +54,7 @@ class Recorder:
         if strategy is not None and outcome.routing_s is not None:
             metrics.routing_duration(strategy, outcome.routing_s * 1000.0)
         self._count_attempts(outcome)
+        metrics.baseline(outcome.baseline_uusd)
         if isinstance(outcome.surface, Surface):
             self._count_families(outcome, outcome.surface)
         if tier is not None:

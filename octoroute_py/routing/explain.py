@@ -94,7 +94,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     has_code: bool | None
 
 
-class Trail(msgspec.Struct, frozen=True, kw_only=True):
+class Walk(msgspec.Struct, frozen=True, kw_only=True):
     """What each step of a router said; `decision` is None when the next step, the judge, was not to be asked."""
 
     decision: Decision | None = None
@@ -156,7 +156,7 @@ async def walk(
     judge_tier: Tier,
     now: float,
     ask_judge: bool,
-) -> Trail:
+) -> Walk:
     """Asks each step of the router and keeps what it said, after the rules of operators in `book` at Unix time `now`.
 
     `decided` is the decision that came before the router, if there is one. The scorer tells its beliefs also where a
@@ -171,12 +171,12 @@ async def walk(
     if decision is None and router.neural is not None:
         decision = await router.neural.route(inquiry)
     if router.judge is None:
-        return Trail(decision=decision or router.otherwise, rules=rules, scorer=scorer)
+        return Walk(decision=decision or router.otherwise, rules=rules, scorer=scorer)
     state = JudgeState.NOT_NEEDED
     if decision is None:
         decision, state = await _judged(router.judge, inquiry, ask_judge=ask_judge)
     view = JudgeView(tier=judge_tier, strategy=router.judge.strategy, state=state)
-    return Trail(decision=decision, rules=rules, scorer=scorer, judge=view)
+    return Walk(decision=decision, rules=rules, scorer=scorer, judge=view)
 
 
 def try_rules(book: Rulebook, facts: Facts, *, now: float, then: Rulebook | None = None) -> tuple[RuleTrial, ...]:

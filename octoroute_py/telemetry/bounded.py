@@ -21,12 +21,11 @@ class Bounded(Generic[Key]):
 
     def add(self, key: Key) -> None:
         """Count one."""
-        counts = self.counts
-        if key in counts:
-            counts[key] += 1
-        elif self._left > 0:
-            self._left -= 1
-            counts[key] = 1
-        else:
-            folded = self._fold(key)
-            counts[folded] = counts.get(folded, 0) + 1
+        try:
+            self.counts[key] += 1  # nearly always; a tuple is hashed each time that it is looked up
+        except KeyError:
+            if self._left > 0:
+                self._left -= 1
+            else:
+                key = self._fold(key)
+            self.counts[key] = self.counts.get(key, 0) + 1

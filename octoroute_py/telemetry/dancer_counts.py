@@ -29,7 +29,6 @@ _CONFIDENCE = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0
 _UNCERTAINTY = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
 _STATE = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
 _WINDOW = 1024
-_US = 1e6
 
 
 class Scored(msgspec.Struct, frozen=True):
@@ -51,6 +50,25 @@ class Ranked(msgspec.Struct, frozen=True):
     candidates: int
     feature_s: float
     inference_s: float
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """The nine figures of Tiny Dancer's admin API, as /info and the page both tell them.
+
+    A request is `total_requests` whether it was answered or not; `lightweight_routes` and `powerful_routes` are those
+    that were answered. Times are microseconds over the last 1,024, None before the first: the mean of a network's
+    inference, and exact percentiles of the time that routing took.
+    """
+
+    total_requests: int
+    lightweight_routes: int
+    powerful_routes: int
+    avg_inference_time_us: float | None
+    p50_latency_us: float | None
+    p95_latency_us: float | None
+    p99_latency_us: float | None
+    error_count: int
+    circuit_breaker_trips: int
 
 
 class DancerCounts:
@@ -134,9 +152,25 @@ class DancerCounts:
         yield from self._page_families(live)
         yield from self._module_families(live)
 
+    def figures(self, trips: int) -> Figures:
+        """The figures, when the breakers of the endpoints that are there now have opened so often."""
+        found = self._latency.percentiles()
+        return Figures(
+            total_requests=sum(self._requests),
+            lightweight_routes=self._by_route[LIGHTWEIGHT],
+            powerful_routes=self._by_route[POWERFUL],
+            avg_inference_time_us=_us(self._inference.mean()),
+            p50_latency_us=None if found is None else _us(found.p50_s),
+            p95_latency_us=None if found is None else _us(found.p95_s),
+            p99_latency_us=None if found is None else _us(found.p99_s),
+            error_count=self._requests[1],
+            circuit_breaker_trips=self._retired_trips + trips,
+        )
+
     def _page_families(self, live: LiveRows) -> Iterator[Metric]:
-        yield counter("tiny_dancer_requests_total", "Requests that were routed", (), [((), sum(self._requests))])
-        light, powerful = self._by_route[LIGHTWEIGHT], self._by_route[POWERFUL]
+        told = self.figures(sum(row.trips for row in live.breakers if row.scope == "endpoint"))
+        light, powerful = told.lightweight_routes, told.powerful_routes
+        yield counter("tiny_dancer_requests_total", "Requests that were routed", (), [((), told.total_requests)])
         yield counter(
             "tiny_dancer_lightweight_routes_total", "Requests routed to the lightweight model", (), [((), light)]
         )
@@ -147,19 +181,22 @@ class DancerCounts:
             "tiny_dancer_inference_time_microseconds",
             "Mean time of a network's inference over its last 1,024",
             (),
-            [((), self._inference.mean() * _US)],
+            [((), _number(told.avg_inference_time_us))],
         )
-        found = self._latency.percentiles()
-        ranks = (math.nan,) * 3 if found is None else (found.p50_s, found.p95_s, found.p99_s)
+        ranks = (("0.5", told.p50_latency_us), ("0.95", told.p95_latency_us), ("0.99", told.p99_latency_us))
         yield gauge(
             "tiny_dancer_latency_microseconds",
             "Exact quantiles of the time that routing took, over the last 1,024 requests",
             ("quantile",),
-            (((name,), seconds * _US) for name, seconds in zip(("0.5", "0.95", "0.99"), ranks, strict=True)),
+            (((name,), _number(us)) for name, us in ranks),
         )
-        yield counter("tiny_dancer_errors_total", "Requests that failed", (), [((), sum(self._errors.values()))])
-        trips = self._retired_trips + sum(row.trips for row in live.breakers if row.scope == "endpoint")
-        yield counter("tiny_dancer_circuit_breaker_trips_total", "Times that a breaker opened", (), [((), trips)])
+        yield counter("tiny_dancer_errors_total", "Requests that failed", (), [((), told.error_count)])
+        yield counter(
+            "tiny_dancer_circuit_breaker_trips_total",
+            "Times that a breaker opened",
+            (),
+            [((), told.circuit_breaker_trips)],
+        )
         yield gauge("tiny_dancer_uptime_seconds", "Time since the start", (), [((), live.uptime_s)])
 
     def _module_families(self, live: LiveRows) -> Iterator[Metric]:
@@ -227,6 +264,14 @@ class DancerCounts:
             ("decision_type",),
             (((route,), samples) for route, samples in self._uncertainty.items()),
         )
+
+
+def _us(seconds: float) -> float | None:
+    return None if math.isnan(seconds) else round(seconds * 1e6, 3)
+
+
+def _number(us: float | None) -> float:
+    return math.nan if us is None else us
 
 
 def _batch(size: int) -> int:

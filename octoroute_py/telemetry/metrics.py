@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 
 from octoroute_py.core.usage import Usage
-from octoroute_py.core.words import TIERS, Reason, Strategy, Tier
+from octoroute_py.core.words import Reason, Strategy, Tier
 from octoroute_py.telemetry.allotment import allot
 from octoroute_py.telemetry.dancer_counts import DancerCounts
 from octoroute_py.telemetry.genai_counts import GenAiCounts
@@ -39,7 +39,7 @@ from octoroute_py.telemetry.samples import Percentiles, Window
 from octoroute_py.telemetry.served import Known, plain
 from octoroute_py.telemetry.trace_counts import TraceCounts
 
-__all__ = ["CONTENT_TYPE", "FAMILIES", "BreakerRow", "Counters", "LiveRows", "Metrics", "Routing"]
+__all__ = ["CONTENT_TYPE", "FAMILIES", "BreakerRow", "Counters", "LiveRows", "Metrics"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """Content type of `Metrics.render`."""
@@ -63,17 +63,6 @@ class Counters(msgspec.Struct, frozen=True):
     background_task_failures: int
 
 
-class Routing(msgspec.Struct, frozen=True):
-    """How requests were routed: how many to each tier, and the time it took to choose.
-
-    `mean_s` is over all of them (None before the first), `percentiles` are those of the last 1,024.
-    """
-
-    by_tier: dict[Tier, int]
-    mean_s: float | None
-    percentiles: Percentiles | None
-
-
 class Metrics:
     """What happened, in numbers. Counting methods are for the event loop's thread; reading is safe from any.
 
@@ -95,7 +84,6 @@ class Metrics:
         self._finished = 0
         self._failed = 0
         self._window = Window(_WINDOW)
-        self._routing_window = Window(_WINDOW)
         self._room = allot({})
         self._known = Known()
         self.bind(endpoint_ids)
@@ -147,9 +135,7 @@ class Metrics:
 
     def routing_duration(self, strategy: Strategy, ms: float) -> None:
         """Choosing the tier took so many milliseconds."""
-        if self._own.routing_ms[strategy].observe(ms):
-            self._routing_window.add(ms / 1000.0)
-        else:
+        if not self._own.routing_ms[strategy].observe(ms):
             self.recording_failed(RecordingFailure.ROUTING_DURATION)
 
     def model_invoked(self, tier: Tier) -> None:
@@ -201,6 +187,11 @@ class Metrics:
         if cost_uusd > 0:
             self._own.of(endpoint_id).cost_uusd += cost_uusd
 
+    def baseline(self, baseline_uusd: int) -> None:
+        """An answer would have cost so many micro-USD at the deep tier's baseline."""
+        if baseline_uusd > 0:
+            self._own.baseline_uusd += baseline_uusd
+
     def mid_stream_failure(self, endpoint_id: str) -> None:
         """A stream broke after its first event had left for the client."""
         self._own.of(endpoint_id).mid_stream += 1
@@ -248,16 +239,6 @@ class Metrics:
     def percentiles(self) -> Percentiles | None:
         """Exact p50, p95 and p99 of the last 1,024 routed requests, None before the first."""
         return self._window.percentiles()
-
-    def routing(self) -> Routing:
-        """How requests were routed since the start."""
-        by_tier = dict.fromkeys(TIERS, 0)
-        for (tier, _), count in self._own.requests.items():
-            by_tier[tier] += count
-        timed = [histogram.cumulative() for histogram in self._own.routing_ms.values()]
-        times = sum(rows[-1][1] for rows, _ in timed)
-        mean_s = sum(total_ms for _, total_ms in timed) / times / 1000.0 if times else None
-        return Routing(by_tier, mean_s, self._routing_window.percentiles())
 
     def counters(self) -> Counters:
         """Totals since the start; tokens are those of the endpoints now configured, and `other`."""

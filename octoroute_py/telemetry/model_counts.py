@@ -36,14 +36,15 @@ class Spent:
 
 
 class _Place:
-    """Where an endpoint's requests count: its model, and histograms that it may share with others."""
+    """Where an endpoint's requests count: its model, and what it may share with others; `spent` is by tenant."""
 
-    __slots__ = ("endpoint_s", "model", "model_s")
+    __slots__ = ("endpoint_s", "model", "model_s", "spent")
 
     def __init__(self, model: str, model_s: Histogram, endpoint_s: Histogram) -> None:
         self.model = model
         self.model_s = model_s
         self.endpoint_s = endpoint_s
+        self.spent: dict[str, Spent] = {}
 
 
 class ModelCounts:
@@ -97,24 +98,29 @@ class ModelCounts:
         self._calls.add((place.model, agent, tenant))
         place.model_s.observe(seconds)
         if usage is not None:
-            spent = self._spent_by(place.model, tenant)
-            spent.prompt += max(0, usage.prompt)
-            spent.completion += max(0, usage.completion)
+            spent = place.spent.get(tenant) or self._spent_by(place, tenant)
+            # A counter never falls, whatever an upstream reports.
+            if usage.prompt > 0:
+                spent.prompt += usage.prompt
+            if usage.completion > 0:
+                spent.completion += usage.completion
 
     def attempted(self, endpoint_id: str, *, tenant: str, seconds: float, cost_uusd: int) -> None:
         """An attempt at an endpoint took so long and cost so much."""
         place = self._places.get(endpoint_id, self._other)
         place.endpoint_s.observe(seconds)
         if cost_uusd > 0:
-            self._spent_by(place.model, tenant).cost_uusd += cost_uusd
+            spent = place.spent.get(tenant) or self._spent_by(place, tenant)
+            spent.cost_uusd += cost_uusd
 
-    def _spent_by(self, model: str, tenant: str) -> Spent:
-        found = self._spent.get((model, tenant))
-        if found is not None:
-            return found
+    def _spent_by(self, place: _Place, tenant: str) -> Spent:
+        """Where a place counts what a tenant spends, looked up once."""
+        key = (place.model, tenant)
         room = 2 * (len(self._models) + 1) + _MORE_TENANTS
-        key = (model, tenant if len(self._spent) < room else OTHER)
-        return self._spent.setdefault(key, Spent())
+        if key not in self._spent and len(self._spent) >= room:
+            key = (place.model, OTHER)
+        spent = place.spent[tenant] = self._spent.setdefault(key, Spent())
+        return spent
 
     @staticmethod
     def _any_call(key: _Called) -> _Called:

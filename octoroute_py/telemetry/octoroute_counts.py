@@ -68,6 +68,7 @@ class OctorouteCounts:
 
     __slots__ = (
         "background_failures",
+        "baseline_uusd",
         "clock_errors",
         "decisions",
         "durations",
@@ -100,6 +101,7 @@ class OctorouteCounts:
         self.refused = dict.fromkeys((reason.value for reason in Refusal), 0)
         self.reloads = dict.fromkeys(ReloadOutcome, 0)
         self.judge = JudgeCounts()
+        self.baseline_uusd = 0
         self.clock_errors = 0
         self.in_flight = 0
         self.other = EndpointCounts()
@@ -179,6 +181,12 @@ class OctorouteCounts:
             "Requests that went on in another tier",
             ("from_tier", "to_tier"),
             self.fallbacks.items(),
+        )
+        yield counter(
+            "octoroute_baseline_usd_total",
+            "What whole answers would have cost at the deep tier's baseline, in USD",
+            (),
+            [((), usd(self.baseline_uusd))],
         )
 
     def _endpoint_families(self) -> Iterator[Metric]:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+_INFINITY = math.inf
+
 
 class Histogram:
     """Counts by upper bound, bounds inclusive; one writer, any reader."""
@@ -20,7 +22,7 @@ class Histogram:
 
     def observe(self, value: float) -> bool:
         """Count a value; False, and not counted, if it is negative, infinite or no number."""
-        if not 0.0 <= value < math.inf:
+        if not 0.0 <= value < _INFINITY:
             return False
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value

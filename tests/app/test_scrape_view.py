@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from octoroute_py.app.scrape_view import LONGEST_S, SAME_SCRAPE_S, Uptime
+from octoroute_py.core.errors import ConfigError
 from tests.fakes.application import httpx_config, running
 
 
@@ -61,3 +62,16 @@ async def test_a_workspace_with_a_budget_is_shown_by_its_hash(tmp_path: Path) ->
         page = (await one.client.get("/metrics?family=model_router")).text
         assert 'model_router_workspace_budget_utilization{workspace_id="96c2886c"} 0.0' in page  # SHA-256 of its name
         assert "team-a" not in page
+
+
+async def test_reloads_are_counted_by_what_came_of_them_and_drained_endpoints_are_told() -> None:
+    async with running(httpx_config()) as one:
+        endpoint = one.application.gateway.snapshot.table.endpoints[0].id
+        assert (await one.client.post("/admin/reload")).status_code == 200
+        one.config = ConfigError("a problem")
+        assert not (await one.client.post("/admin/reload")).is_success
+        assert (await one.client.post("/admin/drain", json={"endpoint": endpoint})).is_success
+        page = (await one.client.get("/metrics?family=octoroute")).text
+        assert 'octoroute_config_reloads_total{outcome="applied"} 1.0' in page
+        assert 'octoroute_config_reloads_total{outcome="refused"} 1.0' in page
+        assert "octoroute_drained_endpoints 1.0" in page

@@ -14,10 +14,11 @@ import pytest
 
 from tests.fakes.repository import PACKAGE, ROOT, product_modules, repository_files
 
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-build.lock", "requirements-image.lock")
 TOP_LEVEL = {
     "pyproject.toml", "config.example.toml", "README.md", "octoroute_py", "tests", "scripts", "docker-compose.yml",
     "Dockerfile", "CHANGELOG.md", "LICENSE", "docs", "deploy", ".ci",
-    "requirements.lock", "requirements-dev.lock", "requirements-build.lock",
+    *LOCKS,
     ".dockerignore", ".env.example", ".gitignore",
 }  # fmt: skip
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|farm|root|home/\w+)/")
@@ -87,26 +88,23 @@ def test_scripts_can_be_run() -> None:
 
 
 def test_every_locked_package_is_pinned_by_hash() -> None:
-    for name in ("requirements.lock", "requirements-dev.lock", "requirements-build.lock"):
+    for name in LOCKS:
         assert [package for package, hashes in lock_of(name).items() if not hashes] == [], name
 
 
 def test_the_locks_cover_what_the_project_asks_for(pyproject: dict[str, Any]) -> None:
-    base, dev, build = (
-        {package.split("==")[0] for package in lock_of(name)}
-        for name in ("requirements.lock", "requirements-dev.lock", "requirements-build.lock")
-    )
+    base, dev, build, image = ({package.split("==")[0] for package in lock_of(name)} for name in LOCKS)
     project = pyproject["project"]
     assert names_in(project["dependencies"]) <= base
     assert names_in([line for extra in project["optional-dependencies"].values() for line in extra]) <= dev
+    served = {*project["optional-dependencies"]} - {"dev", "plots"}
+    assert names_in([line for extra in served for line in project["optional-dependencies"][extra]]) <= image
     assert names_in(pyproject["build-system"]["requires"] + pyproject["dependency-groups"]["build"]) <= build
 
 
 def test_tests_run_on_the_versions_that_are_shipped() -> None:
-    base, dev, build = (
-        set(lock_of(name)) for name in ("requirements.lock", "requirements-dev.lock", "requirements-build.lock")
-    )
-    assert base <= dev
+    base, dev, build, image = (set(lock_of(name)) for name in LOCKS)
+    assert base <= image <= dev
     assert {package for package in build if package.split("==")[0] in {line.split("==")[0] for line in dev}} <= dev
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -82,6 +83,8 @@ async def test_the_list_shows_the_journals_latest_requests_in_its_order(page: Pa
         assert await cells.locator(".tier").inner_text() == (row["tier"] or "none")
         assert await cells.locator(".endpoint").inner_text() == (row["modelId"] or "–")
         assert (await cells.locator(".status").inner_text()).startswith(str(row["httpStatus"]))
+        if row["error"]:
+            assert row["error"].replace("_", " ") in await cells.locator(".why").inner_text()
         assert await cells.locator(".cost").get_attribute("title") == f"${row['cost']:.6f}"
 
 
@@ -195,15 +198,18 @@ async def test_older_pages_come_from_the_journal_each_request_once(page: Page, t
 
 
 class TestWithoutRequests:
+    @pytest_asyncio.fixture(loop_scope="session")
+    async def new_town(self, tmp_path: Path) -> AsyncIterator[Town]:
+        async with running_town(tmp_path, keys={}) as one:
+            yield one
+
     @pytest.fixture
-    def home(self, open_town: Town) -> str:
-        return open_town.url
+    def home(self, new_town: Town) -> str:
+        return new_town.url
 
     @WINDOWS
-    async def test_an_empty_list_says_how_to_fill_it(self, page: Page, open_town: Town) -> None:
-        if (await open_town.look("/api/metrics/requests"))["count"]:
-            pytest.skip("somebody has asked this town already")
-        await sign_in(page, open_town.url, view="/decisions")
+    async def test_an_empty_list_says_how_to_fill_it(self, page: Page, new_town: Town) -> None:
+        await sign_in(page, new_town.url, view="/decisions")
         await expect(page.locator(".listing .empty")).to_contain_text("curl ")
         assert await overflow(page) + await contrast(page) + await focusable(page) == []
 

@@ -23,6 +23,7 @@ OLD = {
     "octoroute_metrics_recording_failures": ("counter", {"operation"}),
     "octoroute_background_health_task_failures": ("counter", {"failure_type"}),
     "octoroute_clock_errors": ("counter", set()),
+    "octoroute_baseline_usd": ("counter", set()),
     "octoroute_cost_usd": ("counter", {"endpoint"}),
     "octoroute_limited_requests": ("counter", {"subject", "limit"}),
     "octoroute_budget_events": ("counter", {"subject", "level"}),

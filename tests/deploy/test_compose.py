@@ -126,7 +126,7 @@ def test_the_config_names_the_simulators_where_they_listen(services: dict[str, S
 
 def test_prometheus_scrapes_services_where_they_listen(services: dict[str, Service]) -> None:
     config = yaml.safe_load((ROOT / "deploy/prometheus.yml").read_text())
-    assert set(config) == {"global", "scrape_configs"}
+    assert set(config) == {"global", "rule_files", "scrape_configs"}
     assert all(re.fullmatch(r"\d+(ms|s|m)", value) for value in config["global"].values())
     jobs = {job["job_name"]: job for job in config["scrape_configs"]}
     assert len(jobs) == len(config["scrape_configs"])
@@ -134,7 +134,13 @@ def test_prometheus_scrapes_services_where_they_listen(services: dict[str, Servi
     assert jobs["octoroute"]["static_configs"] == [{"targets": [f"gateway:{services['gateway'].port}"]}]
     assert jobs["octoroute"]["metrics_path"] == "/metrics"
     prometheus = services["prometheus"]
+    [rules] = config["rule_files"]
+    told = Path(bind_mounts(prometheus)["./deploy/prometheus.yml"])
+    assert bind_mounts(prometheus)[f"./deploy/{rules}"] == str(told.with_name(rules))
     assert f"--config.file={bind_mounts(prometheus)['./deploy/prometheus.yml']}" in prometheus.argv
+    beside = str(Path(bind_mounts(prometheus)["./deploy/prometheus.yml"]).parent)
+    mounted = {f"{beside}/{name}" for name in config["rule_files"]}
+    assert mounted <= set(bind_mounts(prometheus).values())
     assert f"--storage.tsdb.path={named_volumes(prometheus)['prometheus-data']}" in prometheus.argv
     assert re.fullmatch(r"prom/prometheus:v\d+\.\d+\.\d+", prometheus.spec["image"])
 

@@ -6,6 +6,7 @@ answers at; then a Prometheus that scrapes it. Every query gives numbers, and wh
 
 import asyncio
 import contextlib
+import json
 import math
 import sqlite3
 import tomllib
@@ -216,3 +217,27 @@ async def test_the_networks_have_told_of_their_work(exam: Exam) -> None:
     assert await number("sum(tiny_dancer_routing_decisions_total)") == routed
     assert await number("tiny_dancer_requests_total") == routed + await number("tiny_dancer_errors_total")
     assert await number('tiny_dancer_latency_microseconds{quantile="0.5"}') > 0
+
+
+DASHBOARDS = [
+    (f"{path.stem}: {panel['title']}", target["expr"])
+    for path in sorted((ROOT / "deploy" / "grafana" / "dashboards").glob("*.json"))
+    for panel in json.loads(path.read_text())["panels"]
+    for target in panel.get("targets", [])
+]
+QUIET = {"upstreams: Failures to track health"}
+"""Panels that show nothing as long as nothing of the kind has happened."""
+
+
+@pytest.mark.parametrize(("where", "query"), DASHBOARDS, ids=lambda value: value[:60])
+async def test_a_query_of_a_dashboard_is_answered(exam: Exam, where: str, query: str) -> None:
+    for name, value in (("$instance", ".*"), ("$__rate_interval", "5m"), ("$__range", "5m")):
+        query = query.replace(name, value)
+    found = await exam.server.query(query)
+    assert bool(found) is (where not in QUIET), where
+
+
+async def test_the_baseline_is_that_of_the_journal(exam: Exam) -> None:
+    [(baseline,)] = exam.rows("SELECT sum(baseline_uusd) FROM journal WHERE surface != 'judge'")
+    assert baseline > 0
+    assert await exam.server.number("octoroute_baseline_usd_total") == pytest.approx(baseline / 1e6, abs=1e-9)

@@ -71,6 +71,7 @@ EXPECTED: dict[str, tuple[str, dict[str, set[str]]]] = {
     ),
     "octoroute_breaker_trips_total": ("counter", {"scope": {"endpoint", "tier"}, "id": ENDPOINT | TIER}),
     "octoroute_tokens_total": ("counter", {"endpoint": ENDPOINT, "kind": {"prompt", "completion", "cached"}}),
+    "octoroute_baseline_usd_total": ("counter", {}),
     "octoroute_cost_usd_total": ("counter", {"endpoint": ENDPOINT}),
     "octoroute_limited_requests_total": ("counter", {"subject": set(SUBJECTS), "limit": set(LIMITS)}),
     "octoroute_budget_events_total": ("counter", {"subject": set(SUBJECTS), "level": {"80", "100"}}),

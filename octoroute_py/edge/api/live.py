@@ -13,7 +13,8 @@ from starlette.types import Receive, Scope, Send
 from octoroute_py.core.errors import GatewayError
 from octoroute_py.core.words import Role
 from octoroute_py.edge.api.audience import MOST_WATCHERS, Audience, Watcher
-from octoroute_py.edge.api.live_view import LiveHistory, LiveTick, LiveView, Readiness
+from octoroute_py.edge.api.live_events import LiveHistory, LiveTick
+from octoroute_py.edge.api.live_view import LiveView, Readiness
 from octoroute_py.edge.asgi import Table
 from octoroute_py.edge.guard import GUARD, Guarded
 from octoroute_py.edge.operation import Operation

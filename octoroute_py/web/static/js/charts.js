@@ -6,7 +6,7 @@ import { clock } from "./format.js";
 const SYNC = "now";
 
 /** What a custom property such as "--fast" is right now, as a colour that a canvas takes. */
-export function colour(name) {
+function colour(name) {
   const probe = h("span", { hidden: true });
   probe.style.setProperty("color", `var(${name})`);
   document.body.append(probe);
@@ -16,7 +16,7 @@ export function colour(name) {
 }
 
 /** The same colour, let through. */
-export function faded(value, alpha) {
+function faded(value, alpha) {
   const parts = value.match(/[\d.]+/g);
   return parts === null ? value : `rgb(${parts[0]} ${parts[1]} ${parts[2]} / ${alpha})`;
 }

@@ -17,7 +17,7 @@ export const view = { id: "decisions", title: "Decisions", mount };
 function mount(root, app) {
   const shown = new Decisions(root, app);
   shown.start();
-  return { unmount: () => shown.stop(), update: () => shown.goTo() };
+  return { unmount: () => shown.stop(), update: (params) => shown.goTo(params) };
 }
 
 /** One row, from the journal. */
@@ -72,20 +72,29 @@ function keyOf(row) {
   return `${row.at} ${row.requestId}`;
 }
 
+/** How the journal is asked for the page after this one. */
+function after(page) {
+  return page.next === null || page.next === undefined ? null : { before: page.next };
+}
+
+function justAfter(at) {
+  return new Date(Date.parse(at) + 1).toISOString();
+}
+
 class Decisions {
   constructor(root, app) {
     this.root = root;
     this.app = app;
     this.rows = new Map(); // key -> {row, node}, in the order they are shown
     this.waiting = new Map(); // those that came while one reads
-    this.next = null; // where the journal's next page begins
+    this.next = null; // how the journal is asked for what is older than all that is shown, null where nothing is
     this.asked = 0; // which question to the journal is the latest; answers to older ones are dropped
     this.refreshedAt = 0;
     this.loaded = false; // what comes before that was there already
     this.missed = 0;
     this.caughtUp = app.live.state.missed;
     this.abort = new AbortController();
-    const { id, entry, filters } = readAddress(location.hash);
+    const { id, entry, filters } = readAddress(app.params);
     this.selected = id;
     this.entry = entry;
     this.filters = filters;
@@ -151,8 +160,8 @@ class Decisions {
   }
 
   /** The address changed: another decision, or other filters. */
-  goTo() {
-    const { id, entry, filters } = readAddress(location.hash);
+  goTo(params) {
+    const { id, entry, filters } = readAddress(params);
     if (JSON.stringify(filters) !== JSON.stringify(this.filters)) {
       this.filters = filters;
       this.form.fill(filters);
@@ -177,7 +186,7 @@ class Decisions {
   async load() {
     this.say(h("div", { class: "skeleton rows-skeleton", "aria-label": "Loading" }));
     await this.ask({}, (page) => {
-      this.next = page.next;
+      this.next = after(page);
       this.merge(page.requests.map(kept));
       this.loaded = true;
     });
@@ -186,8 +195,10 @@ class Decisions {
 
   async more() {
     this.older.disabled = true;
-    await this.ask({ before: this.next }, (page) => {
-      this.next = page.next;
+    const next = this.next;
+    await this.ask(next, (page) => {
+      if (this.next !== next) return; // rows that stood before this page have been let go meanwhile
+      this.next = after(page);
       this.merge(page.requests.map(kept), { older: true, most: Infinity });
     });
     this.older.disabled = false;
@@ -198,7 +209,7 @@ class Decisions {
     this.caughtUp += this.missed;
     this.missed = 0;
     await this.ask({}, (page) => {
-      if (this.rows.size === 0) this.next = page.next;
+      if (this.rows.size === 0) this.next = after(page);
       const rows = page.requests.map(kept);
       if (this.paused()) this.add(rows);
       else this.merge(rows, { fresh: this.loaded });
@@ -211,7 +222,7 @@ class Decisions {
   }
 
   async ask(more, use) {
-    const mine = more.before ? this.asked : (this.asked += 1);
+    const mine = Object.keys(more).length > 0 ? this.asked : (this.asked += 1);
     this.refreshedAt = Date.now();
     const query = new URLSearchParams({ limit: PAGE, ...this.filters, ...more });
     try {
@@ -249,6 +260,7 @@ class Decisions {
     if (news.length === 0) return;
     if (this.paused()) {
       for (const row of news) this.waiting.set(keyOf(row), row);
+      for (const key of [...this.waiting.keys()].slice(0, Math.max(0, this.waiting.size - MOST_ROWS))) this.waiting.delete(key);
       this.showFresh();
     } else {
       this.merge(news, { fresh: this.loaded });
@@ -280,7 +292,7 @@ class Decisions {
 
   showFresh() {
     this.fresh.hidden = this.waiting.size === 0;
-    this.fresh.textContent = `${this.waiting.size} new`;
+    this.fresh.textContent = `${this.waiting.size}${this.waiting.size < MOST_ROWS ? "" : " or more"} new`;
   }
 
   /** Puts rows where they belong by their time, and drops the oldest beyond the limit; of one time they stay as given. */
@@ -289,6 +301,7 @@ class Decisions {
     const all = new Map(older ? [...this.rows, ...given] : [...given, ...this.rows]);
     const inOrder = [...all].sort(([, a], [, b]) => (a.row.at < b.row.at ? 1 : a.row.at > b.row.at ? -1 : 0)).slice(0, most);
     this.rows = new Map(inOrder);
+    if (all.size > most) this.next = { until: justAfter(inOrder.at(-1)[1].row.at) };
     let place = this.list.firstChild;
     for (const [, { node }] of inOrder) {
       if (node === place) place = place.nextSibling;
@@ -328,7 +341,7 @@ class Decisions {
       h("span", { class: "cell endpoint", title: row.endpoint }, row.endpoint ?? "–"),
       h("span", { class: "cell status" }, h("span", { class: "badge", data: { state: how.tone }, title: how.text }, String(row.status)), sends(row)),
       h("span", { class: "cell number duration", title: `${precise(row.durationMs)} ms` }, duration(row.durationMs)),
-      h("span", { class: "cell number tokens", title: `${precise(row.tokens[0])} → ${precise(row.tokens[1])} tokens` }, `${count(row.tokens[0])} → ${count(row.tokens[1])}`),
+      h("span", { class: "cell number tokens", title: `${precise(row.tokens[0])} → ${precise(row.tokens[1])} tokens` }, `${count(row.tokens[0] ?? 0)} → ${count(row.tokens[1] ?? 0)}`),
       h("span", { class: "cell number cost", title: exactMoney(row.cost) }, money(row.cost)),
     );
     if (row.requestId === this.selected) link.setAttribute("aria-current", "true");
@@ -429,14 +442,20 @@ function tierText(row) {
 
 function whyText(row) {
   const words = (row.reason ?? "not decided").replaceAll("_", " ");
-  return row.rule ? `${words}: ${row.rule}` : words;
+  const said = row.rule ? `${words}: ${row.rule}` : words;
+  return row.error ? `${said}; ${ending(row.status, row.error).text}` : said;
 }
 
 function because(row) {
+  if (row.error) return [row.reason ? [decided(row), " · "] : null, h("span", { class: "went-wrong", data: { tone: ending(row.status, row.error).tone } }, ending(row.status, row.error).text)];
+  return decided(row);
+}
+
+function decided(row) {
   const words = (row.reason ?? "not decided").replaceAll("_", " ");
   return row.rule && row.reason === "rule_matched"
     ? [h("span", { class: "muted" }, "rule "), row.rule]
-    : [words, row.strategy && row.strategy !== "rule" ? h("span", { class: "muted" }, ` · ${row.strategy}`) : null];
+    : [words, row.strategy && row.strategy !== "rule" && !words.startsWith(row.strategy) ? h("span", { class: "muted" }, ` · ${row.strategy}`) : null];
 }
 
 function sends(row) {

@@ -18,27 +18,16 @@ const TEXTS = {
 };
 
 /** Every filter, as it is called in the address and by GET /api/metrics/requests. */
-export const NAMES = ["requestId", ...Object.keys(CHOICES), ...Object.keys(TEXTS)];
+const NAMES = ["requestId", ...Object.keys(CHOICES), ...Object.keys(TEXTS)];
 
-/** The decision, which of those with its id, and the filters that an address names. */
-export function readAddress(hash) {
-  const found = /^#\/decisions(?:\/([^?]*))?(?:\?(.*))?$/.exec(hash);
-  if (found === null) return { id: null, entry: null, filters: {} };
-  const given = new URLSearchParams(found[2] ?? "");
+/** The decision, which of those with its id, and the filters that the address names; the shell has read it. */
+export function readAddress({ id, query }) {
   const filters = {};
   for (const name of NAMES) {
-    const value = given.get(name);
+    const value = query.get(name);
     if (value) filters[name] = value;
   }
-  return { id: found[1] ? decoded(found[1]) : null, entry: given.get("entry"), filters };
-}
-
-function decoded(text) {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
+  return { id, entry: query.get("entry"), filters };
 }
 
 /** The address of a decision, or of the list, under these filters; `entry` is which of those with its id. */

@@ -5,8 +5,8 @@ import { h, mark, say } from "./dom.js";
 import { axisMoney, count, durationParts, exact, exactMoney, money, percent, rate } from "./format.js";
 import { gravity, LivingMap } from "./map.js";
 import { Ticker } from "./ticker.js";
+import { TIERS } from "./words.js";
 
-const TIERS = ["fast", "balanced", "deep"];
 const BUCKET_S = 5;
 
 export const view = {

@@ -83,7 +83,7 @@ export async function stream(path, { method = "GET", body, signal, headers = {},
 }
 
 /** Server-sent events out of pieces of text, however they are cut. */
-export class EventParser {
+class EventParser {
   constructor(onEvent) {
     this.onEvent = onEvent;
     this.rest = "";

@@ -2,6 +2,7 @@
 
 import { h } from "./dom.js";
 import { clock, duration, exactMoney, moment, money, words } from "./format.js";
+import { ending } from "./words.js";
 
 const LINES = 13;
 
@@ -39,21 +40,15 @@ export class Ticker {
   }
 }
 
-/** Whether the answer was not whole, and how it is told. */
-export function ending(decision) {
-  if (decision.errorCode) return { state: "bad", word: `${decision.status} ${words(decision.errorCode)}` };
-  return decision.status >= 400 ? { state: "bad", word: String(decision.status) } : { state: "ok", word: String(decision.status) };
-}
-
 function lineOf(decision) {
-  const { state, word } = ending(decision);
+  const { tone, text } = ending(decision.status, decision.errorCode);
   const why = [words(decision.reason ?? decision.strategy), decision.rule].filter((each) => each !== null && each !== undefined && each !== "").join(" · ");
   const tier = decision.tier ?? decision.decidedTier;
   return h("li", null,
-    h("a", { class: "tick-line", href: `#/decisions/${encodeURIComponent(decision.requestId)}`, data: { state } },
+    h("a", { class: "tick-line", href: `#/decisions/${encodeURIComponent(decision.requestId)}`, data: { state: tone } },
       h("span", { class: "tick-time", title: moment(decision.at) }, clock(decision.at)),
       h("span", { class: "badge", data: { tier } }, tier ?? "no tier"),
-      h("span", { class: "tick-why", title: why }, state === "bad" ? word : why),
+      h("span", { class: "tick-why", title: why }, tone === "ok" ? why : `${decision.status} ${text}`),
       h("span", { class: "tick-number" }, duration(decision.durationMs)),
       h("span", { class: "tick-number tick-cost", title: exactMoney(decision.costUsd) }, money(decision.costUsd))));
 }
