@@ -103,7 +103,12 @@ class Access:
         if needed is None:
             return self._known(headers, source) or unkeyed
         if unkeyed.may(needed) or anonymous.may(needed):
-            return self._known(headers, source) or self._unkeyed(headers, unkeyed)
+            known = self._known(headers, source)
+            if known is None:
+                return self._unkeyed(headers, unkeyed)
+            if known.may(needed) or anonymous.may(needed):
+                return known
+            raise _lacking(needed, "key")  # the role of a certificate without its bounds would be nobody's
         key = presented_key(headers)
         if key is None and unkeyed is not anonymous:
             raise _lacking(needed, "certificate")
@@ -132,7 +137,9 @@ class Access:
         A key that is bound to workspaces may not.
         """
         unkeyed = self._anonymous if certificate is None else self._certified(certificate)
-        found = (self._known(headers, source), unkeyed, self._anonymous)
+        found = [self._known(headers, source), unkeyed, self._anonymous]
+        if not self._is_named_well(headers):
+            found = [each for each in found if each is not self._anonymous]
         return next((each for each in found if each and each.may(needed) and each.workspaces is None), None)
 
     def _certified(self, certificate: ClientCertificate) -> Principal:
@@ -162,7 +169,18 @@ class Access:
                     code="permission_denied",
                     status=403,
                 )
+        if principal is self._anonymous and not self._is_named_well(headers):
+            raise Denied(
+                "Nobody without a key may use the gateway by this name; cors.origins can allow it.",
+                code="permission_denied",
+                status=403,
+            )
         return principal
+
+    def _is_named_well(self, headers: list[tuple[bytes, bytes]]) -> bool:
+        """Whether it is called by a name that no page from elsewhere can have given to a gateway on loopback."""
+        host = _host(headers) if self._loopback else None
+        return host is None or self._origins.knows(host)
 
     def _wrong_key(self, source: str, now: float) -> GatewayError:
         wait_s = self._wrong_keys.strike(source, now)

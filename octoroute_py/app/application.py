@@ -14,6 +14,7 @@ from octoroute_py.admission.auth import Access, is_loopback
 from octoroute_py.admission.claims import Subject
 from octoroute_py.admission.keyring import IssuedKeys
 from octoroute_py.admission.throttle import WrongKeys
+from octoroute_py.app.capturing import content_log
 from octoroute_py.app.cascades import Cascades
 from octoroute_py.app.governing import Governing
 from octoroute_py.app.in_force import InForce, Layers
@@ -77,7 +78,7 @@ from octoroute_py.web.assets import read_assets
 if TYPE_CHECKING:
     from octoroute_py.routing.neural import NeuralRouter
 
-_log = structlog.stdlib.get_logger("octoroute")
+_log = structlog.stdlib.get_logger("octoroute.app")
 
 
 class Application:
@@ -116,6 +117,7 @@ class Application:
             sink, fmt=config.observability.log_format, level=config.observability.log_level, now=clock.wall
         )
         scrubber.learn(known_secrets(config))
+        self._content = content_log(config.observability, sink, scrubber)
         self._started = False
         with contextlib.ExitStack() as opened:
             self._open_storage(config, opened)
@@ -181,6 +183,7 @@ class Application:
             rng=self._rng,
             accounts=self._ledger.accounts,
             sampler=self._traces.sampler,
+            content=self._content,
         )
         self._force = force
         means = Means(self._load, self._access, self._renew_doors, self._scrubber, self._later, started=config)
@@ -340,6 +343,8 @@ class Application:
                 closing.append(judge.settled())
             await _all_ended((*closing, *self._probes.closing(), *self._closing, self._dancer.close()))
             await self._traces.close()
+            if self._content is not None:
+                await asyncio.to_thread(self._content.close)
             await self._close_storage()
 
     async def _close_storage(self) -> None:

@@ -3,12 +3,13 @@
 import asyncio
 import hashlib
 import os
+import stat
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import structlog
 
-_log = structlog.stdlib.get_logger("octoroute")
+_log = structlog.stdlib.get_logger("octoroute.app")
 
 LOOK_S = 1.0
 """How often the files are looked at: a change is in force one or two looks later."""
@@ -61,13 +62,18 @@ class FileWatch:
         """What is in the files; a touch changes nothing of it."""
         digest = hashlib.sha256()
         for path in self._paths():
-            try:
-                with path.open("rb") as file:
-                    content = file.read(_MOST_BYTES)
-            except OSError:
-                content = b""
+            content = _content(path)
             digest.update(b"%d:" % len(content) + content)
         return digest.digest()
+
+
+def _content(path: Path) -> bytes:
+    """What is in a file; nothing for what cannot be read, and for a pipe, where opening alone would wait for ever."""
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            return file.read(_MOST_BYTES) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
+    except OSError:  # a directory too
+        return b""
 
 
 async def watch_files(watch: FileWatch, reload: Callable[[], Awaitable[None]], *, every_s: float = LOOK_S) -> None:

@@ -25,7 +25,7 @@ from octoroute_py.tiers.table import MakeTransport, TierTable
 if TYPE_CHECKING:
     from octoroute_py.routing.neural import NeuralRouter
 
-_log = structlog.stdlib.get_logger("octoroute")
+_log = structlog.stdlib.get_logger("octoroute.app")
 
 Later = Callable[[Coroutine[None, None, None]], object]
 """Does some work beside the requests."""

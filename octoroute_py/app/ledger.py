@@ -35,7 +35,7 @@ from octoroute_py.telemetry.ledger_counts import KeepingRow
 from octoroute_py.telemetry.live_rows import BudgetRow
 from octoroute_py.telemetry.metrics import Metrics
 
-_log = structlog.stdlib.get_logger("octoroute")
+_log = structlog.stdlib.get_logger("octoroute.app")
 
 CLOSE_WITHIN_S: Final = 5.0
 """How long the end waits for rows that are still on their way."""

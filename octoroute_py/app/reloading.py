@@ -1,6 +1,7 @@
 """Every way in which the configuration in force changes while the gateway runs, one after the other."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,12 +28,13 @@ from octoroute_py.manage.audit import actor_of
 from octoroute_py.manage.settings import KeptSettings
 from octoroute_py.routing.strategies import SCORED
 from octoroute_py.telemetry.labels import ReloadOutcome
+from octoroute_py.telemetry.logs import set_levels
 from octoroute_py.telemetry.scrub import Scrubber
 
 if TYPE_CHECKING:
     from octoroute_py.routing.neural import NeuralRouter
 
-_log = structlog.stdlib.get_logger("octoroute")
+_log = structlog.stdlib.get_logger("octoroute.app")
 
 LoadConfig = Callable[[], Config]
 """Reads the configuration again, as at the start; raises ConfigError. Called in a thread."""
@@ -69,15 +71,16 @@ class Reloading:
         self._files = FileWatch(self._watched) if means.started.server.watch_config else None
 
     async def reload(self, what: What = What.BOTH) -> Reloaded:
-        """Put the file, the artifact or both in force as they are now. Raises ConfigError and changes nothing.
+        """Put the file, the artifact or both in force as they are now. Raises ConfigError, logged, and changes nothing.
 
         A file that is read again takes away the settings that were not to be kept.
         """
         counted = self._force.gateway.metrics.reloaded
         try:
             told = await self._reload(what)
-        except ConfigError:
+        except ConfigError as error:
             counted(ReloadOutcome.REFUSED)
+            _log.error("configuration not reloaded, the old one stays in force", problems=str(error).splitlines())
             raise
         counted(ReloadOutcome.APPLIED)
         return told
@@ -105,10 +108,8 @@ class Reloading:
 
     async def reload_and_tell(self) -> None:
         """The same for whoever gets no answer: the log says why the file cannot be used."""
-        try:
+        with contextlib.suppress(ConfigError):
             await self.reload()
-        except ConfigError as error:
-            _log.error("configuration not reloaded, the old one stays in force", problems=str(error).splitlines())
 
     async def change(self, values: Mapping[str, object], *, persist: bool, by: Principal) -> Changed:
         """Change settings; None takes one away. Raises ConfigError, BadRequest 409, Refused, and changes nothing."""
@@ -190,6 +191,7 @@ class Reloading:
         if anew and file is not self._force.layers.file:
             self._means.renew(file)
         self._means.scrubber.learn(known_secrets(file))
+        set_levels(self._means.started.observability.log_level, file.observability.log_levels)
         return self._force.put(layers, self._governing.registry, scorer, access=access, anew=True)
 
     def _layers(self, file: Config, runtime: Settings) -> Layers:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from octoroute_py.config.schema import Config, Secret
+from octoroute_py.config.schema import Config, ObservabilityConfig, Secret
 from octoroute_py.core.errors import ConfigError
 from octoroute_py.storage.db import Database
 from octoroute_py.storage.errors import StorageError
@@ -59,12 +59,17 @@ def needs_restart(started: Config, new: Config) -> list[str]:
         "server": (_fixed_of_server(started), _fixed_of_server(new)),
         "admin": (admin, new.admin),
         "cors": (started.cors, new.cors),
-        "observability": (started.observability, new.observability),
+        "observability": (_fixed_of_logs(started), _fixed_of_logs(new)),
         "storage": (started.storage, new.storage),
         "tracing": (started.tracing, new.tracing),
         "limits.max_header_bytes": (started.limits.max_header_bytes, new.limits.max_header_bytes),
     }
     return [name for name, (before, after) in fixed.items() if before != after]
+
+
+def _fixed_of_logs(config: Config) -> ObservabilityConfig:
+    """All but the levels of single rooms, which follow the file."""
+    return msgspec.structs.replace(config.observability, log_levels=())
 
 
 def _fixed_of_server(config: Config) -> tuple[object, ...]:

@@ -9,7 +9,7 @@ from octoroute_py.core import clock
 from octoroute_py.tiers.table import TierTable
 from octoroute_py.tiers.watch import EndpointWatch
 
-_log = structlog.stdlib.get_logger("octoroute")
+_log = structlog.stdlib.get_logger("octoroute.app")
 
 WATCH_S = 1.0
 """How often the log learns which endpoints went out or came back."""

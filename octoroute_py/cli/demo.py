@@ -83,5 +83,7 @@ The models have invented prices. What your requests cost, and what they would ha
 
   curl -s {url}/api/analytics/savings
 
+Watch it in a browser: {url}/dashboard shows where requests go, why, and what they cost.
+
 Ask for a tier with model="fast", "balanced" or "deep"; see {url}/models and {url}/metrics. Ctrl+C ends it.
 """

@@ -27,7 +27,7 @@ from octoroute_py.telemetry.logs import configure_logs
 from octoroute_py.telemetry.scrub import Scrubber
 from octoroute_py.telemetry.sink import Sink
 
-_log = structlog.stdlib.get_logger("octoroute")
+_log = structlog.stdlib.get_logger("octoroute.cli")
 
 SWITCH_S = 0.0005
 """A thread that wants the interpreter gets it after so long: the journal's writer wants it several times a commit, and
@@ -73,6 +73,7 @@ async def serve(config: Config, load: LoadConfig, *, announce: Callable[[str], N
             fmt=config.observability.log_format,
             scrubber=scrubber,
             now=clock.wall,
+            levels=config.observability.log_levels,
         )
         try:
             application = Application(

@@ -41,6 +41,8 @@ _OWN_HEADERS = frozenset(
         *("connection", "proxy-connection", "keep-alive", "te", "trailer", "upgrade"),
     }
 )
+_MOST_WEIGHT = 1_000_000.0
+"""As of registered endpoints: the sum of all stays a number."""
 
 
 class _Placed(msgspec.Struct, frozen=True):
@@ -119,7 +121,7 @@ def _read_endpoint(table: Table, tier: Tier, seen: Counter[str], sources: Source
 
 def read_weight(table: Table, key: str, default: float) -> float:
     """The share of its priority class that an endpoint gets."""
-    return table.number(key, default, low=0, above=True)
+    return table.number(key, default, low=0, high=_MOST_WEIGHT, above=True)
 
 
 def _free_name(table: Table, key: str) -> str | None:

@@ -20,4 +20,9 @@ def exposed(config: Config) -> tuple[str, ...]:
             lines.append(f"server.tls.key_file can be read by other users of this machine (mode {mode:04o}): chmod 600")
     if _ANY_ORIGIN in config.cors.origins:
         lines.append('cors.origins = ["*"] lets every web page use whatever needs no key, and read the answers')
+    if config.observability.capture_content:
+        lines.append(
+            "observability.capture_content = true writes the text of prompts and answers into the log; "
+            "masking finds what looks like personal data and keys, not all that is private"
+        )
     return tuple(lines)

@@ -5,7 +5,10 @@
 Everything raises ConfigError with a message for the terminal; nothing in it is a secret.
 """
 
+import errno
+import os
 import re
+import select
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +25,8 @@ __all__ = ["MOST_BYTES", "Overrides", "find_config", "load_config", "parse_confi
 
 MOST_BYTES = 1024 * 1024
 """Largest configuration file."""
+_PIPE_S = 5.0
+"""How long each part of a configuration that comes through a pipe may take."""
 
 _REMEDY = 'write one with "octoroute config -o config.toml", or try "octoroute demo"'
 _PLAIN_ERROR = re.compile(r"[A-Za-z ,/-]*('.{1,4}'[A-Za-z ,/-]*)?")
@@ -118,8 +123,7 @@ def _read(path: Path) -> str:
     try:
         if path.is_dir():
             raise ConfigError(f"{path}: is a directory; name the file in it")
-        with path.open("rb") as file:
-            raw = file.read(MOST_BYTES + 1)
+        raw = _content(path)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; {_REMEDY}") from None
     except PermissionError:
@@ -134,3 +138,20 @@ def _read(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{path}:{line}: is not UTF-8 text") from None
+
+
+def _content(path: Path) -> bytes:
+    """At most a byte more than may be; a pipe that nobody writes to is empty, and holds nobody up."""
+    # a plain open of a FIFO waits until somebody writes to it, at a reload for ever
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:
+        ready = select.poll()
+        ready.register(file, select.POLLIN)
+        found = b""
+        while len(found) <= MOST_BYTES:
+            part = file.read(MOST_BYTES + 1 - len(found))
+            if part is None and not ready.poll(_PIPE_S * 1000.0):
+                raise OSError(errno.ETIMEDOUT, "nothing comes through the pipe")
+            if part == b"":
+                break
+            found += part or b""
+        return found

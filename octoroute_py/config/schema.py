@@ -440,9 +440,10 @@ class AdminConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ObservabilityConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[observability]`."""
+    """`[observability]`; `log_levels` are those of single rooms, by the name of their logger."""
 
     log_level: LogLevel = LogLevel.INFO
+    log_levels: tuple[tuple[str, LogLevel], ...] = ()
     log_format: LogFormat = LogFormat.TEXT
     metrics_auth: bool = False
     capture_content: bool = False

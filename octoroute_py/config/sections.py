@@ -45,6 +45,8 @@ LOG_LEVELS: dict[str, LogLevel] = {
     "warn": LogLevel.WARNING,
 }
 """Level names as written in files and LOG_LEVEL, octoroute 1.0.0's among them."""
+LOGGING_ROOMS = ("app", "cli", "edge", "gateway", "ledger", "manage", "neural", "telemetry")
+"""Rooms that log, and may have a level of their own in `log_levels`, as `octoroute.<room>`."""
 
 _PEM_NAME = re.compile(r"[\w./ -]{1,200}\.(pem|crt|cer|key)")
 
@@ -229,10 +231,21 @@ def read_observability(table: Table) -> ObservabilityConfig:
     found = None if level is None else table.word(level.lower(), (*table.where, "log_level"), LOG_LEVELS)
     return ObservabilityConfig(
         log_level=found or LogLevel.INFO,
+        log_levels=_room_levels(table.table("log_levels")),
         log_format=table.choice("log_format", LogFormat, LogFormat.TEXT),
         metrics_auth=table.flag("metrics_auth", False),
         capture_content=table.flag("capture_content", False),
     )
+
+
+def _room_levels(table: Table) -> tuple[tuple[str, LogLevel], ...]:
+    levels = []
+    for name in (f"octoroute.{room}" for room in LOGGING_ROOMS):
+        text = table.string(name)
+        found = None if text is None else table.word(text.lower(), (*table.where, name), LOG_LEVELS)
+        if found is not None:
+            levels.append((name, found))
+    return tuple(levels)
 
 
 def read_cors(table: Table) -> CorsConfig:

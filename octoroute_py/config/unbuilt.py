@@ -11,8 +11,6 @@ def unbuilt(config: Config, *, tables: frozenset[str]) -> tuple[str, ...]:
         lines.append("[storage] on a database server comes with replicas; in this version give a sqlite:/// URL")
     if "redis" in tables:
         lines.append("[redis] comes with shared counters; in this version leave the table out")
-    if config.observability.capture_content:
-        lines.append("observability.capture_content = true comes with the database; in this version leave it false")
     lines.extend(
         f'kind "llama_cpp" of {endpoint.id} comes with its admission control; '
         'in this version `kind = "openai"` works with llama.cpp\'s server'

@@ -31,6 +31,7 @@ from octoroute_py.transport.faults import (
     secrets_of,
 )
 from octoroute_py.transport.headers import forwardable_request_headers
+from octoroute_py.transport.heard import Heard
 from octoroute_py.transport.openai import BufferedFacts, Patched, patch, read_answer, upstream_path
 from octoroute_py.transport.stream_scan import StreamScan
 
@@ -150,6 +151,8 @@ class Attempting:
         now = self._ctx.monotonic()
         self._hold.success(now, answer_s=now - self._started_s)
         self._whole = read
+        if self._ctx.heard is not None:
+            self._ctx.heard.whole = read
         return Sent(self._endpoint, answer.headers, read)
 
     async def _stream(self, answer: UpstreamAnswer, patched: Patched) -> Sent | Fault:
@@ -158,6 +161,8 @@ class Attempting:
         if not kind.lower().startswith(b"text/event-stream"):
             return await self._not_a_stream(answer, kind)
         scan = self._scan = StreamScan(ctx.surface, choices=ctx.envelope.choices, withhold_usage=patched.withhold_usage)
+        if ctx.heard is not None:
+            ctx.heard = scan.heard = Heard()
         held = b""
         while not scan.started:
             chunk = await answer.chunk(deadline=self._limit_at)

@@ -35,6 +35,7 @@ from octoroute_py.routing.rulebook import Rulebook
 from octoroute_py.tiers.demands import Demand
 from octoroute_py.tiers.table import TierTable
 from octoroute_py.transport.headers import OWN_MARK, VIA
+from octoroute_py.transport.heard import Heard
 from octoroute_py.transport.openai import Envelope
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -105,7 +106,8 @@ class RequestContext:
     says that a budget applies, so that its answer must not grow without limit. `judged` says that a judge was asked for
     it, or may have been. `exposures` are the arms it was given. `metadata` is what rules see in place of the body's
     own, where it was told apart from that. `grounds` are how it was decided about, once it was; `trail` is there where
-    requests are traced. `outcome` is there once it has ended, `kept` once its row was handed to the journal.
+    requests are traced, `heard` where content is captured. `outcome` is there once it has ended,
+    `kept` once its row was handed to the journal.
     """
 
     __slots__ = (
@@ -129,6 +131,7 @@ class RequestContext:
         "first_event_s",
         "gone",
         "grounds",
+        "heard",
         "hints",
         "hold",
         "judged",
@@ -182,8 +185,7 @@ class RequestContext:
         self.snapshot = snapshot
         self.principal = principal
         self.raw_headers = raw_headers
-        self.monotonic = monotonic
-        self.wall = wall
+        self.monotonic, self.wall = monotonic, wall
         self.started_s = self.deadline_s = monotonic()
         self.source, self.entry = source, entry
         self.hints = _NO_HINTS
@@ -207,6 +209,7 @@ class RequestContext:
         self.error_code: str | None = None
         self.outcome: Outcome | None = None
         self.grounds: Grounds | None = None
+        self.heard: Heard | None = None
         self.user_id: str | None = None
         self.request_type: str | None = None
         self.metadata: msgspec.Raw | None = None

@@ -13,7 +13,7 @@ from octoroute_py.routing.verdict import JudgeFailure
 QUIET_S: Final = 10.0
 """After a line, the same kind of failure is only counted for so long."""
 
-_log = structlog.stdlib.get_logger("octoroute.judge")
+_log = structlog.stdlib.get_logger("octoroute.gateway")
 
 
 class JudgeLog:

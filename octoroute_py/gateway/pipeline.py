@@ -7,6 +7,7 @@ requests only. The edge calls `open`, `handle` and, whatever happens, `close`.
 import asyncio
 import random
 from collections.abc import Mapping
+from functools import partial
 
 from octoroute_py.admission.auth import Access
 from octoroute_py.admission.principal import Principal
@@ -17,6 +18,7 @@ from octoroute_py.core.errors import Refused
 from octoroute_py.core.trace import Trail
 from octoroute_py.core.words import Surface
 from octoroute_py.gateway.accounts import Accounts
+from octoroute_py.gateway.asked import asked
 from octoroute_py.gateway.attempt import Sent
 from octoroute_py.gateway.choosing import choose
 from octoroute_py.gateway.context import RawHeaders, RequestContext, Snapshot
@@ -27,8 +29,10 @@ from octoroute_py.gateway.receipts import Receipts
 from octoroute_py.ledger.outcome import Outcome
 from octoroute_py.ledger.recorder import Recorder
 from octoroute_py.routing.sticky import digest
+from octoroute_py.telemetry.content import Content, ContentLog
 from octoroute_py.telemetry.metrics import Metrics
 from octoroute_py.telemetry.trace_context import Sampler
+from octoroute_py.transport.heard import Heard
 from octoroute_py.transport.openai import parse_body
 
 RETRY_SOON_S = 1.0
@@ -52,6 +56,7 @@ class Gateway:
         rng: random.Random,
         accounts: Accounts,
         sampler: Sampler | None = None,
+        content: ContentLog | None = None,
     ) -> None:
         self.snapshot = snapshot
         self.access = access
@@ -67,6 +72,7 @@ class Gateway:
         self._accounts = accounts
         self._recorder = recorder
         self._sampler = sampler
+        self._content = content
         self._ended: list[Outcome] = []
         self._dispatcher = Dispatcher(rng)
         self._live: set[RequestContext] = set()
@@ -124,6 +130,8 @@ class Gateway:
         )
         if self._sampler is not None:
             ctx.trail = Trail(self._sampler.open(raw_headers))
+        if self._content is not None:
+            ctx.heard = Heard()
         self._accounts.open(ctx)
         full = limit is not None and len(self._live) >= limit
         self._live.add(ctx)
@@ -180,6 +188,10 @@ class Gateway:
         if not ctx.kept:
             ctx.kept = True
             self._accounts.keep_later(outcome)
+        if self._content is not None and ctx.attempts and ctx.heard is not None:
+            fields = ctx.envelope.fields
+            size = len(ctx.envelope.body) + (0 if ctx.heard.whole is None else len(ctx.heard.whole.body))
+            self._content.take(Content(ctx.request_id, partial(asked, fields), ctx.heard.text, size))
         if not self._ended:
             asyncio.get_running_loop().call_later(RECORD_WITHIN_S, self.settle)
         self._ended.append(outcome)

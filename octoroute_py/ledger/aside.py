@@ -20,7 +20,7 @@ T = TypeVar("T")
 Post = Callable[[Sequence[Row]], Awaitable[None]]
 """Puts rows into the database; raises StorageError."""
 
-_log = structlog.stdlib.get_logger("octoroute")
+_log = structlog.stdlib.get_logger("octoroute.ledger")
 
 CHUNK_ROWS = 256
 HOLD_S = 0.05

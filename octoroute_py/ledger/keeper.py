@@ -23,7 +23,7 @@ from octoroute_py.storage.spool import Spool
 
 __all__ = ["Keeper", "Unkept"]
 
-_log = structlog.stdlib.get_logger("octoroute")
+_log = structlog.stdlib.get_logger("octoroute.ledger")
 
 PATIENCE_S = 0.05
 """A row that is not committed after so long goes to the spool."""

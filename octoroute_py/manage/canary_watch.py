@@ -35,7 +35,7 @@ EVERY_S: Final = 5.0
 GATEWAY: Final = "canary"
 """Who the audit says it was."""
 
-_log = structlog.stdlib.get_logger("octoroute")
+_log = structlog.stdlib.get_logger("octoroute.manage")
 
 
 class Ending(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ T = TypeVar("T")
 EVERY_S = 0.5
 """A change by another process is in force this much later, and the time it takes to read it."""
 
-_log = structlog.stdlib.get_logger("octoroute")
+_log = structlog.stdlib.get_logger("octoroute.manage")
 
 
 class Following(Generic[T]):

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 TRY_AGAIN_S = 1.0
 
-_log = structlog.stdlib.get_logger("octoroute")
+_log = structlog.stdlib.get_logger("octoroute.manage")
 
 
 def log_problem(error: StorageError) -> None:

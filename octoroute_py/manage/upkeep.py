@@ -24,7 +24,7 @@ _DAY_S = 86_400
 _WRITES_ALONE = 256
 """As many rows as a commit takes: a job of this size has one of its own, so that answers wait for one job at most."""
 
-_log = structlog.stdlib.get_logger("octoroute.ledger")
+_log = structlog.stdlib.get_logger("octoroute.manage")
 
 
 class Upkeep:

@@ -68,7 +68,8 @@ class RouterProcess:
     ) -> None:
         self.answer_s = ANSWER_S
         logs = logs or ObservabilityConfig()
-        self._arguments = ["" if database is None else str(database), logs.log_format.value, logs.log_level.value]
+        level = dict(logs.log_levels).get("octoroute.neural", logs.log_level)
+        self._arguments = ["" if database is None else str(database), logs.log_format.value, level.value]
         self._places = waiting
         self._turn = asyncio.Lock()
         self._asked: set[asyncio.Task[Answer]] = set()

@@ -9,7 +9,7 @@ import enum
 import logging
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from types import TracebackType
 from typing import NoReturn
@@ -33,6 +33,7 @@ _LEVELS = {
     LogLevel.WARNING: logging.WARNING,
     LogLevel.ERROR: logging.ERROR,
 }
+_METHODS = {"debug": 10, "info": 20, "warning": 30, "warn": 30, "error": 40, "exception": 40}
 _FOLLOWING = ("octoroute_py", "asyncio")
 _FROM_WARNING = ("uvicorn", "uvicorn.error")
 _MAX_TEXT_CHARS = 4096
@@ -43,15 +44,26 @@ _MAX_ITEMS = 64
 _MAX_INT = 2**63 - 1
 
 
-def configure_logs(*, sink: Sink, level: LogLevel, fmt: LogFormat, scrubber: Scrubber, now: Wall) -> None:
+RoomLevels = Iterable[tuple[str, LogLevel]]
+"""Levels of single rooms, by the name of their logger."""
+
+
+def configure_logs(
+    *, sink: Sink, level: LogLevel, fmt: LogFormat, scrubber: Scrubber, now: Wall, levels: RoomLevels = ()
+) -> None:
     """Send what structlog and the standard library log to this sink. Called once, by the composition root."""
     pipeline = _Pipeline(sink, fmt=fmt, scrubber=scrubber, now=now)
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, pipeline],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=lambda *_: None,
+        processors=[
+            _ByRoom(level, levels),
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            pipeline,
+        ],
+        logger_factory=lambda *name: name[0] if name else "octoroute",
         cache_logger_on_first_use=False,
     )
+    set_levels(level, levels)
     root = logging.getLogger()
     for handler in root.handlers[:]:
         root.removeHandler(handler)
@@ -67,6 +79,31 @@ def configure_logs(*, sink: Sink, level: LogLevel, fmt: LogFormat, scrubber: Scr
     access = logging.getLogger("uvicorn.access")
     access.handlers.clear()
     access.propagate = False
+
+
+def set_levels(level: LogLevel, levels: RoomLevels) -> None:
+    """Let rooms log from these levels on, and all others from `level`; nothing where logs were not configured by us."""
+    by_room = _ByRoom(level, levels)
+    processors = structlog.get_config()["processors"]
+    if any(isinstance(each, _ByRoom) for each in processors):
+        structlog.configure(
+            processors=[by_room if isinstance(each, _ByRoom) else each for each in processors],
+            wrapper_class=structlog.make_filtering_bound_logger(by_room.least),
+        )
+
+
+class _ByRoom:
+    """Drops what is below the level of its logger; the first processor of every logger."""
+
+    def __init__(self, level: LogLevel, levels: RoomLevels) -> None:
+        self._others = _LEVELS[level]
+        self._rooms = {name: _LEVELS[each] for name, each in levels}
+        self.least = min((self._others, *self._rooms.values()))
+
+    def __call__(self, logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+        if _METHODS.get(name, logging.CRITICAL) < self._rooms.get(logger, self._others):
+            raise structlog.DropEvent
+        return event
 
 
 class _Pipeline:
@@ -94,7 +131,7 @@ class _Pipeline:
             fields.setdefault(self._clean(key), self._plain(value, _MAX_DEPTH))
         if error is not None:
             fields.update(describe_exception(error))
-        line = _as_text(fields) if self._text else msgspec.json.encode(fields).decode("utf-8")
+        line = as_text(fields) if self._text else msgspec.json.encode(fields).decode("utf-8")
         self._sink.write(escaped(line).encode("utf-8") + b"\n")
 
     def _plain(self, value: object, depth: int) -> Plain:
@@ -213,7 +250,7 @@ def _exception_of(exc_info: object) -> BaseException | None:
     return None
 
 
-def _as_text(fields: dict[str, Plain]) -> str:
+def as_text(fields: dict[str, Plain]) -> str:
     """`time level event name=value ...`; values with spaces or quotes are spelled as JSON."""
     parts = [f"{fields['time']} {fields['level']:<7} {fields['event']}"]
     for name, value in fields.items():

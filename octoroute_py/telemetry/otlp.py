@@ -40,7 +40,7 @@ _OK: Final = Status(StatusCode.UNSET)
 _FAILED: Final = Status(StatusCode.ERROR)
 _ANY: Final = SpanContext(1, 1, is_remote=False, trace_flags=_SAMPLED)
 
-_log = structlog.stdlib.get_logger("octoroute.tracing")
+_log = structlog.stdlib.get_logger("octoroute.telemetry")
 
 
 class _Request(ReadableSpan):

@@ -224,7 +224,8 @@ class Endpoint:
         recovered_at = self.breaker.recovered_at
         if recovered_at is None or now - recovered_at >= SLOW_START_S:
             return self.weight
-        return self.weight * max(SLOW_START_FLOOR, (now - recovered_at) / SLOW_START_S)
+        # the least number there is has no tenth part, and a load is divided by what comes of it
+        return self.weight * max(SLOW_START_FLOOR, (now - recovered_at) / SLOW_START_S) or self.weight
 
 
 def identity(config: EndpointConfig) -> Hashable:

@@ -9,6 +9,7 @@ import msgspec
 from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import Surface
 from octoroute_py.transport.faults import Fault, fault_from_error_event, malformed
+from octoroute_py.transport.heard import Heard
 from octoroute_py.transport.said import Said, text_within
 from octoroute_py.transport.sse import MAX_EVENT_BYTES, Block, SseSplitter
 from octoroute_py.transport.usage import ChatUsage, ResponsesUsage, read_usage
@@ -56,7 +57,8 @@ class StreamScan:
     `started`: a valid data event was seen (the commit point; a withheld usage event counts). `done`: `[DONE]` or a
     terminal responses event was seen, nothing after it is passed on. `complete`: done, or every one of `choices`
     has its finish_reason. `usage`: the last one told, `usage_is_last` if no text came after it. `events`: data events
-    so far. `fault`: why the stream is given up; `feed` returns b"" from then on.
+    so far. `heard`: keeps what is said, where that is wanted. `fault`: why the stream is given up; `feed` returns
+    b"" from then on.
     """
 
     __slots__ = (
@@ -74,6 +76,7 @@ class StreamScan:
         "done",
         "events",
         "fault",
+        "heard",
         "started",
         "usage",
     )
@@ -86,6 +89,7 @@ class StreamScan:
         self.usage: Usage | None = None
         self.events = 0
         self.fault: Fault | None = None
+        self.heard: Heard | None = None
         self._texts = 0
         self._chars = 0
         self._told_at = 0
@@ -206,8 +210,10 @@ class StreamScan:
                 if text:
                     self._texts += 1
                     self._chars += len(text)
+                    if self.heard is not None:
+                        self.heard.add(text)
                 elif delta is not None:
-                    self._count(len(delta.beside()))
+                    self._count(delta.beside())
                 if choice.finish_reason:
                     self._finish(choice.index)
         if chunk.usage is not None:
@@ -221,11 +227,13 @@ class StreamScan:
         self.usage = usage
         self._told_at = self._texts
 
-    def _count(self, chars: int) -> None:
+    def _count(self, text: str) -> None:
         """One event's text."""
-        if chars:
+        if text:
             self._texts += 1
-            self._chars += chars
+            self._chars += len(text)
+            if self.heard is not None:
+                self.heard.add(text)
 
     def _takes_response_event(self, payload: bytes) -> bool:
         event = _decode_response_event(payload)
@@ -235,8 +243,7 @@ class StreamScan:
         self.events += 1
         self.started = True
         if event.delta and event.type not in _SOUND:
-            self._texts += 1
-            self._chars += len(event.delta)
+            self._count(event.delta)
         if event.response is not None and event.response.usage is not None:
             self._tell(event.response.usage.counted())
         if event.type in _TERMINAL:
@@ -263,7 +270,7 @@ class StreamScan:
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict):
                 delta = choice.get("delta")
-                self._count(len(text_within(choice.get("text") if delta is None else delta)))
+                self._count(text_within(choice.get("text") if delta is None else delta))
                 if choice.get("finish_reason"):
                     index = choice.get("index")
                     self._finish(index if isinstance(index, int) else 0)
@@ -277,7 +284,7 @@ class StreamScan:
 
     def _takes_odd_response(self, value: dict[str, object]) -> bool:
         if value.get("type") not in _SOUND:
-            self._count(len(text_within(value.get("delta"))))
+            self._count(text_within(value.get("delta")))
         response = value.get("response")
         usage = read_usage(response.get("usage")) if isinstance(response, dict) else None
         if usage is not None:

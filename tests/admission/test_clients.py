@@ -44,7 +44,7 @@ def verdict(
         (card("ci.example"), [], None, "ci.example"),
         (card("ci.example"), [], Role.VIEWER, "403 permission_denied"),
         (card("ci.example"), BEARER, Role.VIEWER, "boss"),
-        (card("ci.example"), BEARER, Role.INFERENCE, "boss"),
+        (card("ci.example"), BEARER, Role.INFERENCE, "403 permission_denied"),
         (card("ci.example"), UNKNOWN, Role.INFERENCE, "ci.example"),
         (card("ci.example"), UNKNOWN, Role.VIEWER, "401 invalid_api_key"),
         (card("CI.example"), [], Role.INFERENCE, "401 invalid_api_key"),
@@ -91,3 +91,13 @@ def test_where_everything_is_open_a_certificate_takes_nothing_away() -> None:
     opened = door(CI, mode=AuthMode.NONE)
     assert verdict(opened, Role.ADMIN, card("ci.example"), []) == "ci.example"
     assert opened.authorize_optional([], needed=Role.VIEWER, source=HERE, certificate=card("ci.example")) is not None
+
+
+def test_a_key_without_the_role_does_not_get_that_of_a_certificate_and_sheds_its_bounds() -> None:
+    assert verdict(door(OPS), Role.ADMIN, card("ops.example"), BEARER) == "403 permission_denied"
+
+
+def test_a_known_certificate_may_call_a_gateway_on_loopback_by_any_name() -> None:
+    named = [(b"host", b"gateway.example.com")]
+    assert verdict(door(OPS), Role.ADMIN, card("ops.example"), named) == "ops.example"
+    assert door(CI, mode=AuthMode.NONE).authorize_optional(named, needed=Role.ADMIN, source=HERE) is None

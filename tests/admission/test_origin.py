@@ -56,3 +56,40 @@ def test_a_gateway_that_others_reach_admits_pages_of_its_own_host() -> None:
     assert own.admits(b"http://gateway.lan:3000", host=b"gateway.lan:3000")
     assert not own.admits(b"http://gateway.lan:3001", host=b"gateway.lan:3000")
     assert not own.admits(b"http://gateway.lan:3000")
+
+
+@pytest.mark.parametrize(
+    ("host", "known"),
+    [
+        (b"localhost:3000", True),
+        (b"LOCALHOST", True),
+        (b"app.localhost:3000", True),
+        (b"127.0.0.1:3000", True),
+        (b"192.168.1.5", True),
+        (b"[::1]:3000", True),
+        (b"gateway", True),
+        (b"chat.example.com:3000", True),
+        (b"evil.example:3000", False),
+        (b"localhost.evil.example", False),
+        (b"127.0.0.1.evil.example", False),
+        (b"evil.example.", False),
+        (b"[", False),
+    ],
+)
+def test_on_loopback_a_name_that_may_have_been_made_to_point_here_is_not_known(host: bytes, known: bool) -> None:
+    origins = Origins(["https://chat.example.com"])
+    assert origins.knows(host) is known
+    assert origins.knows(host) is known
+    assert Origins(["*"]).knows(b"evil.example")
+
+
+def test_a_page_under_a_rebound_name_reads_nothing_without_a_key() -> None:
+    access = Access(AuthConfig(), loopback=True, generated=None)
+    rebound, local = [(b"host", b"evil.example:3000")], [(b"host", b"127.0.0.1:3000")]
+    with pytest.raises(Denied) as denied:
+        access.authorize(rebound, needed=Role.VIEWER, source="127.0.0.1", now=0.0)
+    assert (denied.value.status, denied.value.code) == (403, "permission_denied")
+    assert access.authorize_optional(rebound, needed=Role.VIEWER, source="127.0.0.1") is None
+    assert access.authorize(local, needed=Role.ADMIN, source="127.0.0.1", now=0.0).role is Role.ADMIN
+    assert access.authorize_optional(local, needed=Role.VIEWER, source="127.0.0.1") is not None
+    assert access.authorize(rebound, needed=None, source="127.0.0.1", now=0.0).name == "anonymous"

@@ -72,3 +72,10 @@ def test_a_file_that_goes_away_and_comes_back_with_the_same_words_is_read_once_f
     watch.read()
     file.write_text("one")
     assert looks(watch, 3) == [False, True, False]
+
+
+def test_a_pipe_in_the_place_of_the_file_keeps_nobody_waiting(file: Path) -> None:
+    watch = FileWatch(lambda: [file])
+    file.unlink()
+    os.mkfifo(file)
+    assert looks(watch, 3) == [False, True, False]

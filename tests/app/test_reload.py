@@ -195,3 +195,18 @@ async def test_a_name_that_the_file_has_taken_is_told_once(log: Log, tmp_path: P
         assert (await one.client.patch("/api/models/other/status", json={"status": "inactive"})).status_code == 200
     told = [line["id"] for line in log.lines() if "left out" in str(line["event"])]
     assert told == ["mine"]
+
+
+async def test_the_levels_of_rooms_follow_a_reload(log: Log) -> None:
+    def levels(text: str) -> str:
+        return f'{FIRST}[observability]\nlog_levels = {{ "octoroute.app" = "{text}" }}\n'
+
+    async with running(FIRST) as one:
+        assert (await reload(one, levels("error")))["needs_restart"] == []
+        quiet = await reload(one, levels("warning"))
+        loud = await reload(one, levels("debug"))
+        kept = await reload(one, FIRST + "[observability]\ncapture_content = true\n")
+    assert kept["needs_restart"] == ["observability"]
+    told = [line["generation"] for line in log.lines() if line["event"] == "configuration reloaded"]
+    assert quiet["generation"] not in told
+    assert told == [loud["generation"], kept["generation"]]

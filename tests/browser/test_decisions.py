@@ -83,6 +83,8 @@ async def test_the_list_shows_the_journals_latest_requests_in_its_order(page: Pa
         assert await cells.locator(".tier").inner_text() == (row["tier"] or "none")
         assert await cells.locator(".endpoint").inner_text() == (row["modelId"] or "–")
         assert (await cells.locator(".status").inner_text()).startswith(str(row["httpStatus"]))
+        if row["error"]:
+            assert row["error"].replace("_", " ") in await cells.locator(".why").inner_text()
         assert await cells.locator(".cost").get_attribute("title") == f"${row['cost']:.6f}"
 
 

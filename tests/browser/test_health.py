@@ -64,6 +64,9 @@ async def test_an_open_breaker_is_reset_by_hand_and_the_next_request_goes_there(
         await own.send(ASK_GONE)
     await opened(page, own, "admin")
     await expect(row(page, GONE)).to_have_attribute("data-state", re.compile("open"))
+    await expect(row(page, GONE).locator(".endpoint-help")).to_contain_text(
+        re.compile("tried again by itself|server runs")
+    )
     await row(page, GONE).get_by_role("button", name="Reset").click()
     dialog = page.get_by_role("dialog", name="Reset this breaker?")
     await expect(dialog).to_contain_text(GONE)
@@ -88,6 +91,7 @@ async def test_a_drained_endpoint_gets_nothing_until_it_is_undrained(page: Page,
     await expect(page.locator(".health-told")).to_contain_text("takes no new requests")
     assert (await own.send(ask)).status_code == 503
     await expect(row(page, "sim-balanced").locator(".state-word")).to_have_text("drained")
+    await expect(row(page, "sim-balanced").locator(".endpoint-help")).to_contain_text("Undrain lets it back")
     await row(page, "sim-balanced").get_by_role("button", name="Undrain").click()
     await expect(page.locator(".health-told")).to_contain_text("takes requests")
     assert (await own.send(ask)).status_code == 200
@@ -125,6 +129,29 @@ async def test_changes_over_the_api_are_told_with_who_made_them(page: Page, own:
     assert made.status_code in (200, 201)
     await opened(page, own, "admin")
     await expect(page.locator(".changes li").first).to_contain_text("by admin")
+
+
+async def test_a_tier_that_is_out_is_told_though_the_gateway_is_ready(page: Page, own: Town) -> None:
+    ids = [each["id"] for each in (await own.look("/health/detailed"))["endpoints"] if each["tier"] == "deep"]
+    await opened(page, own, "viewer")
+    reasons = page.locator(".health-reasons")
+    await expect(reasons).not_to_contain_text("No endpoint of deep")
+    for each in ids:
+        await own.post("/admin/drain", {"endpoint": each})
+    try:
+        await expect(reasons).to_contain_text("No endpoint of deep can answer")
+        await expect(page.locator(".health-verdict")).to_have_text("Ready")
+    finally:
+        for each in ids:
+            await own.post("/admin/undrain", {"endpoint": each})
+    await expect(reasons).not_to_contain_text("No endpoint of deep")
+
+
+async def test_kept_settings_are_told_by_their_names(page: Page, own: Town) -> None:
+    for value in (0.07, None):
+        await own.put("/admin/config", {"max_quality_loss": value, "persist": True})
+    await opened(page, own, "admin")
+    await expect(page.locator(".changes li").first).to_contain_text("max_quality_loss")
 
 
 @WINDOWS

@@ -95,6 +95,7 @@ async def test_a_key_that_is_revoked_meanwhile_asks_for_another_and_keeps_the_vi
     await until(page, LIVE)
     assert (await town.post(f"/api/keys/{made['id']}/revoke", {})).status_code == 200
     await expect(page.locator("#key")).to_be_visible(timeout=15_000)
+    await expect(page.get_by_role("alert")).to_contain_text("expired, or was revoked or replaced")
     await expect(page.get_by_role("heading", name="Health")).to_be_attached()
     await page.fill("#key", town.keys["viewer"])
     await page.press("#key", "Enter")

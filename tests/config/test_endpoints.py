@@ -64,6 +64,7 @@ def test_every_setting_arrives(tmp_path: Path) -> None:
         ("temperature = -0.1", "temperature: must be at least 0 and at most 2"),
         ("temperature = nan", "temperature: must be a finite number"),
         ("weight = 0", "weight: must be above 0"),
+        ("weight = 1e308", "weight: must be above 0 and at most 1e+06"),
         ("weight = inf", "weight: must be a finite number"),
         ("priority = 256", "priority: must be from 0 to 255"),
         ("priority = -1", "priority: must be from 0 to 255"),

@@ -367,6 +367,23 @@ def test_what_is_no_readable_text_file_is_refused_clearly(tmp_path: Path) -> Non
             load_config(path, env={})
 
 
+def test_a_pipe_is_read_to_its_end_and_one_that_nobody_writes_to_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = tmp_path / "config.toml"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigError):  # nobody has it open
+        load_config(pipe, env={})
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with pipe.open("w") as writer:
+        monkeypatch.setattr("octoroute_py.config.load._PIPE_S", 0.01)
+        with pytest.raises(ConfigError, match="nothing comes through the pipe"):
+            load_config(pipe, env={})
+        writer.write(MINIMAL)
+    assert load_config(pipe, env={}).endpoints
+    os.close(reader)
+
+
 @pytest.fixture
 def nobody_special() -> Iterator[None]:
     """Give up root's right to read everything for the length of a test."""

@@ -62,7 +62,7 @@ def test_every_setting_takes_the_place_of_the_files_value_and_nothing_else_chang
         ({"strategy": "nerual"}, 'strategy: "nerual" is not known here; did you mean "neural"?'),
         ({"stratgy": "rule"}, 'stratgy: is no setting that can be changed; did you mean "strategy"?'),
         ({"stratgy": None}, 'stratgy: is no setting that can be changed; did you mean "strategy"?'),
-        ({"weights": {FAST: 0}}, f'weights."{FAST}": must be above 0'),
+        ({"weights": {FAST: 0}}, f'weights."{FAST}": must be above 0 and at most 1e+06'),
         ({"weights": {"nobody": 1}}, 'weights: the file has no endpoint with the id "nobody"'),
         ({"weights": 3}, "weights: must be an object of weights by endpoint id"),
     ],

@@ -121,7 +121,12 @@ def test_its_examples_are_of_settings_without_a_default() -> None:
     examples = [each for each in shown_settings() if each.an_example]
     assert len(examples) > 15
     # where an endpoint is, is worked out from its URL, and its headers and tags begin empty
-    with_default = {each.key for each in examples if each.default is not None} - {"location", "headers", "compliance"}
+    with_default = {each.key for each in examples if each.default is not None} - {
+        "location",
+        "headers",
+        "compliance",
+        "log_levels",
+    }
     assert with_default == set()
 
 

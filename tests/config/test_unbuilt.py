@@ -20,7 +20,6 @@ def test_every_strategy_is_built(strategy: str) -> None:
     [
         ('[storage]\nurl = "postgresql://db/octoroute"', "[storage] on a database server"),
         ('[redis]\nurl = "redis://127.0.0.1"', "[redis]"),
-        ("[observability]\ncapture_content = true", "observability.capture_content"),
     ],
 )
 def test_a_setting_of_a_later_version_is_named(text: str, named: str) -> None:

@@ -54,7 +54,7 @@ async def run_curl(line: str) -> httpx.Response:
     """Send what a curl line would send, without needing curl."""
     words = shlex.split(line.replace("\\\n", " "))
     assert words[0] == "curl"
-    options = {"-H": "", "-d": "", "-D": ""}
+    options = {"-H": "", "-d": "", "-D": "", "-X": ""}
     url = ""
     at = 1
     while at < len(words):
@@ -66,7 +66,9 @@ async def run_curl(line: str) -> httpx.Response:
         at += 1
     name, _, value = options["-H"].partition(":")
     async with httpx.AsyncClient(trust_env=False, timeout=SNIPPET_S) as client:
-        return await client.post(url, content=options["-d"], headers={name: value.strip()} if name else {})
+        method = options["-X"] or ("POST" if options["-d"] else "GET")
+        headers = {name: value.strip()} if name else {}
+        return await client.request(method, url, content=options["-d"], headers=headers)
 
 
 def check_stream(answer: httpx.Response) -> None:
@@ -118,8 +120,46 @@ async def test_the_readmes_model_and_rule_are_in_force_at_once(demo: RunningGate
     assert (told["decidedBy"], told["rule"], told["selectedModel"]) == ("rule", "Writers", "qwen3-next")
 
 
+async def test_what_the_readme_says_of_operating_is_done(demo: RunningGateway) -> None:
+    block = fenced("sh", "/admin/undrain").replace(README_URL, demo.url)
+    lines = [line.split("  #")[0].strip() for line in block.splitlines()]
+    answers = [await run_curl(line) for line in lines]
+    assert [answer.status_code for answer in answers] == [200] * len(lines), [answer.text for answer in answers]
+    settings, dial, tier, reload, breakers, reset, drain, undrain = (answer.json() for answer in answers)
+    assert settings["max_quality_loss"] != 0.1
+    assert dial["updated_fields"] == ["max_quality_loss"]
+    assert tier["updated_fields"] == ["default_tier"]
+    assert reload["dropped"] == ["max_quality_loss"]
+    assert {"id", "state", "trips"} <= set(breakers["endpoints"][0])
+    assert reset["reset"] == ["fast/sim-fast#1"]
+    assert [each["id"] for each in drain["endpoints"]] == ["fast/sim-fast#1"]
+    assert undrain["endpoints"] == []
+
+
+async def test_the_receipt_that_the_readme_names_is_there(demo: RunningGateway) -> None:
+    assert "/v1/routing/decisions/{request_id}" in README
+    async with httpx.AsyncClient(trust_env=False, timeout=SNIPPET_S) as client:
+        body = {"model": "auto", "messages": [{"role": "user", "content": "hello there"}]}
+        answer = await client.post(demo.url + "/v1/chat/completions", json=body)
+        receipt = await client.get(f"{demo.url}/v1/routing/decisions/{answer.headers['x-request-id']}")
+    assert receipt.json()["endpoint"] == answer.headers["x-octoroute-endpoint"]
+
+
+async def test_every_path_in_the_readmes_table_is_there(demo: RunningGateway) -> None:
+    rows = re.findall(
+        r"^\| ((?:`[^`]+`(?:, )?)+)[^|]*\| (?:none|inference|viewer|operator|admin)", README, re.MULTILINE
+    )
+    named = [path for row in rows for path in re.findall(r"(?<=[ `])/[^\s`,?]+", row) if "..." not in path]
+    assert len(named) > 40
+    async with httpx.AsyncClient(trust_env=False, timeout=SNIPPET_S) as client:
+        for path in named:
+            answer = await client.request("QUERY", demo.url + re.sub(r"\{\w+\}", "x", path))
+            assert answer.status_code == 405, (path, answer.status_code)
+
+
 async def test_the_pages_that_the_demo_names_exist(demo: RunningGateway) -> None:
-    pages = re.findall(r"http://[\d.]+:\d+/[a-z]+", (paragraph("\n".join(demo.stdout), "Ask for a tier")))
-    assert len(pages) == 2
+    told = "\n".join(demo.stdout)
+    pages = re.findall(r"http://[\d.]+:\d+/[a-z]+", paragraph(told, "Watch it") + paragraph(told, "Ask for a tier"))
+    assert len(pages) == 3
     async with httpx.AsyncClient(trust_env=False) as client:
-        assert [(await client.get(page)).status_code for page in pages] == [200, 200]
+        assert [(await client.get(page)).status_code for page in pages] == [200, 200, 200]

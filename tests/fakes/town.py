@@ -101,6 +101,10 @@ class Town:
         """A POST of JSON."""
         return await self._client.post(path, json=body, headers={**headers, **self.headers(role)})
 
+    async def put(self, path: str, body: object, *, role: str = "admin") -> httpx.Response:
+        """A PUT of JSON."""
+        return await self._client.put(path, json=body, headers=self.headers(role))
+
     async def send(self, ask: Ask) -> httpx.Response:
         """One request of a client, answered to its end."""
         headers = {**self.headers("inference"), **ask.headers}

@@ -254,5 +254,6 @@ async def test_a_key_that_is_removed_is_refused_at_once(tmp_path: Path) -> None:
             assert (await client.ask(asked)).status == 200
             config = config.replace(f"{one}, ", "")
             (running.folder / "config.toml").write_text(config, encoding="utf-8")
-            assert (await client.ask(reloading)).json == {"success": True, "generation": 2}
+            told = (await client.ask(reloading)).json
+            assert (told["success"], told["generation"], told["config"]) == (True, 2, {"changed": ["auth"]})
             assert (await client.ask(asked)).status == 401

@@ -249,6 +249,8 @@ async def test_a_bad_file_is_refused_whole_with_the_place_to_mend_and_no_secret(
         assert (await one.look("/admin/config"))["generation"] == 1
         one.write(good)
         assert (await one.reload()).json["generation"] == 2
+    assert one.running.log.count("not reloaded") == len(bad)
+    assert BOSS not in one.running.log
 
 
 def without_numbers(data: bytes) -> bytes:

@@ -124,9 +124,11 @@ async def test_off_loopback_the_first_start_makes_one_admin_key_and_everything_n
                 assert (await ask(running.port, get(path))).status == 401, path
                 for headers in ({"authorization": f"Bearer {key}"}, {"x-api-key": key}):
                     assert (await ask(running.port, get(path, headers=headers))).status == 200, path
-            for path in ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/chat", "/admin/reload"):
+            for path in ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/chat"):
                 answer = await ask(running.port, post(chat(), path=path))
                 assert (answer.status, answer.code) == (401, "invalid_api_key"), path
+            answer = await ask(running.port, post(b"", path="/admin/reload"))
+            assert (answer.status, answer.json["code"]) == (401, "invalid_api_key")
             assert upstream.requests == []
             asked = post(chat(), headers={"authorization": f"Bearer {key}"})
             assert (await ask(running.port, asked)).status == 200

@@ -2,6 +2,7 @@ import asyncio
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import pytest
 import structlog
 
 from octoroute_py.config.schema import LogFormat, LogLevel, Secret
+from octoroute_py.config.sections import LOGGING_ROOMS
 from octoroute_py.core.words import Tier
-from octoroute_py.telemetry.logs import configure_logs, describe_exception
+from octoroute_py.telemetry.logs import configure_logs, describe_exception, set_levels
 from octoroute_py.telemetry.scrub import Scrubber
 from octoroute_py.telemetry.sink import Sink
+from tests.fakes.repository import ROOT, product_modules
 
 PROMPT = "my deepest secret question"
 
@@ -217,3 +220,52 @@ def test_a_library_that_formats_wrongly_does_not_break_the_log() -> None:
     log = Log()
     logging.getLogger("uvicorn.error").warning("%d items", "many")
     assert log.events()[0]["event"] == "%d items"
+
+
+def test_a_room_has_its_own_level_and_the_others_the_general_one() -> None:
+    stream = io.BytesIO()
+    sink = Sink(stream)
+    configure_logs(
+        sink=sink,
+        level=LogLevel.WARNING,
+        fmt=LogFormat.JSON,
+        scrubber=Scrubber(),
+        now=lambda: 1.0,
+        levels=[("octoroute.ledger", LogLevel.DEBUG), ("octoroute.edge", LogLevel.ERROR)],
+    )
+
+    def say(when: str) -> None:
+        for room in ("ledger", "edge", "manage"):
+            logger = structlog.stdlib.get_logger(f"octoroute.{room}")
+            for level in ("debug", "info", "warning", "error"):
+                getattr(logger, level)(f"{when} {room} {level}")
+
+    say("first")
+    structlog.get_logger().info("nobody's info")
+    structlog.get_logger().warning("nobody's warning")
+    set_levels(LogLevel.WARNING, [("octoroute.manage", LogLevel.INFO)])
+    say("then")
+    sink.close()
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == [
+        *(f"first ledger {level}" for level in ("debug", "info", "warning", "error")),
+        "first edge error",
+        "first manage warning",
+        "first manage error",
+        "nobody's warning",
+        "then ledger warning",
+        "then ledger error",
+        "then edge warning",
+        "then edge error",
+        *(f"then manage {level}" for level in ("info", "warning", "error")),
+    ]
+
+
+def test_every_logger_is_named_after_its_room_and_may_have_a_level() -> None:
+    named = {
+        (path.parts[1], name)
+        for path in product_modules()
+        for name in re.findall(r'get_logger\("(octoroute[\w.]*)"\)', (ROOT / path).read_text())
+    }
+    assert len(named) > 5
+    assert {name for _, name in named} == {f"octoroute.{room}" for room, _ in named}
+    assert {room for room, _ in named} == set(LOGGING_ROOMS)

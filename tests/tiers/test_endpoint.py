@@ -23,6 +23,12 @@ def test_a_new_endpoint_is_available_at_full_weight() -> None:
     assert one.effective_weight(0.0) == 2.0
 
 
+def test_the_least_weight_there_is_does_not_become_nothing_in_a_slow_start() -> None:
+    one = endpoint(weight=5e-324)
+    one.breaker.recovered_at = 0.0
+    assert one.effective_weight(1.0) > 0.0
+
+
 def test_it_is_full_at_its_limit_and_free_again_when_a_hold_closes_once() -> None:
     one = endpoint(max_in_flight=2)
     first, second = one.begin(0.0), one.begin(0.0)

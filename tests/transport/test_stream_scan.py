@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import Surface
 from octoroute_py.transport.faults import FaultKind
+from octoroute_py.transport.heard import MOST_CHARS, Heard
 from octoroute_py.transport.stream_scan import StreamScan
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 2}}
@@ -431,3 +432,41 @@ def test_a_usage_told_on_the_way_covers_what_came_before_it() -> None:
     scan.feed(chunk("", finish="stop"))
     scan.feed(USAGE_EVENT)
     assert scan.usage_is_last
+
+
+@pytest.mark.parametrize(
+    ("surface", "events"),
+    [
+        (
+            Surface.CHAT,
+            [
+                b'{"choices":[{"delta":{"content":"He"}}]}',
+                b'{"choices":[{"delta":{"content":["l"]}}]}',
+                b'{"choices":[{"delta":{"reasoning":"lo"},"finish_reason":"stop"}]}',
+            ],
+        ),
+        (Surface.COMPLETIONS, [b'{"choices":[{"text":"Hel"}]}', b'{"choices":[{"text":"lo"}]}']),
+        (
+            Surface.RESPONSES,
+            [
+                b'{"type":"response.output_text.delta","delta":"Hello"}',
+                b'{"type":"response.audio.delta","delta":"AAAA"}',
+            ],
+        ),
+    ],
+)
+def test_what_is_said_is_kept_where_that_is_wanted(surface: Surface, events: list[bytes]) -> None:
+    kept = StreamScan(surface, withhold_usage=False)
+    kept.heard = Heard()
+    for event in events:
+        kept.feed(b"data: %b\n\n" % event)
+    assert kept.fault is None
+    assert kept.heard.text() == "Hello"
+
+
+def test_of_a_long_stream_no_more_is_kept_than_may_be() -> None:
+    heard = Heard()
+    for _ in range(3):
+        heard.add("x" * (MOST_CHARS // 2 - 1))
+    assert len(heard.text()) == MOST_CHARS
+    assert heard.cut

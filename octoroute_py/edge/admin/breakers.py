@@ -22,7 +22,7 @@ from octoroute_py.tiers.table import TierTable
 JUDGE: Final = "judge"
 """The id of the judge's own breaker, and its scope."""
 
-_log = structlog.stdlib.get_logger("octoroute")
+_log = structlog.stdlib.get_logger("octoroute.edge")
 
 
 class OverallState(enum.StrEnum):

@@ -19,7 +19,7 @@ from octoroute_py.edge.operation import Operation
 from octoroute_py.gateway.pipeline import Gateway
 from octoroute_py.tiers.endpoint import Endpoint
 
-_log = structlog.stdlib.get_logger("octoroute")
+_log = structlog.stdlib.get_logger("octoroute.edge")
 
 
 class WhatToDrain(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

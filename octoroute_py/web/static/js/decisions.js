@@ -341,7 +341,7 @@ class Decisions {
       h("span", { class: "cell endpoint", title: row.endpoint }, row.endpoint ?? "–"),
       h("span", { class: "cell status" }, h("span", { class: "badge", data: { state: how.tone }, title: how.text }, String(row.status)), sends(row)),
       h("span", { class: "cell number duration", title: `${precise(row.durationMs)} ms` }, duration(row.durationMs)),
-      h("span", { class: "cell number tokens", title: `${precise(row.tokens[0])} → ${precise(row.tokens[1])} tokens` }, `${count(row.tokens[0])} → ${count(row.tokens[1])}`),
+      h("span", { class: "cell number tokens", title: `${precise(row.tokens[0])} → ${precise(row.tokens[1])} tokens` }, `${count(row.tokens[0] ?? 0)} → ${count(row.tokens[1] ?? 0)}`),
       h("span", { class: "cell number cost", title: exactMoney(row.cost) }, money(row.cost)),
     );
     if (row.requestId === this.selected) link.setAttribute("aria-current", "true");
@@ -442,14 +442,20 @@ function tierText(row) {
 
 function whyText(row) {
   const words = (row.reason ?? "not decided").replaceAll("_", " ");
-  return row.rule ? `${words}: ${row.rule}` : words;
+  const said = row.rule ? `${words}: ${row.rule}` : words;
+  return row.error ? `${said}; ${ending(row.status, row.error).text}` : said;
 }
 
 function because(row) {
+  if (row.error) return [row.reason ? [decided(row), " · "] : null, h("span", { class: "went-wrong", data: { tone: ending(row.status, row.error).tone } }, ending(row.status, row.error).text)];
+  return decided(row);
+}
+
+function decided(row) {
   const words = (row.reason ?? "not decided").replaceAll("_", " ");
   return row.rule && row.reason === "rule_matched"
     ? [h("span", { class: "muted" }, "rule "), row.rule]
-    : [words, row.strategy && row.strategy !== "rule" ? h("span", { class: "muted" }, ` · ${row.strategy}`) : null];
+    : [words, row.strategy && row.strategy !== "rule" && !words.startsWith(row.strategy) ? h("span", { class: "muted" }, ` · ${row.strategy}`) : null];
 }
 
 function sends(row) {

@@ -5,6 +5,7 @@ import { clock, count, duration, exact, moment, percent, rate, span, words } fro
 import { confirmed } from "./keyboard.js";
 import { gravity, ring, slots, stateOf } from "./map.js";
 import { fetchJson } from "./session.js";
+import { REMEDIES } from "./words.js";
 
 const CHANGES = 8;
 const LOOK_AGAIN_MS = 15_000;
@@ -77,6 +78,9 @@ class Health {
     say(this.verdict, tick.draining ? "Draining" : tick.ready ? "Ready" : "Not ready");
     const told = [...tick.reasons];
     if (tick.judge?.state && tick.judge.state !== "closed") told.push(`the judge's breaker is ${words(tick.judge.state)}`);
+    for (const tier of tick.tiers) {
+      if (tick.ready && tier.total > 0 && tier.available === 0) told.push(`No endpoint of ${tier.tier} can answer: its requests go to another tier where that is allowed, else they are refused with 503.`);
+    }
     const texts = told.length ? told : ["Nothing stands in its way."];
     const same = this.reasons.children.length === texts.length && texts.every((each, at) => this.reasons.children[at].textContent === each);
     if (!same) clear(this.reasons).append(...texts.map((each) => h("li", null, each)));
@@ -200,14 +204,14 @@ class Endpoints {
 
   row(endpoint) {
     const cells = this.head.slice(2, 8).map((name) => h("td", { class: "num", data: { name } }));
-    const row = { endpoint, cells, word: h("span", { class: "state-word" }), why: h("span", { class: "state-why" }) };
+    const row = { endpoint, cells, word: h("span", { class: "state-word" }), why: h("span", { class: "state-why" }), help: h("p", { class: "endpoint-help" }) };
     if (this.page.admin) {
       row.reset = h("button", { class: "button small", type: "button", "aria-label": `Reset the breaker of ${endpoint.id}`, data: { acts: "" }, on: { click: () => this.page.reset(row.endpoint) } }, "Reset");
       row.drain = h("button", { class: "button small", type: "button", data: { acts: "" }, on: { click: () => this.page.turn(row.endpoint) } });
     }
     const names = [h("span", { class: "endpoint-name" }, endpoint.name), h("span", { class: "endpoint-where" }, h("span", { class: "mono" }, endpoint.id), " · ", endpoint.registered ? `${endpoint.location}, registered` : endpoint.location)];
     row.node = h("tr", { class: "endpoint-row" },
-      h("th", { scope: "row" }, h("a", { href: `#/decisions?endpoint=${encodeURIComponent(endpoint.id)}`, class: "endpoint-link" }, names)),
+      h("th", { scope: "row" }, h("a", { href: `#/decisions?endpoint=${encodeURIComponent(endpoint.id)}`, class: "endpoint-link" }, names), row.help),
       h("td", { class: "state-cell" }, ring(), h("span", { class: "state-text" }, row.word, row.why)),
       cells,
       this.page.admin ? h("td", { class: "acts" }, row.reset, row.drain) : null);
@@ -222,6 +226,7 @@ class Endpoints {
     mark(row.node, "data-state", state);
     say(row.word, word);
     say(row.why, endpoint.available || words(endpoint.why) === word ? "" : words(endpoint.why));
+    say(row.help, endpoint.available ? "" : REMEDIES[endpoint.drained ? "drained" : endpoint.why] ?? "");
     const failed = endpoint.requests5m ? endpoint.failed5m / endpoint.requests5m : 0;
     const texts = [count(endpoint.requests5m), `${count(endpoint.failed5m)} · ${percent(failed)}`, duration(endpoint.latencyMs), `${rate(endpoint.requestsPerSecond)}/s`, slots(endpoint), `${endpoint.weight} · ${endpoint.priority}`];
     texts.forEach((text, at) => say(row.cells[at], text));
@@ -233,8 +238,15 @@ class Endpoints {
   }
 }
 
+// Settings have no name of their own: told are those that changed.
+function subjectOf({ subject, details }) {
+  if (details?.kind !== "settings") return subject;
+  const { before, after } = details;
+  return Object.keys({ ...before, ...after }).filter((name) => JSON.stringify(before?.[name]) !== JSON.stringify(after?.[name])).join(", ") || subject;
+}
+
 function changesOf(entries) {
   if (!entries.length) return h("p", { class: "empty" }, h("strong", null, "No change yet"), "Keys, workspaces, models and rules that are set over the API are told here.");
   return h("ol", { class: "changes" }, entries.map((each) => h("li", null,
-    h("span", { class: "muted", title: moment(each.at) }, moment(each.at)), h("span", null, words(each.action)), h("span", { class: "mono" }, each.subject), h("span", { class: "muted" }, `by ${each.actor}`))));
+    h("span", { class: "muted", title: moment(each.at) }, moment(each.at)), h("span", null, words(each.action)), h("span", { class: "mono" }, subjectOf(each)), h("span", { class: "muted" }, `by ${each.actor}`))));
 }

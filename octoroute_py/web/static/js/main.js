@@ -120,6 +120,7 @@ function askForKey(said) {
   clear(over).append(signInForm({ said, over: kept, entered: enter }));
   over.querySelector("input").focus();
   drawTop();
+  drawLink(live.state);
 }
 
 async function enter(key) {
@@ -181,7 +182,7 @@ function drawLink(state) {
 
 function drawBanner(state) {
   const draining = state.status === "live" && state.tick?.draining;
-  const text = session.you === null ? null : state.status === "lost" ? lostText(state) : draining ? ["Draining", "This gateway takes no new requests.", "warn"] : null;
+  const text = session.you === null || over.firstChild !== null ? null : state.status === "lost" ? lostText(state) : draining ? ["Draining", "This gateway takes no new requests.", "warn"] : null;
   if (text === null) {
     if (banner.firstChild) clear(banner);
     return;
@@ -211,7 +212,7 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 watchKeys(VIEWS, go);
 addEventListener("hashchange", show);
 session.onRefused((problem) => {
-  if (over.firstChild === null) askForKey(problem.message);
+  if (over.firstChild === null) askForKey(session.key === null ? problem.message : "The gateway takes this key no longer: it has expired, or was revoked or replaced. Sign in with another one.");
 });
 live.subscribe(drawLink);
 setInterval(() => {

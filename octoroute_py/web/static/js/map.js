@@ -12,7 +12,7 @@ const STEP = 18;
 export function stateOf(endpoint) {
   if (endpoint.drained) return { state: "drained", word: "drained" };
   if (endpoint.state === "open") return { state: "open", word: "open" };
-  if (endpoint.state === "half_open") return { state: "half_open", word: "half open" };
+  if (endpoint.state === "half_open" && (endpoint.available || ["breaker", "full"].includes(endpoint.why ?? "breaker"))) return { state: "half_open", word: "half open" };
   if (!endpoint.available) return endpoint.why === "full" ? { state: "half_open", word: "full" } : { state: "unavailable", word: words(endpoint.why ?? "unavailable") };
   return { state: "closed", word: "closed" };
 }

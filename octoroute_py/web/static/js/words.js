@@ -48,6 +48,17 @@ export const MISFITS = {
   price: "costs more than allowed",
 };
 
+/** What helps an endpoint that gets no request, by why it gets none. */
+export const REMEDIES = {
+  breaker: "Its latest requests failed. It is tried again by itself; open it to see what went wrong.",
+  cooldown: "It asked for a pause, and is tried again after that.",
+  quota_exhausted: "Its provider says the quota is used up: raise it there, then reset it here.",
+  auth_failed: "Its provider refuses the credential: mend it, reload the configuration, then reset it here.",
+  probe_failed: "It does not answer probes: see whether its server runs and can be reached.",
+  full: "It has as many requests as max_in_flight allows.",
+  drained: "An operator took it out. Undrain lets it back.",
+};
+
 const FAULTS = {
   connect: "could not connect",
   exhausted: "no socket left here",
