@@ -77,14 +77,15 @@ class _Slot:
 class Pulse:
     """Hears of every outcome (`saw`), on the event loop; `wall` is a clock that does not go back."""
 
-    __slots__ = ("_durations", "_flows", "_newest", "_now", "_ring", "_wall", "failed", "requests")
+    __slots__ = ("_durations", "_flow", "_flows", "_newest", "_now", "_ring", "_wall", "failed", "requests")
 
     def __init__(self, wall: Wall) -> None:
         self._wall = wall
         self._ring = [_Slot() for _ in range(_SLOTS)]
         self._now = self._ring[0]
         self._durations: list[float] = []
-        self._flows: list[tuple[int, dict[str, int]]] = [(-1, {}) for _ in range(_FLOW_SLOTS)]
+        self._flow: dict[str, int] = {}
+        self._flows = [(-1, self._flow) for _ in range(_FLOW_SLOTS)]
         self._newest: deque[Outcome] = deque(maxlen=KEPT)
         self.requests = 0
         """Requests since the start."""
@@ -109,10 +110,9 @@ class Pulse:
                 self._durations.append(outcome.duration_s)
             else:
                 self._durations[second.requests % MOST_DURATIONS] = outcome.duration_s
-        if outcome.attempts:
-            flow = self._flow(second.at)
-            for attempt in outcome.attempts:
-                flow[attempt.endpoint_id] = flow.get(attempt.endpoint_id, 0) + 1
+        flow = self._flow
+        for attempt in outcome.attempts:
+            flow[attempt.endpoint_id] = flow.get(attempt.endpoint_id, 0) + 1
 
     @property
     def now_s(self) -> float:
@@ -169,14 +169,10 @@ class Pulse:
             self._now = self._ring[at % _SLOTS]
             if self._now.at != at:
                 self._now.begin(at)
+            known_at, flow = self._flows[at % _FLOW_SLOTS]
+            self._flow = flow if known_at == at else {}
+            self._flows[at % _FLOW_SLOTS] = at, self._flow
         return self._now
-
-    def _flow(self, at: int) -> dict[str, int]:
-        known_at, flow = self._flows[at % _FLOW_SLOTS]
-        if known_at != at:
-            flow = {}
-            self._flows[at % _FLOW_SLOTS] = at, flow
-        return flow
 
 
 def _nearest(values: list[float], share: float) -> float:

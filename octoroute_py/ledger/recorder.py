@@ -6,9 +6,9 @@ from octoroute_py.core.ending import ended
 from octoroute_py.core.words import Surface
 from octoroute_py.ledger.outcome import Attempt, Outcome
 from octoroute_py.telemetry.access import AccessLog
-from octoroute_py.telemetry.genai_counts import OPERATIONS
 from octoroute_py.telemetry.labels import RecordingFailure
 from octoroute_py.telemetry.metrics import Metrics
+from octoroute_py.telemetry.semconv import operation_of
 
 
 class Recorder:
@@ -85,7 +85,7 @@ class Recorder:
     def _count_families(self, outcome: Outcome, surface: Surface) -> None:
         """The same request in the words of the other families."""
         metrics, status, error = self._metrics, outcome.status, outcome.error_code
-        tenant, operation = metrics.tenant(outcome.workspace), OPERATIONS[surface]
+        tenant, operation = metrics.tenant(outcome.workspace), operation_of(surface)
         metrics.requests.ended(surface, status, tenant=tenant, seconds=outcome.duration_s, error=error)
         if error is not None and (status >= 500 or outcome.broken_stream):
             metrics.dancer.failed(error)

@@ -5,18 +5,12 @@ from collections.abc import Iterator, Sequence
 from prometheus_client.core import Metric
 
 from octoroute_py.core.usage import Usage
-from octoroute_py.core.words import Surface
 from octoroute_py.telemetry.families import histogram
 from octoroute_py.telemetry.labels import OTHER
 from octoroute_py.telemetry.samples import Histogram
-from octoroute_py.telemetry.served import CHAT, EMBEDDINGS, TEXT_COMPLETION, Served, first_models
+from octoroute_py.telemetry.semconv import CHAT, EMBEDDINGS, TEXT_COMPLETION
+from octoroute_py.telemetry.served import Served, first_models
 
-OPERATIONS = {
-    Surface.CHAT: CHAT,
-    Surface.RESPONSES: CHAT,
-    Surface.COMPLETIONS: TEXT_COMPLETION,
-    Surface.EMBEDDINGS: EMBEDDINGS,
-}
 SERVER = "octoroute"
 """Whose time to the first token is measured: the gateway's, as the server of its clients."""
 
@@ -56,7 +50,7 @@ class GenAiCounts:
         """Take these endpoints as the known ones, and the first so many of their models for labels."""
         named = first_models(endpoints, most)
         self._models = {
-            name: self._models.get(name) or _Row(each.operation, each.provider) for name, each in named.items()
+            name: self._models.get(name) or _Row(each.operation, each.vendor) for name, each in named.items()
         }
         self._rows = {e.endpoint_id: self._models[e.model] for e in endpoints if e.model in self._models}
 

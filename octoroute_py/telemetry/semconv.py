@@ -1,4 +1,4 @@
-"""Names of spans and their attributes: OpenTelemetry's for HTTP and generative AI, and our own under `octoroute.`.
+"""Names of spans, metrics and their attributes: OpenTelemetry's for HTTP and generative AI, and ours: `octoroute.`.
 
 Written out here and not taken from a package: they are part of what the gateway promises, and where they are made
 nothing of OpenTelemetry is imported.
@@ -43,12 +43,16 @@ INFERENCE_SPAN: Final = "model_inference"
 UNCERTAINTY_SPAN: Final = "uncertainty_estimation"
 FIRST_EVENT: Final = "first_event"
 
+CHAT: Final = "chat"
+TEXT_COMPLETION: Final = "text_completion"
+EMBEDDINGS: Final = "embeddings"
+
 _OPERATIONS: Final[dict[Surface | Inward | None, str]] = {
-    Surface.CHAT: "chat",
-    Surface.RESPONSES: "chat",
-    Surface.COMPLETIONS: "text_completion",
-    Surface.EMBEDDINGS: "embeddings",
-    Inward.JUDGE: "chat",
+    Surface.CHAT: CHAT,
+    Surface.RESPONSES: CHAT,
+    Surface.COMPLETIONS: TEXT_COMPLETION,
+    Surface.EMBEDDINGS: EMBEDDINGS,
+    Inward.JUDGE: CHAT,
 }
 
 _PROVIDERS: Final = (
@@ -73,7 +77,7 @@ _SPEAKS: Final = "openai"
 
 def operation_of(surface: Surface | Inward | None) -> str:
     """`gen_ai.operation.name` of a request."""
-    return _OPERATIONS.get(surface, "chat")
+    return _OPERATIONS.get(surface, CHAT)
 
 
 def provider_of(host: str) -> str:

@@ -2,27 +2,29 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
 
 import msgspec
 
 from octoroute_py.config.schema import Config
 from octoroute_py.core.catalog import ModelType
 from octoroute_py.core.registry import Registry
-
-CHAT = "chat"
-TEXT_COMPLETION = "text_completion"
-EMBEDDINGS = "embeddings"
+from octoroute_py.telemetry.semconv import CHAT, EMBEDDINGS, TEXT_COMPLETION, provider_of
 
 _OPERATIONS = {ModelType.COMPLETION: TEXT_COMPLETION, ModelType.EMBEDDING: EMBEDDINGS}
 
 
 class Served(msgspec.Struct, frozen=True):
-    """An endpoint's id, the model it serves, whose API that speaks, and what it is there for (GenAI's word)."""
+    """An endpoint's id, the model it serves, and whose API that speaks.
+
+    What it is there for (`operation`) and whose it is (`vendor`, by its host) are OpenTelemetry's words, as in spans.
+    """
 
     endpoint_id: str
     model: str
     provider: str = "openai"
     operation: str = CHAT
+    vendor: str = "openai"
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +45,8 @@ def served_by(config: Config, registry: Registry) -> tuple[Served, ...]:
         model = None if own is None else registry.models.get(own.model_id)
         provider = each.kind.value if model is None else model.provider.value
         operation = CHAT if own is None else _OPERATIONS.get(own.model_type, CHAT)
-        found.append(Served(each.id, each.name, provider, operation))
+        vendor = provider_of(urlsplit(each.base_url).hostname or "")
+        found.append(Served(each.id, each.name, provider, operation, vendor))
     return tuple(found)
 
 

@@ -10,10 +10,10 @@ from octoroute_py.core.rollout import Side, arm_of
 from octoroute_py.core.usage import Usage
 from octoroute_py.core.words import TIERS, BreakerState, Surface
 from octoroute_py.telemetry.allotment import FIXED, KINDS, SERIES, allot
-from octoroute_py.telemetry.genai_counts import OPERATIONS
 from octoroute_py.telemetry.labels import CODES
 from octoroute_py.telemetry.live_rows import BreakerRow, BudgetRow, CanaryRow, LiveRows
 from octoroute_py.telemetry.metrics import Metrics
+from octoroute_py.telemetry.semconv import operation_of
 from octoroute_py.telemetry.served import Known, Served
 
 STATUSES = (200, 400, 401, 403, 404, 413, 422, 429, 499, 500, 502, 503, 504, 508, 777)
@@ -60,9 +60,9 @@ def everything(metrics: Metrics, known: Known, rng: random.Random, *, times: int
         metrics.requests.ended(surface, rng.choice(STATUSES), tenant=tenant, seconds=0.1, error=rng.choice(codes))
         metrics.models.attempted(endpoint, tenant=tenant, seconds=0.1, cost_uusd=10)
         metrics.models.ended(endpoint, agent_type=agent, tenant=tenant, usage=Usage(3, 2), seconds=0.2)
-        metrics.gen_ai.attempted(endpoint, OPERATIONS[surface], 0.1)
-        metrics.gen_ai.used(endpoint, OPERATIONS[surface], Usage(3, 2))
-        metrics.gen_ai.first_token(OPERATIONS[surface], 0.05)
+        metrics.gen_ai.attempted(endpoint, operation_of(surface), 0.1)
+        metrics.gen_ai.used(endpoint, operation_of(surface), Usage(3, 2))
+        metrics.gen_ai.first_token(operation_of(surface), 0.05)
         metrics.upstream(endpoint, 200)
         metrics.finished(TIERS[number % 3], rng.choice(STATUSES), 0.1)
         metrics.rules.decided(f"rule-{number}")

@@ -12,10 +12,11 @@ from octoroute_py.telemetry.genai_counts import GenAiCounts
 from octoroute_py.telemetry.live_rows import BreakerRow, CanaryRow, LiveRows
 from octoroute_py.telemetry.model_counts import ModelCounts
 from octoroute_py.telemetry.request_counts import CANARY_ERRORS, RequestCounts, Tenants
-from octoroute_py.telemetry.served import EMBEDDINGS, Served, tenant_of
+from octoroute_py.telemetry.semconv import EMBEDDINGS
+from octoroute_py.telemetry.served import Served, tenant_of
 
-FAST, DEEP = Served("fast/a#1", "small", "llama_cpp"), Served("deep/b#1", "large")
-VECTORS = Served("fast/v#1", "vectors", "custom", EMBEDDINGS)
+FAST, DEEP = Served("fast/a#1", "small", "llama_cpp", vendor="groq"), Served("deep/b#1", "large")
+VECTORS = Served("fast/v#1", "vectors", "custom", EMBEDDINGS, "cohere")
 
 
 def told(families: Iterable[Metric]) -> dict[str, float]:
@@ -120,10 +121,10 @@ def test_operations_count_for_the_model_that_is_there_for_them() -> None:
     counts.first_token("chat", 0.3)
     counts.first_token("embeddings", 0.3)
     page = told(counts.collect())
-    assert page["gen_ai_client_operation_duration_seconds_sum{chat,llama_cpp,small}"] == 0.5
-    assert page["gen_ai_client_token_usage_sum{chat,llama_cpp,small,input}"] == 100
-    assert page["gen_ai_client_token_usage_sum{chat,llama_cpp,small,output}"] == 7
-    assert page["gen_ai_client_operation_duration_seconds_count{embeddings,custom,vectors}"] == 1
+    assert page["gen_ai_client_operation_duration_seconds_sum{chat,groq,small}"] == 0.5
+    assert page["gen_ai_client_token_usage_sum{chat,groq,small,input}"] == 100
+    assert page["gen_ai_client_token_usage_sum{chat,groq,small,output}"] == 7
+    assert page["gen_ai_client_operation_duration_seconds_count{embeddings,cohere,vectors}"] == 1
     assert page["gen_ai_client_operation_duration_seconds_count{embeddings,other,other}"] == 1
     assert page["gen_ai_client_operation_duration_seconds_count{chat,other,other}"] == 1
     assert page["gen_ai_server_time_to_first_token_seconds_count{chat,octoroute}"] == 1
