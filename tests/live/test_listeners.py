@@ -9,6 +9,7 @@ import pytest
 from tests.fakes.client import Answer, Client, chat, get, post
 from tests.fakes.gateway import RunningGateway, gateway, rule_config
 from tests.fakes.upstream import FakeUpstream
+from tests.fakes.waiting import until
 
 KEY = "okr-admin-0123456789abcdef"
 BEARER = {"authorization": f"Bearer {KEY}"}
@@ -61,6 +62,7 @@ OVERRIDES = {
     "x-forwarded-for": "127.0.0.1",
     "forwarded": "for=127.0.0.1;host=localhost",
 }
+APART = re.compile(r"listen apart.*:([0-9]+)")
 TOLD = b'"process"'
 """What only the target says."""
 
@@ -82,9 +84,12 @@ async def two(tmp_path: Path) -> AsyncIterator[tuple[RunningGateway, int]]:
     async with FakeUpstream() as upstream:
         urls = [upstream.base_url]
         async with gateway(rule_config(urls, urls, urls, more=more), tmp_path, env={"K": KEY}) as running:
-            found = re.search(r"listen apart.*:([0-9]+)", running.log)
-            assert found is not None
-            yield running, int(found[1])
+
+            async def told() -> bool:
+                return APART.search(running.log) is not None
+
+            await until(told)
+            yield running, int(APART.findall(running.log)[0])
 
 
 async def test_each_listener_has_its_own_routes_however_they_are_spelled(two: tuple[RunningGateway, int]) -> None:
