@@ -4,6 +4,7 @@ Names follow contract §2-§4; anything that reaches a label comes from one of t
 """
 
 import enum
+from collections.abc import Iterable
 
 
 class Tier(enum.StrEnum):
@@ -119,6 +120,12 @@ class BreakerState(enum.StrEnum):
     CLOSED = "closed"
     OPEN = "open"
     HALF_OPEN = "half_open"
+
+    @classmethod
+    def best(cls, states: Iterable["BreakerState"]) -> "BreakerState":
+        """The state that lets most through; closed where there is none."""
+        found = {*states}
+        return next((state for state in (cls.CLOSED, cls.HALF_OPEN, cls.OPEN) if state in found), cls.CLOSED)
 
 
 class Keeping(enum.StrEnum):

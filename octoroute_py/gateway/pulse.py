@@ -5,7 +5,6 @@ second is that in which a request ended. Figures mean what they mean in the jour
 error code whose client stayed, and durations are of requests that were tried somewhere.
 """
 
-import math
 from collections import deque
 from typing import Final
 
@@ -15,6 +14,7 @@ from octoroute_py.core.clock import Wall
 from octoroute_py.core.ending import CLIENT_GONE
 from octoroute_py.core.words import TIERS, Tier
 from octoroute_py.ledger.outcome import Outcome
+from octoroute_py.telemetry.samples import nearest_rank
 
 WINDOW_S: Final = 300
 """How many full seconds are remembered."""
@@ -164,7 +164,7 @@ class Pulse:
         if at != self._now.at:
             before, durations = self._now, sorted(self._durations)
             if durations:
-                before.p50_s, before.p95_s = _nearest(durations, 0.5), _nearest(durations, 0.95)
+                before.p50_s, before.p95_s = nearest_rank(durations, 0.5), nearest_rank(durations, 0.95)
                 self._durations = []
             self._now = self._ring[at % _SLOTS]
             if self._now.at != at:
@@ -173,8 +173,3 @@ class Pulse:
             self._flow = flow if known_at == at else {}
             self._flows[at % _FLOW_SLOTS] = at, self._flow
         return self._now
-
-
-def _nearest(values: list[float], share: float) -> float:
-    """A percentile by nearest rank of values in order."""
-    return values[max(0, math.ceil(share * len(values)) - 1)]

@@ -5,7 +5,6 @@ endpoint: the client left or would not wait any longer, the upstream found the r
 had run out.
 """
 
-import math
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from octoroute_py.ledger.entry import AttemptRow
 from octoroute_py.ledger.outcome import Outcome
 from octoroute_py.routing.rollout import Evidence, Figures
 from octoroute_py.storage.rollouts import Opinion, Served
+from octoroute_py.telemetry.samples import nearest_rank
 from octoroute_py.transport.faults import FaultKind
 
 MOST_SAMPLES: Final = 10_000
@@ -152,10 +152,7 @@ class Tally:
 
     def quantile(self, part: float) -> float | None:
         """The latency that this part of the good answers did not exceed, in ms; None when there was none."""
-        known = self._latencies
-        if not known:
-            return None
-        return known[max(0, math.ceil(part * len(known)) - 1)]
+        return nearest_rank(self._latencies, part) if self._latencies else None
 
     def figures(self) -> Figures:
         """What a verdict is made of."""

@@ -224,7 +224,7 @@ class DancerCounts:
             ("model_type",),
             (((name,), samples) for name, samples in self._inference_s.items()),
         )
-        state = _STATE[_best(live)]
+        state = _STATE[BreakerState.best(row.state for row in live.breakers if row.scope == "tier")]
         yield gauge(
             "tiny_dancer_circuit_breaker_state",
             "State of the best tier's breaker: 0 closed, 1 half open, 2 open",
@@ -277,10 +277,3 @@ def _number(us: float | None) -> float:
 def _batch(size: int) -> int:
     """Where such a size counts."""
     return 0 if size <= 0 else 1 if size <= 10 else 2 if size <= 50 else 3 if size <= 100 else 4
-
-
-def _best(live: LiveRows) -> BreakerState:
-    """The state of the tier that is best off."""
-    states = {row.state for row in live.breakers if row.scope == "tier"}
-    best = (BreakerState.CLOSED, BreakerState.HALF_OPEN, BreakerState.OPEN)
-    return next((state for state in best if state in states), BreakerState.CLOSED)

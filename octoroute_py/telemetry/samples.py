@@ -72,8 +72,9 @@ class Window:
         ordered = sorted(self._values.copy())
         if not ordered:
             return None
+        return Percentiles(len(ordered), *(nearest_rank(ordered, share) for share in (0.5, 0.95, 0.99)))
 
-        def rank(share_percent: int) -> float:
-            return ordered[-(-share_percent * len(ordered) // 100) - 1]
 
-        return Percentiles(len(ordered), rank(50), rank(95), rank(99))
+def nearest_rank(ordered: Sequence[float], share: float) -> float:
+    """The value that this share of some values in order, of which there is one at least, do not exceed."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

@@ -209,9 +209,7 @@ class TierTable:
 
     def best_state(self, now: float) -> BreakerState:
         """The best state of any tier's breaker: open when all of them are. Asking changes nothing."""
-        states = {self.tier_state(tier, now) for tier in TIERS}
-        best = (BreakerState.CLOSED, BreakerState.HALF_OPEN, BreakerState.OPEN)
-        return next(state for state in best if state in states)
+        return BreakerState.best(self.tier_state(tier, now) for tier in TIERS)
 
     def tier_trips(self, tier: Tier) -> int:
         """How often the tier's breaker opened, as far as `observe` was called."""
