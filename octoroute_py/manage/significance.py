@@ -62,11 +62,6 @@ class Moments(msgspec.Struct, frozen=True):
     products: float
     total_squares: float
 
-    @classmethod
-    def of_singles(cls, count: int, total: float, squares: float) -> "Moments":
-        """Of numbers from as many callers."""
-        return cls(count, total, squares, count, count, total, squares)
-
     def smoothed(self) -> "Moments":
         """These, of 0 and 1, and those of two more callers: one all of whose requests did well, and one none of whose.
 

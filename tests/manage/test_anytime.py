@@ -25,6 +25,7 @@ from octoroute_py.manage.anytime import (
     shares,
 )
 from octoroute_py.manage.significance import Moments
+from tests.fakes.moments import of_singles
 
 
 @st.composite
@@ -97,7 +98,7 @@ def test_endless_evidence_is_told_as_much() -> None:
 def gauss(count: int, mean: float, *, seed: int) -> Moments:
     rng = random.Random(seed)
     numbers = [rng.gauss(mean, 1) for _ in range(count)]
-    return Moments.of_singles(count, math.fsum(numbers), math.fsum(each * each for each in numbers))
+    return of_singles(count, math.fsum(numbers), math.fsum(each * each for each in numbers))
 
 
 @settings(deadline=None)
@@ -106,8 +107,8 @@ def test_the_bound_leaves_zero_out_as_soon_as_the_evidence_is_enough(
     arm: int, control: int, effect: float, alpha: float
 ) -> None:
     # Moments by formula: what varies is one above and one below the mean.
-    of_arm = Moments.of_singles(arm, arm * effect, arm * (effect**2 + 1))
-    of_control = Moments.of_singles(control, 0.0, float(control))
+    of_arm = of_singles(arm, arm * effect, arm * (effect**2 + 1))
+    of_control = of_singles(control, 0.0, float(control))
     found = means(of_arm, of_control, alpha=alpha)
     assert found is not None
     assert found.interval is not None
@@ -133,7 +134,7 @@ def test_the_evidence_of_both_sides_is_the_mixture_over_the_normal_distribution(
 
 def test_nothing_is_said_of_means_before_there_are_some_or_where_nothing_varies() -> None:
     assert means(gauss(BURN_IN - 1, 0, seed=3), gauss(5000, 9, seed=4), alpha=0.05) is None
-    same = Moments.of_singles(500, 500.0, 500.0)
+    same = of_singles(500, 500.0, 500.0)
     assert means(same, same, alpha=0.05) is None
 
 
@@ -166,7 +167,7 @@ def test_few_callers_decide_nothing() -> None:
 
 
 def test_arms_that_always_and_never_fail_are_told_apart() -> None:
-    never, always = Moments.of_singles(BURN_IN, 0.0, 0.0), Moments.of_singles(BURN_IN, float(BURN_IN), float(BURN_IN))
+    never, always = of_singles(BURN_IN, 0.0, 0.0), of_singles(BURN_IN, float(BURN_IN), float(BURN_IN))
     assert means(never, always, alpha=0.05) is None
     found = rates(never, always, alpha=0.05)
     assert found is not None
@@ -174,7 +175,7 @@ def test_arms_that_always_and_never_fail_are_told_apart() -> None:
     same = rates(always, always, alpha=0.05)
     assert same is not None
     assert same.e_value < 1
-    assert rates(never, Moments.of_singles(BURN_IN - 1, 0.0, 0.0), alpha=0.05) is None
+    assert rates(never, of_singles(BURN_IN - 1, 0.0, 0.0), alpha=0.05) is None
 
 
 def test_two_bets_agree_on_what_both_have_made() -> None:

@@ -13,6 +13,7 @@ from scipy import stats
 
 from octoroute_py.manage import significance
 from octoroute_py.manage.significance import Moments, Share, mean_interval, newcombe, two_proportions, welch, wilson
+from tests.fakes.moments import of_singles
 
 ALPHAS = st.sampled_from([0.01, 0.05, 0.2])
 
@@ -38,7 +39,7 @@ def of_callers(numbers: Sequence[Sequence[float]]) -> Moments:
 
 
 def moments(numbers: Sequence[float]) -> Moments:
-    return Moments.of_singles(len(numbers), math.fsum(numbers), math.fsum(each * each for each in numbers))
+    return of_singles(len(numbers), math.fsum(numbers), math.fsum(each * each for each in numbers))
 
 
 SHARES = share_strategy()

@@ -12,7 +12,7 @@ from octoroute_py.core.clock import iso
 from octoroute_py.core.experiment import Arm, Experiment, ExperimentBody, ExperimentStatus, Metric
 from octoroute_py.core.rules import Conditions
 from octoroute_py.core.words import Role
-from octoroute_py.edge.api.answer import Answer, Ready, add_routes
+from octoroute_py.edge.api.answer import Ready, add_routes
 from octoroute_py.edge.api.documents import NewId, expected, new_id, read_patch, tagged
 from octoroute_py.edge.api.patch import patch_of
 from octoroute_py.edge.api.wire import id_of, principal_of, query, read_json, word
@@ -85,15 +85,11 @@ class ExperimentRoutes:
             ("PATCH", ONE, self._patch, Role.OPERATOR, CHANGE),
             ("DELETE", ONE, self._delete, Role.OPERATOR, DELETE),
             ("GET", f"{ONE}/results", self._results, Role.VIEWER, RESULTS),
+            *(
+                ("POST", f"{ONE}/{move.word}", partial(self._move, move), Role.OPERATOR, operation)
+                for move, operation in MOVES
+            ),
         )
-        for move, operation in MOVES:
-            table.add(
-                "POST",
-                f"{ONE}/{move.word}",
-                Answer(partial(self._move, move)),
-                role=Role.OPERATOR,
-                operation=operation,
-            )
 
     async def _list(self, scope: Scope, receive: Receive) -> ExperimentList:
         status = word(query(scope, "status"), "status", ExperimentStatus)

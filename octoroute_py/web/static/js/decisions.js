@@ -5,7 +5,7 @@ import { clock, count, duration, exactMoney, money } from "./format.js";
 import { address, filterForm, matches, readAddress } from "./filters.js";
 import { receipt } from "./receipt.js";
 import { fetchJson } from "./session.js";
-import { ending, precise } from "./words.js";
+import { FIRST_REQUEST, ending, precise } from "./words.js";
 
 const PAGE = 50;
 const MOST_ROWS = 1000;
@@ -487,8 +487,7 @@ function nothing(filtered, clearAll) {
     const button = h("button", { type: "button", class: "button", on: { click: clearAll } }, "Clear filters");
     return h("div", { class: "empty" }, h("p", {}, "No request matches these filters."), button);
   }
-  const line = `curl ${location.origin}/v1/chat/completions -H 'content-type: application/json' -d '{"model":"auto","messages":[{"role":"user","content":"Hello"}]}'`;
-  return h("div", { class: "empty" }, h("p", {}, "No request yet. Try:"), h("pre", { tabindex: "0" }, line), h("p", {}, h("a", { href: "#/playground" }, "or send one from the playground")));
+  return h("div", { class: "empty" }, h("p", {}, "No request yet. Try:"), h("pre", { tabindex: "0" }, FIRST_REQUEST), h("p", {}, h("a", { href: "#/playground" }, "or send one from the playground")));
 }
 
 function failure(error, again) {

@@ -5,7 +5,7 @@ import { h, mark, say } from "./dom.js";
 import { axisMoney, count, durationParts, exact, exactMoney, money, percent, rate } from "./format.js";
 import { gravity, LivingMap } from "./map.js";
 import { Ticker } from "./ticker.js";
-import { TIERS } from "./words.js";
+import { FIRST_REQUEST, TIERS } from "./words.js";
 
 const BUCKET_S = 5;
 
@@ -144,7 +144,7 @@ class Mix {
 
 function emptyHint() {
   return h("section", { class: "panel empty now-empty", "aria-label": "How to begin" }, h("strong", null, "No request yet"), "Send one, and this page comes to life:",
-    h("div", null, h("pre", null, `curl ${location.origin}/v1/chat/completions -H 'Content-Type: application/json' \\\n  -d '{"model": "auto", "messages": [{"role": "user", "content": "hello there"}]}'`)),
+    h("div", null, h("pre", null, FIRST_REQUEST)),
     h("p", null, "or try the ", h("a", { href: "#/playground" }, "Playground"), "."));
 }
 

@@ -1,5 +1,8 @@
 // What the gateway says in a word, as people say it. A word that is not listed here is shown as it came.
 
+/** What somebody who has not asked anything yet can type. */
+export const FIRST_REQUEST = `curl ${location.origin}/v1/chat/completions -H 'Content-Type: application/json' \\\n  -d '{"model": "auto", "messages": [{"role": "user", "content": "hello there"}]}'`;
+
 export const TIERS = ["fast", "balanced", "deep"];
 
 export const STRATEGIES = ["rule", "llm", "neural", "tool"];
